@@ -1,0 +1,65 @@
+# Everything a fresh computer needs: Python 3.11 or newer, and make.
+# The first call makes .venv from requirements.lock (some 150 packages, 1.2 GB, a minute or two); later calls are quick.
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+FIND_PYTHON := for p in "$$PYTHON" python3 python3.13 python3.12 python3.11 python; do \
+	test -n "$$p" && "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& { echo "$$p"; break; }; done
+
+.PHONY: help install demo test test-all bench lint lock clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo      run the demo study on virtual chips, in virtual time"
+	@echo "make test      run the tests"
+	@echo "make test-all  run the slow tests too"
+	@echo "make bench     measure every speed that the README claims"
+	@echo "make lint      check style, types and layers"
+	@echo "make lock      resolve requirements.lock anew (needs uv)"
+	@echo "make clean     remove .venv and caches"
+
+install: $(INSTALLED)
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@if ! test -x $(BIN)/python; then \
+		python="$$($(FIND_PYTHON))"; \
+		if test -z "$$python"; then \
+			echo "chiploop needs Python 3.11 or newer; none was found. Name one: make PYTHON=/path/to/python3" >&2; exit 1; \
+		fi; \
+		echo "Making $(VENV) with $$("$$python" --version); this takes a minute or two, once."; \
+		"$$python" -m venv $(VENV) || { \
+			echo "Could not make $(VENV). On Debian and Ubuntu: apt install python3-venv" >&2; rm -rf $(VENV); exit 1; }; \
+	fi
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(INSTALLED)
+	@$(BIN)/chiploop simulate protocols/studies/ad_jak_dose_finding.yaml
+
+test: $(INSTALLED)
+	@$(BIN)/python -m pytest
+
+test-all: $(INSTALLED)
+	@$(BIN)/python -m pytest -m "not hardware"
+
+bench: $(INSTALLED)
+	@set -e; for comparison in benchmarks/[a-z]*.py; do \
+		echo "== $$comparison"; $(BIN)/python "$$comparison"; done
+
+lint: $(INSTALLED)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+# For all systems and every Python from 3.11 on; without the address of any index.
+lock:
+	@uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --quiet --custom-compile-command "make lock" \
+		--output-file requirements.lock
+
+clean:
+	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

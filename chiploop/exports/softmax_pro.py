@@ -1,0 +1,201 @@
+"""SoftMax Pro text export of Molecular Devices readers. Seen: export version 1.3, plate format, end
+point.
+
+Belongs here: the blocks of this file and the plate table. Its group tables: softmax_pro_groups.py.
+A file is: "##BLOCKS= n"; n blocks (Plate, Group, Note), each closed by "~End"; "Original Filename:
+...". Tab between cells, UTF-16 with a byte-order mark. Kinetic, spectrum and well-scan reads, and
+the other export layouts (time format, columns), are refused: their tables mean something else.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+from chiploop.errors import FileNotValid
+from chiploop.exports.cells import Cell, demand_decimal_point
+from chiploop.exports.decoding import DecodedText
+from chiploop.exports.export import Export, ExportRow, FileRows, PlateShape
+from chiploop.exports.softmax_pro_checks import check_replicates
+from chiploop.exports.softmax_pro_groups import read_group
+from chiploop.exports.softmax_pro_lines import Block, Line
+from chiploop.exports.softmax_pro_plates import read_plate
+from chiploop.measurement import AbsorbancePlate
+
+
+def recognises(start: str) -> bool:
+    """Return True for the first characters of a SoftMax Pro text export."""
+    return start.lstrip("\ufeff").startswith("##BLOCKS=")
+
+
+def read(decoded: DecodedText, name: str) -> FileRows:
+    """Return every number of the file.
+
+    Raises
+    ------
+    FileNotValid : see ``chiploop.exports.read_export``.
+    """
+    blocks, footer = _blocks(decoded.text, name)
+    demand_decimal_point(_number_cells(blocks), name)
+    rows: list[ExportRow] = []
+    plates: list[PlateShape] = []
+    metadata: list[tuple[str, str]] = []
+    for block in blocks:
+        if block.kind == "Plate:":
+            plate, found = read_plate(block, name)
+            if plate.name in [other.name for other in plates]:
+                raise FileNotValid(
+                    f"{name}, {block.place}: plate '{plate.name}' stands in the file twice."
+                )
+            plates.append(plate)
+            rows.extend(found)
+            metadata.append(
+                (f"Plate {plate.name}", " | ".join(c for c in block.lines[0].cells[1:] if c))
+            )
+    signals = _reduced_values(rows)
+    groups: set[tuple[str, str]] = set()
+    for block in blocks:
+        if block.kind == "Group:":
+            found, said = read_group(block, tuple(plates), signals, name)
+            for row in found:
+                key = (row.statistic, row.plate)
+                if key in groups:
+                    raise FileNotValid(
+                        f"{name}, {block.place}: group '{row.statistic}' stands in the file "
+                        "twice for "
+                        f"plate '{row.plate}'."
+                    )
+            groups.update((row.statistic, row.plate) for row in found)
+            rows.extend(found)
+            metadata.extend(said)
+        elif block.kind == "Note:":
+            metadata.extend(
+                ("Note", line.text.strip()) for line in block.lines[1:] if line.text.strip()
+            )
+    rows = check_replicates(rows, tuple(plates), name)
+    notes = []
+    if footer:
+        metadata.append(("Footer", footer))
+    else:
+        notes.append(
+            "no 'Original Filename' line after the last block; all declared blocks are whole"
+        )
+    return FileRows(tuple(rows), tuple(plates), tuple(metadata), tuple(notes))
+
+
+def absorbance_plate(
+    export: Export, plate_id: str, time_h: float, plate_name: str | None = None
+) -> AbsorbancePlate:
+    """Return one plate of an export as if the reader had just read it, at all its wavelengths.
+
+    Parameters
+    ----------
+    plate_id : the plate of the plan; the file must name the same plate (a swapped file is refused).
+    time_h : study time of the reading, h.
+    plate_name : the plate's name in the file, where the laboratory named it otherwise.
+
+    Raises
+    ------
+    FileNotValid : the file has no such plate, or the plate is no absorbance plate.
+    """
+    wanted = plate_name or plate_id
+    shape = next((plate for plate in export.plates if plate.name == wanted), None)
+    if shape is None or shape.read_mode != "Absorbance":
+        raise FileNotValid(
+            f"{export.file}: no absorbance plate named '{wanted}'; the file holds "
+            + ", ".join(f"'{plate.name}' ({plate.read_mode})" for plate in export.plates)
+            + ". Is it the export of another plate?"
+        )
+    absorbance = {w: np.full((shape.rows, shape.columns), math.nan) for w in shape.wavelengths_nm}
+    flags: dict[tuple[int, str], str] = {}
+    for row in export.rows:
+        if row.plate == wanted and row.statistic == "Raw" and row.wavelength_nm is not None:
+            well = row.readout.well
+            absorbance[row.wavelength_nm][ord(well[0]) - ord("A"), int(well[1:]) - 1] = (
+                row.readout.value
+            )
+            if row.readout.reasons:
+                flags[row.wavelength_nm, well] = row.readout.reasons[0]
+    return AbsorbancePlate(plate_id, time_h, absorbance, flags, shape.temperature_c, export.sha256)
+
+
+def _blocks(text: str, name: str) -> tuple[list[Block], str]:
+    lines = [Line(i + 1, line) for i, line in enumerate(text.replace("\r\n", "\n").split("\n"))]
+    opening = re.fullmatch(r"##BLOCKS=\s*([0-9]{1,4})", lines[0].text.strip())
+    if opening is None:
+        raise FileNotValid(
+            f"{name}, line 1: '{lines[0].text[:40]}' does not declare a number of blocks."
+        )
+    declared = int(opening.group(1))
+    blocks: list[Block] = []
+    collected: list[Line] = []
+    position = 1
+    while position < len(lines) and len(blocks) < declared:
+        line = lines[position]
+        position += 1
+        if line.text.strip() == "~End":
+            blocks.append(_block(collected, name))
+            collected = []
+        elif collected or line.text.strip():
+            collected.append(line)
+    if len(blocks) < declared:
+        where = (
+            f"block {len(blocks) + 1} has no '~End'" if collected else f"{len(blocks)} are there"
+        )
+        raise FileNotValid(
+            f"{name}: incomplete: {declared} blocks are declared in line 1, and {where} (the "
+            "file ends at "
+            f"line {lines[-1].number}). The copy or the export was cut short; export it again."
+        )
+    rest = [line for line in lines[position:] if line.text.strip()]
+    footer = rest[0].text.strip() if rest and rest[0].text.startswith("Original Filename") else ""
+    extra = rest[1:] if footer else rest
+    if extra:
+        raise FileNotValid(
+            f"{name}, line {extra[0].number}: more text after the {declared} blocks that line 1 "
+            "declares."
+        )
+    return blocks, footer
+
+
+def _block(lines: list[Line], name: str) -> Block:
+    kinds = ("Plate:", "Group:", "Note:")
+    first = lines[0].text.strip() if lines else ""
+    for kind in kinds:
+        if first.startswith(kind):
+            return Block(kind, tuple(lines))
+    line = lines[0].number if lines else 1
+    raise FileNotValid(
+        f"{name}, line {line}: a block begins with '{first[:40]}'; {', '.join(kinds)} are read."
+    )
+
+
+def _number_cells(blocks: list[Block]) -> Iterator[Cell]:
+    for block in blocks:
+        if block.kind == "Plate:":
+            for line in block.lines[2:]:
+                yield from line.numbered()
+        elif block.kind == "Group:":
+            for line in block.lines[2:]:
+                if not line.text.strip():
+                    break
+                yield from line.numbered()
+
+
+def _reduced_values(rows: list[ExportRow]) -> dict[tuple[str, str], float]:
+    """Return (plate, well) -> the value that group tables repeat: reduced, or raw at one
+    wavelength.
+    """
+    values: dict[tuple[str, str], float] = {}
+    reduced = {row.plate for row in rows if row.statistic == "Reduced"}
+    wavelengths: dict[str, set[int | None]] = {}
+    for row in rows:
+        wavelengths.setdefault(row.plate, set()).add(row.wavelength_nm)
+    for row in rows:
+        single = len(wavelengths[row.plate]) == 1
+        if row.statistic == "Reduced" or (row.plate not in reduced and single):
+            values[row.plate, row.readout.well] = row.readout.value
+    return values

@@ -1,0 +1,105 @@
+"""What reaches a chip: pumped segments, delayed by the line's dead volume, as the model's inputs.
+
+Belongs here: plug flow through tubing, units of the inputs. Not here: pumps, models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from chiploop.dosing import ChipSchedule, ChipSegment
+from chiploop.study import CYTOKINE_MASS_KDA, Study
+
+FLG_DOSE = {"wild_type": 1.0, "heterozygous": 0.5, "null": 0.1}
+INPUTS = ("flow_rate_ul_h", "drug_nm", "il4_nm", "il13_nm")
+
+
+@dataclass(frozen=True)
+class ChipInlet:
+    """Inputs of one chip, constant within each segment."""
+
+    chip_id: str
+    edges_h: np.ndarray
+    """(k+1,) boundaries of the segments, ascending; the first is where the simulation begins."""
+    inputs: np.ndarray
+    """(k, 4) in the order of ``INPUTS``."""
+    constants: Mapping[str, float]
+    """Names of ``skin_chip.yaml`` (``flg_dose``, ``area_cm2`` ...) -> value."""
+
+
+def delayed(segments: Sequence[ChipSegment], dead_volume_ul: float, from_h: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return edges (k+1,) and inputs (k, 4) at the chip, from ``from_h`` to the end of the last segment.
+
+    Flow is felt at once; composition arrives after ``dead_volume_ul`` more has been pumped (plug flow).
+    What stood in the tubing at the start carries no drug and no cytokine. Gaps have zero flow.
+    """
+    rows: list[tuple[float, float, float, tuple[float, float, float]]] = []
+    clock = segments[0].start_h if segments else from_h
+    for segment in segments:
+        if segment.start_h > clock + 1e-9:
+            rows.append((clock, segment.start_h, 0.0, (0.0, 0.0, 0.0)))
+        composition = (
+            segment.drug_nm,
+            segment.il4_ng_ml / CYTOKINE_MASS_KDA["IL-4"],
+            segment.il13_ng_ml / CYTOKINE_MASS_KDA["IL-13"],
+        )
+        rows.append((segment.start_h, segment.end_h, segment.flow_rate_ul_h, composition))
+        clock = segment.end_h
+    pumped = np.cumsum([0.0] + [flow * (end - start) for start, end, flow, _ in rows])
+    compositions = [(0.0, 0.0, 0.0)] + [composition for *_, composition in rows]
+    arrival = [-np.inf, *(pumped[:-1] + dead_volume_ul)]  # pumped volume at which each one arrives
+    edges: list[float] = []
+    inputs: list[tuple[float, ...]] = []
+    for k, (start, end, flow, _) in enumerate(rows):
+        cuts = [start, end]
+        if flow > 0:
+            cuts += [
+                start + (volume - pumped[k]) / flow
+                for volume in arrival[1:]
+                if pumped[k] < volume < pumped[k + 1]
+            ]
+        cuts = sorted(cuts)
+        for a, b in zip(cuts[:-1], cuts[1:], strict=True):
+            if b <= from_h or b - a < 1e-9:
+                continue
+            middle = pumped[k] + flow * (0.5 * (a + b) - start)
+            index = int(np.searchsorted(arrival, middle, side="right")) - 1
+            here = (flow, *compositions[index])
+            begin = max(a, from_h)
+            if inputs and np.allclose(inputs[-1], here, rtol=1e-12, atol=0.0):
+                edges[-1] = b
+                continue
+            if not edges:
+                edges.append(begin)
+            edges.append(b)
+            inputs.append(here)
+    return np.array(edges), np.array(inputs).reshape(-1, len(INPUTS))
+
+
+def chip_inlet(study: Study, schedule: ChipSchedule, from_h: float = 0.0) -> ChipInlet:
+    """Return the inlet of one chip from what its line really delivered."""
+    line = study.line_of(schedule.chip_id)
+    edges, inputs = delayed(schedule.segments, study.chip.dead_volume_ul / len(line.chips), from_h)
+    return ChipInlet(
+        schedule.chip_id, edges, inputs, chip_constants(study, study.donor_of(schedule.chip_id).flg)
+    )
+
+
+def chip_constants(study: Study, flg: str) -> dict[str, float]:
+    """Return the constants that the chip's geometry, the drug and a donor's genotype set in the model."""
+    chip = study.chip
+    return {
+        "flg_dose": FLG_DOSE[flg],
+        "channel_volume_ul": chip.channel_volume_ul,
+        "tissue_volume_ul": chip.tissue_volume_ul,
+        "area_cm2": chip.area_cm2,
+        "permeability_drug_ul_h": chip.exchange_small_ul_h,
+        "permeability_ligand_ul_h": chip.exchange_ligand_ul_h,
+        "wall_volume_ul": chip.wall_volume_ul,
+        "permeability_wall_ul_h": chip.wall_exchange_ul_h,
+        "wall_partition": chip.wall_partition,
+        "free_fraction": study.drug.free_fraction_medium,
+    }

@@ -1,0 +1,311 @@
+"""What a study will do and use before anything moves: timetable, syringe volumes, plate maps.
+
+Belongs here: arithmetic on a study. Not here: pictures of it (flows.cli.plan), pumps, the clock.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from chiploop.dosing import (
+    PumpProgramme,
+    Quantise,
+    make_programme,
+    pump_name,
+    remaining_ul,
+    usable_ul,
+)
+from chiploop.errors import DoseNotFeasible
+from chiploop.study import Assay, Study
+
+ROWS = "ABCDEFGH"
+COLUMNS = 12
+
+WellKind = Literal["standard", "blank", "max_release", "sample"]
+
+
+@dataclass(frozen=True)
+class TimetableRow:
+    """One thing that happens."""
+
+    time_h: float
+    """Hours since the study began."""
+    end_h: float | None
+    """When it ends; None for something at one moment."""
+    what: str
+    lines: tuple[str, ...]
+    """Lines that it concerns."""
+    who: Literal["pumps", "meter", "bench", "reader", "computer", "person"]
+
+
+@dataclass(frozen=True)
+class SyringeUse:
+    """What one syringe must give."""
+
+    pump: str
+    """Name in lab.toml, ``<line>-<role>``."""
+    line: str
+    role: str
+    """``medium``, ``stimulus`` or the name of a stock."""
+    filled_ul: float
+    usable_ul: float
+    """Filled volume less the reserve that is never planned away."""
+    needed_ul: float
+    """Stocks: for the first doses. Stimulus: as if each later dose were zero, which takes most."""
+    over: bool
+    """True where more is needed than may be planned."""
+
+    @property
+    def left_ul(self) -> float:
+        """Filled less needed volume; below zero where the syringe runs dry."""
+        return self.filled_ul - self.needed_ul
+
+
+@dataclass(frozen=True)
+class PlannedWell:
+    """One well of a plate."""
+
+    well: str
+    """``A1`` to ``H12``."""
+    kind: WellKind
+    concentration: float | None = None
+    """Standards: nominal concentration in pg/mL."""
+    chip: str | None = None
+    window_h: tuple[float, float] | None = None
+    """Samples: when the effluent was collected, study time in h."""
+    dilution: float = 1.0
+    """Sample was diluted this many times."""
+
+
+@dataclass(frozen=True)
+class PlateMap:
+    """What goes into which well of one plate."""
+
+    plate_id: str
+    assay: str
+    """Readout that the plate gives."""
+    cycle: int
+    wells: tuple[PlannedWell, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the plate as plain values, wells without the fields that say nothing."""
+        wells = [
+            {key: value for key, value in vars(well).items() if value is not None}
+            for well in self.wells
+        ]
+        return {
+            "plate_id": self.plate_id,
+            "assay": self.assay,
+            "cycle": self.cycle,
+            "wells": [
+                well | ({"window_h": list(well["window_h"])} if "window_h" in well else {})
+                for well in wells
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """Everything that can be said of a study before it runs."""
+
+    timetable: tuple[TimetableRow, ...]
+    syringes: tuple[SyringeUse, ...]
+    plates: tuple[PlateMap, ...]
+    """One for each assay, of the first cycle; later ones differ in the window only."""
+    end_h: float
+    teer_readings: int
+    """Impedance spectra of single chips."""
+    plate_reads: int
+    plates_from_files: int
+    """Of ``plate_reads``, those that come as an export of a reader elsewhere."""
+    refusals: tuple[str, ...]
+    """Limits that would be passed; empty where the study may start."""
+
+
+def exactly(pump: str, flow_rate_ul_h: float, volume_ul: float) -> tuple[float, float]:
+    """Return rate and volume as they are: the pumps' own rounding is not known without a bench."""
+    return flow_rate_ul_h, volume_ul
+
+
+def plan_study(study: Study, quantise: Quantise = exactly) -> StudyPlan:
+    """Return timetable, volumes and plates of a study, and which limits it would pass."""
+    programmes, refusals = _first_programmes(study, quantise)
+    syringes = tuple(_syringes(study, programmes))
+    refusals += [
+        f"{use.pump}: {use.needed_ul / 1000:.1f} mL are needed, {use.usable_ul / 1000:.1f} mL of "
+        f"{use.filled_ul / 1000:.1f} mL may be used"
+        for use in syringes
+        if use.over
+    ]
+    cycles = study.timeline.cycles
+    from_files = sum(assay.plate_file is not None for assay in study.assays.values())
+    return StudyPlan(
+        timetable=tuple(sorted(_timetable(study), key=lambda row: row.time_h)),
+        syringes=syringes,
+        plates=tuple(plate_map(study, assay, cycle=1) for assay in study.assays),
+        end_h=study.end_h,
+        teer_readings=cycles * len(study.sampling.teer_h) * len(study.chip_ids),
+        plate_reads=cycles * len(study.assays),
+        plates_from_files=cycles * from_files,
+        refusals=tuple(refusals),
+    )
+
+
+def notes(study: Study) -> tuple[str, ...]:
+    """Return what is allowed but should be known: what nobody watches, who decides."""
+    told = {
+        "the pressure in the chips is not watched: the chip declares no sensor": (
+            not study.chip.pressure_sensor
+        ),
+        "approval is auto: proposed doses go to the pumps without a person": (
+            study.approval.by == "auto"
+        ),
+        "the instruments are virtual: everything will be marked SIMULATED": (
+            study.instruments == "virtual"
+        ),
+    }
+    return tuple(note for note, applies in told.items() if applies)
+
+
+def _first_programmes(study: Study, quantise: Quantise) -> tuple[list[PumpProgramme], list[str]]:
+    programmes, refusals = [], []
+    filled_ul = remaining_ul(study, {})
+    for line, dose_nm in zip(study.lines, study.first_doses_nm, strict=True):
+        exposure_h = study.timeline.exposure_h
+        try:
+            programmes.append(
+                make_programme(study, line.id, "dose", dose_nm, exposure_h, quantise, filled_ul)
+            )
+        except DoseNotFeasible as refusal:
+            refusals.append(str(refusal))
+    return programmes, refusals
+
+
+def _syringes(study: Study, programmes: list[PumpProgramme]) -> Iterator[SyringeUse]:
+    timeline = study.timeline
+    needed_ul: dict[str, float] = defaultdict(float)
+    for programme in programmes:
+        for step in programme.steps:
+            needed_ul[step.pump] += step.volume_ul
+    later_h = (timeline.cycles - 1) * (timeline.exposure_h + timeline.turnaround_h)
+    for line in study.lines:
+        flow_ul_h = study.line_flow_rate_ul_h(line.id)
+        needed_ul[pump_name(line.id, "medium")] += timeline.stimulus_from_h * flow_ul_h
+        needed_ul[pump_name(line.id, "stimulus")] += later_h * flow_ul_h
+        for role in study.pump_roles:
+            pump = pump_name(line.id, role)
+            filled = study.perfusion.syringes[role].volume_ul
+            usable = usable_ul(study, role, filled)
+            over = needed_ul[pump] > usable * (1 + 1e-9)
+            yield SyringeUse(pump, line.id, role, filled, usable, needed_ul[pump], over)
+
+
+def _timetable(study: Study) -> Iterator[TimetableRow]:
+    lines = study.line_ids
+    if study.timeline.stimulus_from_h > 0:
+        yield TimetableRow(0.0, study.timeline.stimulus_from_h, "plain medium", lines, "pumps")
+    for cycle in range(1, study.timeline.cycles + 1):
+        yield from _cycle_rows(study, cycle, lines)
+
+
+def _cycle_rows(study: Study, cycle: int, lines: tuple[str, ...]) -> Iterator[TimetableRow]:
+    start_h, end_h = study.exposure_start_h(cycle), study.exposure_end_h(cycle)
+    if cycle == 1:
+        for line, dose_nm in zip(lines, study.first_doses_nm, strict=True):
+            what = f"cycle 1: {study.drug.name} {dose_nm:g} nM with stimulus"
+            yield TimetableRow(start_h, end_h, what, (line,), "pumps")
+    else:
+        what = f"cycle {cycle}: {study.drug.name} as proposed, with stimulus"
+        yield TimetableRow(start_h, end_h, what, lines, "pumps")
+    window_h = study.effluent_window_h(cycle)
+    yield TimetableRow(*window_h, f"cycle {cycle}: collect effluent", lines, "bench")
+    for time_h in study.teer_times_h(cycle):
+        yield TimetableRow(time_h, None, f"cycle {cycle}: TEER of every chip", lines, "meter")
+    for readout, assay in study.assays.items():
+        source = assay.plate_path(readout, cycle)
+        what = f"cycle {cycle}: {readout} plate" + (f" from {source}" if source else "")
+        yield TimetableRow(end_h, None, what, lines, "reader" if source is None else "person")
+    last = cycle == study.timeline.cycles
+    what = f"cycle {cycle}: recalibrate" + ("; the study ends" if last else " and propose")
+    yield TimetableRow(end_h, None, what, lines, "computer")
+    if last:
+        return
+    if study.approval.by == "person":
+        what = f"cycle {cycle + 1}: a person approves the doses; until then the study waits"
+        yield TimetableRow(end_h, None, what, lines, "person")
+    if study.timeline.turnaround_h > 0:
+        next_h = study.exposure_start_h(cycle + 1)
+        yield TimetableRow(end_h, next_h, "stimulus without drug", lines, "pumps")
+
+
+def plate_map(study: Study, assay: str, cycle: int) -> PlateMap:
+    """Return what goes into which well of the plate of an assay in a cycle (from 1).
+
+    Standards stand in the first columns, then blanks and controls; replicates of a chip stand side
+    by side in the same row. KeyError where the study has no such assay.
+    """
+    plan = study.assays[assay]
+    calibration = list(_calibration_wells(plan))
+    window_h = study.effluent_window_h(cycle)
+    positions = _sample_positions(len(calibration), len(study.chip_ids), plan.replicates)
+    samples = [
+        PlannedWell(well, "sample", None, chip, window_h, plan.dilution)
+        for chip, replicates in zip(study.chip_ids, positions, strict=True)
+        for well in replicates
+    ]
+    plate_id = f"{study.name}-{assay}-cycle{cycle}"
+    return PlateMap(plate_id, assay, cycle, tuple(calibration + samples))
+
+
+def _calibration_wells(assay: Assay) -> Iterator[PlannedWell]:
+    kinds: list[tuple[WellKind, float | None]] = []
+    standards, controls = assay.kit.standards, assay.kit.controls
+    if standards is not None:
+        for _ in range(standards.replicates):
+            kinds += [("standard", level) for level in standards.concentrations_pg_ml]
+        kinds += [("blank", None)] * standards.blank_replicates
+    if controls is not None:
+        kinds += [("blank", None)] * controls.blank
+        kinds += [("max_release", None)] * controls.max_release
+    for position, (kind, concentration) in enumerate(kinds):
+        yield PlannedWell(well_name(position), kind, concentration)
+
+
+def well_name(position: int) -> str:
+    """Return the well at a position, counted down the columns: 0 is A1, 7 is H1, 8 is A2."""
+    return f"{ROWS[position % 8]}{position // 8 + 1}"
+
+
+def _sample_positions(taken: int, chips: int, replicates: int) -> list[tuple[str, ...]]:
+    """Return the wells of each chip, replicates side by side where the plate has the room."""
+    first_column = -(-taken // 8)
+    blocks = -(-chips // 8)
+    if first_column + blocks * replicates <= COLUMNS:
+        return [
+            tuple(
+                well_name(8 * (first_column + (chip // 8) * replicates + replicate) + chip % 8)
+                for replicate in range(replicates)
+            )
+            for chip in range(chips)
+        ]
+    return [
+        tuple(well_name(taken + chip * replicates + replicate) for replicate in range(replicates))
+        for chip in range(chips)
+    ]
+
+
+def plate_picture(plate: PlateMap) -> str:
+    """Return a plate as 9 lines of text: S standard, B blank, X maximal release, else the chip."""
+    letters: Mapping[str, str] = {"standard": "S", "blank": "B", "max_release": "X"}
+    shown = {well.well: letters.get(well.kind) or str(well.chip) for well in plate.wells}
+    width = max([4, *(len(text) + 1 for text in shown.values())])
+    columns = range(1, COLUMNS + 1)
+    header = " " + "".join(f"{column:>{width}}" for column in columns)
+    rows = [
+        row + "".join(f"{shown.get(f'{row}{column}', '.'):>{width}}" for column in columns)
+        for row in ROWS
+    ]
+    return "\n".join([header, *rows])

@@ -1,0 +1,160 @@
+"""What the rows of the journal say: intents, what became of them, totals per pump.
+
+Belongs here: values and pure functions over rows. Not here: the file (journal), what a pump's
+counter proves (reconcile), where a programme stands (progress).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from chiploop.dosing import PumpProgramme, programme_from_dict
+
+EventKind = Literal[
+    "intent", "sent", "started", "outcome", "ambiguous", "abandoned", "refill", "note"
+]
+ENDS: tuple[EventKind, ...] = ("outcome", "abandoned")
+"""What closes an intent: the pump's counter agreed, or a person said what happened."""
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What one pump is about to be told, and what its counter said before."""
+
+    key: str
+    """``<run>/<cycle>/<line>/<phase>/<pump>``."""
+    run_id: str
+    programme_key: str
+    """The key without its last part: the intents of all pumps of one programme share it."""
+    pump: str
+    programme: PumpProgramme
+    flow_rate_ul_h: float
+    volume_ul: float
+    """Target volume as the pump read it back."""
+    counter_ul: float
+    """The pump's own counter before."""
+    resolution_ul: float
+    restarted: bool
+    """True where the pump had already told of a power interruption since its port was opened."""
+    session: str
+    """Names the process that held the port; another session has heard other alarms."""
+    time_h: float
+    """Study time."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One row of the journal."""
+
+    seq: int
+    at_utc: str
+    run_id: str
+    key: str
+    kind: EventKind
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Action:
+    """An intent and everything that happened to it."""
+
+    seq: int
+    """Number of the intent's row."""
+    intent: Intent
+    sent_h: tuple[float, ...]
+    """Study times at which the start command was about to be sent; more than one where it was sent
+    again.
+    """
+    started_h: float | None
+    """Study time at which the pump confirmed that it runs."""
+    held: str | None
+    """Why a person must look; None where nothing is ambiguous."""
+    end: Event | None
+    """The outcome, or a person's word; None while open."""
+
+    @property
+    def open(self) -> bool:
+        """True until the outcome, or a person's word, is on record."""
+        return self.end is None
+
+    @property
+    def charged_ul(self) -> float:
+        """Volume that limits count for it: the measured one, and all of it as long as that is not
+        known.
+        """
+        delivered_ul = None if self.end is None else self.end.body.get("delivered_ul")
+        return self.intent.volume_ul if delivered_ul is None else float(delivered_ul)
+
+
+@dataclass(frozen=True)
+class JournalTotals:
+    """What the pumps of a run have moved so far; open and unexplained intents count in full."""
+
+    delivered_ul: Mapping[str, float] = field(default_factory=dict)
+    """Pump -> volume since the run began."""
+    drawn_ul: Mapping[str, float] = field(default_factory=dict)
+    """Pump -> volume since its syringe was last filled."""
+    last_dose_end_h: Mapping[str, float] = field(default_factory=dict)
+    """Line -> study time at which its last dose ended or will end."""
+    highest_dose_nm: float | None = None
+    """Highest concentration of a dose of which every pump's outcome is on record; None before the
+    first.
+    """
+
+
+def programme_key(run_id: str, cycle: int, line: str, phase: str) -> str:
+    """Return the key of one phase of one line: ``<run>/c<cycle>/<line>/<phase>``."""
+    return f"{run_id}/c{cycle:02d}/{line}/{phase}"
+
+
+def action_key(programme: str, pump: str) -> str:
+    """Return the key of one pump's part of a programme."""
+    return f"{programme}/{pump}"
+
+
+def action_of(events: Sequence[Event]) -> Action:
+    """Return what the rows of one key say; StopIteration where none of them is an intent."""
+    intent = next(event for event in events if event.kind == "intent")
+    held = [e.body["reason"] for e in events if e.kind == "ambiguous"]
+    return Action(
+        seq=intent.seq,
+        intent=Intent(
+            **{**intent.body, "programme": programme_from_dict(intent.body["programme"])}
+        ),
+        sent_h=tuple(float(e.body["time_h"]) for e in events if e.kind == "sent"),
+        started_h=next((float(e.body["time_h"]) for e in events if e.kind == "started"), None),
+        held=held[-1] if held else None,
+        end=next((e for e in events if e.kind in ENDS), None),
+    )
+
+
+def _end_h(action: Action) -> float:
+    """Return the study time at which an action ended, or will end by its own target volume."""
+    if action.end is not None and action.end.kind == "abandoned":
+        return float(action.end.body["time_h"])
+    begun_h = action.sent_h[-1] if action.sent_h else action.intent.time_h
+    return begun_h + action.intent.volume_ul / action.intent.flow_rate_ul_h
+
+
+def totals_of(actions: Sequence[Action], refills: Iterable[Event]) -> JournalTotals:
+    """Return what the pumps moved in these actions; ``refills`` are rows of kind ``refill``."""
+    refilled = {event.key.rsplit("/", 1)[1]: event.seq for event in refills}
+    delivered_ul: dict[str, float] = {}
+    drawn_ul: dict[str, float] = {}
+    for action in actions:
+        pump = action.intent.pump
+        delivered_ul[pump] = delivered_ul.get(pump, 0.0) + action.charged_ul
+        if action.seq > refilled.get(pump, 0):
+            drawn_ul[pump] = drawn_ul.get(pump, 0.0) + action.charged_ul
+    doses = [a for a in actions if a.intent.programme.purpose == "dose"]
+    ends_h: dict[str, float] = {}
+    for action in doses:
+        line = action.intent.programme.line
+        ends_h[line] = max(ends_h.get(line, 0.0), _end_h(action))
+    unfinished = {a.intent.programme_key for a in doses if a.end is None or a.end.kind != "outcome"}
+    done_nm = [
+        a.intent.programme.delivered_nm for a in doses if a.intent.programme_key not in unfinished
+    ]
+    return JournalTotals(delivered_ul, drawn_ul, ends_h, max(done_nm, default=None))

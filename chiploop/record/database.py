@@ -1,0 +1,174 @@
+"""The database behind the record: how it is opened, how a row and its link go in, what a check
+finds.
+
+Belongs here: sessions, locks, links. Not here: which rows there are (tables), what they are for
+(record).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, select
+from sqlalchemy.orm import Session
+
+from chiploop.record.chain import GENESIS, ChainFault, Head, RecordConflict, link_hash
+from chiploop.record.tables import (
+    NOT_COMPARED,
+    AuditRow,
+    Row,
+    audit_content,
+    columns_of,
+    row_sha256,
+    trigger_names,
+)
+
+AnyRow = TypeVar("AnyRow", bound=Row)
+
+
+def open_engine(url: str) -> Engine:
+    """Return an engine; under SQLite with WAL, synchronous FULL, and the lock taken by writers at
+    once.
+
+    A writer is a connection with the execution option ``chiploop_writes``.
+    """
+    engine = create_engine(url)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: Any, _: object) -> None:
+    # Transactions begin where _begin_sqlite says, not at the first write.
+    connection.isolation_level = None
+    for pragma in (
+        "busy_timeout = 30000",
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "recursive_triggers = ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A writer takes the lock before it reads the last link: two could continue the same one.
+    writes = connection.get_execution_options().get("chiploop_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def by_key(session: Session, kind: type[AnyRow], key: str) -> AnyRow | None:
+    """Return the row of a natural key; None where there is none."""
+    with session.no_autoflush:
+        return session.scalars(select(kind).where(kind.natural_key == key)).one_or_none()
+
+
+def of_run(session: Session, kind: type[AnyRow], *where: Any) -> list[AnyRow]:
+    """Return the rows of a table that meet the conditions, in the order added."""
+    return list(session.scalars(select(kind).where(*where).order_by(kind.id)))
+
+
+def last_link(session: Session) -> Head:
+    """Return number and hash of the last link; ``Head(0, GENESIS)`` before the first."""
+    row = session.execute(
+        select(AuditRow.seq, AuditRow.hash).order_by(AuditRow.seq.desc()).limit(1)
+    ).first()
+    return Head(0, GENESIS) if row is None else Head(row.seq, row.hash)
+
+
+def head_of(links: Iterable[AuditRow]) -> Head | None:
+    """Return the end of a chain as its own head, for a record that keeps none: nothing to compare
+    with.
+    """
+    last = max(links, key=lambda link: link.seq, default=None)
+    return None if last is None else Head(last.seq, last.hash)
+
+
+def row_faults(
+    links: Iterable[AuditRow], rows: Mapping[tuple[str, int], Row]
+) -> Iterator[ChainFault]:
+    """Yield the rows that are not as their links say, that are gone, and that have no link."""
+    linked = set()
+    for link in links:
+        where = (link.table_name, link.row_id)
+        linked.add(where)
+        row = rows.get(where)
+        if row is None:
+            yield ChainFault(
+                "deleted",
+                link.table_name,
+                link.row_key,
+                f"{link.table_name} {link.row_key} is gone",
+            )
+        elif row_sha256(row) != link.row_sha256:
+            yield ChainFault(
+                "edited",
+                link.table_name,
+                link.row_key,
+                f"{link.table_name} {link.row_key} is not what was written",
+            )
+    for (table, number), row in rows.items():
+        if (table, number) not in linked:
+            yield ChainFault(
+                "inserted",
+                table,
+                row.natural_key,
+                f"{table} {row.natural_key} was not added by chiploop",
+            )
+
+
+def add_row(session: Session, row: AnyRow, at_utc: str) -> tuple[AnyRow, bool]:
+    """Add a row and its link, or return the one that is there; RecordConflict where that one
+    differs.
+    """
+    there = by_key(session, type(row), row.natural_key)
+    if there is not None:
+        old, new = columns_of(there), columns_of(row)
+        differ = sorted(c for c in old if c not in NOT_COMPARED and old[c] != new[c])
+        if differ:
+            raise RecordConflict(
+                f"{row.__tablename__} has {row.natural_key} on record with another "
+                f"{', '.join(differ)}; a record is not overwritten"
+            )
+        return there, False
+    row.at_utc = at_utc
+    session.add(row)
+    session.flush()
+    last = last_link(session)
+    link = AuditRow(
+        seq=last.count + 1,
+        at_utc=row.at_utc,
+        table_name=row.__tablename__,
+        row_id=row.id,
+        row_key=row.natural_key,
+        row_sha256=row_sha256(row),
+        previous=last.hash,
+        hash="",
+    )
+    link.hash = link_hash(last.hash, audit_content(link))
+    session.add(link)
+    session.flush()
+    return row, True
+
+
+def missing_guards(session: Session) -> Iterator[ChainFault]:
+    """Yield the triggers that should keep a table append-only and are gone; SQLite only."""
+    connection = session.connection()
+    if connection.dialect.name != "sqlite":
+        return
+    present = set(
+        connection.exec_driver_sql(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        ).scalars()
+    )
+    for table in inspect(connection).get_table_names():
+        for trigger in trigger_names(table):
+            if trigger not in present:
+                yield ChainFault(
+                    "unprotected",
+                    table,
+                    trigger,
+                    f"{trigger} is gone: rows could be changed unseen",
+                )

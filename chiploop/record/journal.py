@@ -1,0 +1,340 @@
+"""The action journal: what the pumps were told to do, on disk before the first byte of it.
+
+Belongs here: intents, what became of them, totals per pump. Not here: what a pump's counter proves
+(reconcile), moving liquid (instruments.delivery), anything of the science (record).
+
+Always a local SQLite file on the machine with the cables (WAL, synchronous FULL): a dose never
+waits for a network. Append-only by triggers, hash-chained, safe across processes. One intent per
+key and one end per key, held by unique indexes; keys are deterministic, so a repeated flow meets
+its own intent and not a new one.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from chiploop.record.actions import (
+    ENDS,
+    Action,
+    Event,
+    EventKind,
+    Intent,
+    JournalTotals,
+    action_of,
+    totals_of,
+)
+from chiploop.record.chain import (
+    GENESIS,
+    ChainFault,
+    ChainReport,
+    Head,
+    Link,
+    RecordConflict,
+    RecordUnreadable,
+    canonical,
+    check_links,
+    head_path,
+    link_hash,
+    plain,
+    read_head,
+    refuse_cut_chain,
+    utc_now,
+    write_head,
+)
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS events(
+    seq INTEGER PRIMARY KEY, at_utc TEXT NOT NULL, run_id TEXT NOT NULL, key TEXT NOT NULL, kind
+    TEXT NOT NULL, body TEXT NOT NULL, previous TEXT NOT NULL, hash TEXT NOT NULL);
+CREATE UNIQUE INDEX IF NOT EXISTS one_intent ON events(key) WHERE kind = 'intent';
+CREATE UNIQUE INDEX IF NOT EXISTS one_end ON events(key) WHERE kind IN ('outcome', 'abandoned');
+CREATE INDEX IF NOT EXISTS by_key ON events(key);
+CREATE INDEX IF NOT EXISTS by_run ON events(run_id);
+CREATE TRIGGER IF NOT EXISTS events_no_update BEFORE UPDATE ON events
+    BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+CREATE TRIGGER IF NOT EXISTS events_no_delete BEFORE DELETE ON events
+    BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+"""
+_GUARDS = {"one_intent", "one_end", "events_no_update", "events_no_delete"}
+_COLUMNS = "seq, at_utc, run_id, key, kind, body, previous, hash"
+
+
+class Journal:
+    """The action journal in one SQLite file; opening creates it. RecordUnreadable where that fails.
+
+    Each method is one transaction, on disk when it returns. Methods that add raise RecordConflict
+    where the key has another content already, RecordBroken where rows were cut. ``now_utc`` stamps
+    the rows; tests set it.
+    """
+
+    def __init__(self, path: Path | str, now_utc: Callable[[], str] = utc_now) -> None:
+        self.path = Path(path)
+        self._now_utc = now_utc
+        self._lock = threading.RLock()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(
+                self.path, isolation_level=None, check_same_thread=False, timeout=30.0
+            )
+            self._db.execute("PRAGMA busy_timeout = 30000")
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("PRAGMA recursive_triggers = ON")
+            self._db.executescript(_SCHEMA)
+        except (OSError, sqlite3.Error) as problem:
+            raise RecordUnreadable(
+                f"{self.path} can not be used as a journal: {problem}"
+            ) from problem
+
+    def close(self) -> None:
+        """Close the file; safe to repeat."""
+        self._db.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- adding
+
+    def intend(self, intents: Sequence[Intent]) -> None:
+        """Record the intents of all pumps of a programme, all or none. RecordConflict where one is
+        there.
+        """
+        with self._writing() as db:
+            for intent in intents:
+                if self._select(db, "key = ? AND kind = 'intent'", intent.key):
+                    raise RecordConflict(f"{intent.key} was intended before; it is not sent again")
+                self._append(db, intent.run_id, intent.key, "intent", asdict(intent))
+
+    def sent(self, key: str, time_h: float) -> None:
+        """Record that the start command is about to leave; called before its first byte."""
+        self._add_to_open(key, "sent", {"time_h": time_h})
+
+    def started(self, key: str, time_h: float, proof: str) -> None:
+        """Record that the pump runs; ``proof`` is its answer or what its counter showed. Once per
+        intent.
+        """
+        action = self.action(key)
+        if action is None or action.started_h is None:
+            self._add_to_open(key, "started", {"time_h": time_h, "proof": proof})
+
+    def outcome(self, key: str, time_h: float, delivered_ul: float, counter_ul: float) -> None:
+        """End an intent with the volume that the pump's counter shows. RecordConflict where it
+        ended otherwise.
+        """
+        self._end(
+            key,
+            "outcome",
+            {"time_h": time_h, "delivered_ul": delivered_ul, "counter_ul": counter_ul},
+        )
+
+    def ambiguous(self, key: str, time_h: float, reason: str, counter_ul: float | None) -> None:
+        """Record that the pump can not tell what happened: the line is held until a person has
+        looked.
+        """
+        self._add_to_open(
+            key, "ambiguous", {"time_h": time_h, "reason": reason, "counter_ul": counter_ul}
+        )
+
+    def abandon(
+        self, key: str, time_h: float, by: str, reason: str, delivered_ul: float | None = None
+    ) -> None:
+        """End an intent on a person's word; ``delivered_ul`` is what the person saw, None where
+        nobody knows.
+        """
+        self._end(
+            key,
+            "abandoned",
+            {"time_h": time_h, "by": by, "reason": reason, "delivered_ul": delivered_ul},
+        )
+
+    def refill(self, run_id: str, pump: str, time_h: float, by: str) -> None:
+        """Record that a person has put a full syringe into a pump."""
+        with self._writing() as db:
+            self._append(
+                db, run_id, f"{run_id}/refill/{pump}", "refill", {"time_h": time_h, "by": by}
+            )
+
+    def note(self, run_id: str, key: str, time_h: float, text: str, **values: Any) -> None:
+        """Record something that happened to a pump or line and ends nothing."""
+        with self._writing() as db:
+            self._append(db, run_id, key, "note", {"time_h": time_h, "text": text, **values})
+
+    # -- asking
+
+    def events(self, key: str | None = None) -> list[Event]:
+        """Return the rows of one key, or all of them, in order."""
+        where, values = ("1", ()) if key is None else ("key = ?", (key,))
+        with self._lock:
+            return self._select(self._db, where, *values)
+
+    def action(self, key: str) -> Action | None:
+        """Return an intent and what became of it; None where there is none."""
+        events = self.events(key)
+        return action_of(events) if any(event.kind == "intent" for event in events) else None
+
+    def programme(self, programme_key: str) -> list[Action]:
+        """Return the actions of all pumps of a programme, in the order of its steps; empty where
+        not intended.
+        """
+        # "0" is the character after "/": all keys below the programme's, by the index.
+        actions = self._actions("key > ? AND key < ?", f"{programme_key}/", f"{programme_key}0")
+        return [a for a in actions if a.intent.programme_key == programme_key]
+
+    def actions(self, run_id: str) -> list[Action]:
+        """Return all actions of a run, in order."""
+        return self._actions("run_id = ?", run_id)
+
+    def open_on(self, pump: str) -> list[Action]:
+        """Return the open actions of a pump, of any run."""
+        open_keys = (
+            "key IN (SELECT key FROM events WHERE kind = 'intent' "
+            "EXCEPT SELECT key FROM events WHERE kind IN ('outcome', 'abandoned'))"
+        )
+        return [a for a in self._actions(open_keys) if a.intent.pump == pump]
+
+    def held(self, run_id: str) -> dict[str, str]:
+        """Return line -> why it is held: it has an open intent that a person must look at."""
+        held: dict[str, str] = {}
+        for action in self.actions(run_id):
+            if action.open and action.held is not None:
+                held.setdefault(
+                    action.intent.programme.line, f"{action.intent.pump}: {action.held}"
+                )
+        return held
+
+    def totals(self, run_id: str, without: str = "") -> JournalTotals:
+        """Return what the pumps of a run have moved; ``without`` leaves out one programme by its
+        key.
+        """
+        actions = [a for a in self.actions(run_id) if a.intent.programme_key != without]
+        with self._lock:
+            refills = self._select(self._db, "run_id = ? AND kind = 'refill'", run_id)
+        return totals_of(actions, refills)
+
+    def verify(self) -> ChainReport:
+        """Return what is wrong with the file, as :func:`verify_journal`."""
+        return verify_journal(self.path)
+
+    # -- the file
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Hold the write lock of the file for one transaction; the head follows the commit."""
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                refuse_cut_chain(head_path(self.path), self._last(self._db)[0], self._hash_at)
+                yield self._db
+                count, last = self._last(self._db)
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+            if count:
+                write_head(head_path(self.path), Head(count, last))
+
+    def _append(
+        self, db: sqlite3.Connection, run_id: str, key: str, kind: EventKind, body: Any
+    ) -> None:
+        count, previous = self._last(db)
+        row = (count + 1, self._now_utc(), run_id, key, kind, canonical(body))
+        db.execute(
+            f"INSERT INTO events({_COLUMNS}) VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
+            (*row, previous, link_hash(previous, _content(*row))),
+        )
+
+    def _add_to_open(self, key: str, kind: EventKind, body: dict[str, Any]) -> None:
+        with self._writing() as db:
+            events = self._select(db, "key = ?", key)
+            intent = next((e for e in events if e.kind == "intent"), None)
+            if intent is None:
+                raise RecordConflict(f"{key}: {kind} without an intent")
+            if any(e.kind in ENDS for e in events):
+                raise RecordConflict(f"{key}: {kind} after its end")
+            self._append(db, intent.run_id, key, kind, body)
+
+    def _end(self, key: str, kind: EventKind, body: dict[str, Any]) -> None:
+        with self._writing() as db:
+            events = self._select(db, "key = ?", key)
+            intent = next((e for e in events if e.kind == "intent"), None)
+            end = next((e for e in events if e.kind in ENDS), None)
+            if intent is None:
+                raise RecordConflict(f"{key}: {kind} without an intent")
+            if end is not None:
+                if end.kind == kind and end.body == plain(body):
+                    return
+                raise RecordConflict(f"{key} ended before: {end.kind} {canonical(end.body)}")
+            self._append(db, intent.run_id, key, kind, body)
+
+    def _actions(self, where: str, *values: Any) -> list[Action]:
+        with self._lock:
+            events = self._select(self._db, where, *values)
+        by_key: dict[str, list[Event]] = {}
+        for event in events:
+            by_key.setdefault(event.key, []).append(event)
+        return [
+            action_of(rows) for rows in by_key.values() if any(row.kind == "intent" for row in rows)
+        ]
+
+    def _select(self, db: sqlite3.Connection, where: str, *values: Any) -> list[Event]:
+        rows = db.execute(
+            f"SELECT seq, at_utc, run_id, key, kind, body FROM events WHERE {where} ORDER BY seq",
+            values,
+        )
+        return [
+            Event(seq, at, run, key, kind, json.loads(body))
+            for seq, at, run, key, kind, body in rows
+        ]
+
+    def _last(self, db: sqlite3.Connection) -> tuple[int, str]:
+        row = db.execute("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1").fetchone()
+        return (0, GENESIS) if row is None else (int(row[0]), str(row[1]))
+
+    def _hash_at(self, seq: int) -> str | None:
+        row = self._db.execute("SELECT hash FROM events WHERE seq = ?", (seq,)).fetchone()
+        return None if row is None else str(row[0])
+
+
+def verify_journal(path: Path) -> ChainReport:
+    """Return what is wrong with a journal's chain, its head file, or the guards that keep it
+    append-only.
+
+    Opens the file for reading only. RecordUnreadable where it is missing or no journal.
+    """
+    try:
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30.0)
+        try:
+            rows = db.execute(f"SELECT {_COLUMNS} FROM events ORDER BY seq").fetchall()
+            present = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+        finally:
+            db.close()
+    except sqlite3.Error as problem:
+        raise RecordUnreadable(f"{path} can not be read as a journal: {problem}") from problem
+    links = (
+        Link(
+            seq, "events", f"{kind} {key}", _content(seq, at, run, key, kind, body), previous, link
+        )
+        for seq, at, run, key, kind, body, previous, link in rows
+    )
+    report = check_links(str(path), links, read_head(head_path(path)))
+    unprotected = tuple(
+        ChainFault("unprotected", "events", guard, f"{guard} is gone: rows could be changed unseen")
+        for guard in sorted(_GUARDS - present)
+    )
+    return ChainReport(report.name, report.rows, report.head, report.faults + unprotected)
+
+
+def _content(seq: int, at_utc: str, run_id: str, key: str, kind: str, body: str) -> str:
+    """Return the canonical text of a row that enters the chain."""
+    return canonical([seq, at_utc, run_id, key, kind, body])

@@ -1,0 +1,154 @@
+"""What a pump's counter proves about an intent: delivered, running, not started, or nobody knows.
+
+Belongs here: the decision, as a table. Not here: asking the pump or telling it anything
+(instruments.delivery).
+
+The pumps keep no token of ours. Two things prove that a counter still means what it meant at the
+intent: the pump has not told of a power interruption since, and the counter is not lower than it
+was. Where either fails, nothing is sent and a person is asked: a counter that is back at zero is
+not "never moved".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from chiploop.record.actions import Intent
+
+Verdict = Literal["delivered", "running", "not started", "look again", "unknown"]
+
+MATCH_FRACTION = 0.005
+"""Relative difference between asked and counted volume that still is the asked volume."""
+MATCH_STEPS = 2.0
+"""The same in steps of the counter: one lost to rounding at each end."""
+MOST_SENDS = 2
+"""A start command is sent again at most once, and only where two looks show that nothing moved."""
+
+
+@dataclass(frozen=True)
+class PumpObservation:
+    """What a pump says of itself, beside what the journal knows was sent to it."""
+
+    state: Literal["idle", "infusing", "withdrawing", "paused", "alarm"]
+    counter_ul: float
+    resolution_ul: float
+    restarted: bool
+    """The pump has told of a power interruption since the port was opened."""
+    session: str
+    """Who holds the port; compared with the intent's."""
+    sends: int
+    """How often the journal says that the start command was about to leave."""
+    started: bool
+    """The journal says that the pump confirmed the start."""
+    earlier_counter_ul: float | None = None
+    """Counter of a look some time before, with nothing sent in between; None at the first look."""
+    alarm: str = ""
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """The verdict on one intent and why."""
+
+    verdict: Verdict
+    reason: str
+    delivered_ul: float
+    """Counter now less counter at the intent; meaningless where the verdict is ``unknown``."""
+
+
+def match_tolerance_ul(intent: Intent, resolution_ul: float) -> float:
+    """Return how far counted and asked volume may differ, in uL: two counter steps or 0.5 %, the
+    larger.
+    """
+    return max(
+        MATCH_STEPS * max(resolution_ul, intent.resolution_ul), MATCH_FRACTION * intent.volume_ul
+    )
+
+
+def _moved_ul(intent: Intent, seen: PumpObservation) -> float:
+    return seen.counter_ul - intent.counter_ul
+
+
+def _lost_power(intent: Intent, seen: PumpObservation) -> bool:
+    # An alarm that this very session had heard before the intent tells nothing about the time after
+    # it.
+    return seen.restarted and not (intent.restarted and seen.session == intent.session)
+
+
+def _unmoved(intent: Intent, seen: PumpObservation) -> bool:
+    return abs(_moved_ul(intent, seen)) <= 0.5 * intent.resolution_ul
+
+
+def _matches(intent: Intent, seen: PumpObservation) -> bool:
+    difference_ul = abs(_moved_ul(intent, seen) - intent.volume_ul)
+    return difference_ul <= match_tolerance_ul(intent, seen.resolution_ul)
+
+
+def _too_far(intent: Intent, seen: PumpObservation) -> bool:
+    most_ul = intent.volume_ul + match_tolerance_ul(intent, seen.resolution_ul)
+    return _moved_ul(intent, seen) > most_ul
+
+
+Rule = tuple[Callable[[Intent, PumpObservation], bool], Verdict, str]
+RULES: tuple[Rule, ...] = (
+    (_lost_power, "unknown", "the pump's power was interrupted: its counter proves nothing"),
+    (
+        lambda i, s: _moved_ul(i, s) < -0.5 * i.resolution_ul,
+        "unknown",
+        "the counter is lower than before",
+    ),
+    (lambda _, s: s.state == "alarm", "unknown", "the pump reports an alarm"),
+    (lambda _, s: s.state == "withdrawing", "unknown", "the pump withdraws"),
+    (lambda _, s: s.state == "paused", "unknown", "the pump is paused"),
+    (_too_far, "unknown", "the counter moved further than asked"),
+    (
+        lambda _, s: s.state == "infusing" and s.sends == 0,
+        "unknown",
+        "the pump runs, though nothing was sent",
+    ),
+    (lambda _, s: s.state == "infusing", "running", "the pump runs"),
+    (
+        lambda i, s: s.sends == 0 and not _unmoved(i, s),
+        "unknown",
+        "the counter moved, though nothing was sent",
+    ),
+    (lambda i, s: s.sends == 0, "not started", "the start command never left"),
+    (
+        lambda i, s: _unmoved(i, s) and s.started,
+        "unknown",
+        "the pump confirmed the start and shows no movement",
+    ),
+    (
+        lambda i, s: _unmoved(i, s) and s.restarted,
+        "unknown",
+        "a power interruption can not be ruled out",
+    ),
+    (
+        lambda i, s: _unmoved(i, s) and s.sends >= MOST_SENDS,
+        "unknown",
+        "the start command was sent twice and the pump does not move",
+    ),
+    (
+        lambda i, s: _unmoved(i, s) and s.earlier_counter_ul is None,
+        "look again",
+        "idle and unmoved, seen once",
+    ),
+    (
+        lambda i, s: _unmoved(i, s) and s.earlier_counter_ul == s.counter_ul,
+        "not started",
+        "idle and unmoved, seen twice",
+    ),
+    (_matches, "delivered", "the counter moved by the asked volume"),
+)
+"""First match decides; what matches none moved by another amount than asked."""
+
+
+def reconcile(intent: Intent, seen: PumpObservation, rules: tuple[Rule, ...] = RULES) -> Reconciled:
+    """Return what became of an intent, by the pump's own counter."""
+    moved_ul = _moved_ul(intent, seen)
+    for applies, verdict, reason in rules:
+        if applies(intent, seen):
+            detail = f": {seen.alarm}" if seen.alarm and seen.state == "alarm" else ""
+            return Reconciled(verdict, reason + detail, moved_ul)
+    return Reconciled("unknown", "the counter moved by another volume than asked", moved_ul)

@@ -1,0 +1,426 @@
+"""The laboratory record: what was studied, measured, fitted, proposed, decided and done.
+
+Belongs here: adding rows once, asking for them, checking the chain. Not here: columns (tables),
+what the pumps were told (journal), file contents (raw_files).
+
+Append-only and hash-chained: the digest of every row enters the audit chain in the row's own
+transaction. Adding the same thing again adds nothing, so that a resumed run may repeat itself;
+another content under the same key is an error. SQLite by default (WAL, synchronous FULL); any
+SQLAlchemy URL for a server that a lab shares.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Engine, func, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from chiploop import __version__
+from chiploop.measurement import Readout
+from chiploop.record.chain import (
+    ChainReport,
+    Link,
+    RecordConflict,
+    RecordUnreadable,
+    canonical,
+    check_links,
+    digest,
+    head_path,
+    read_head,
+    refuse_cut_chain,
+    utc_now,
+    write_head,
+)
+from chiploop.record.database import (
+    AnyRow,
+    add_row,
+    by_key,
+    head_of,
+    last_link,
+    missing_guards,
+    of_run,
+    open_engine,
+    row_faults,
+)
+from chiploop.record.rows import (
+    Decision,
+    DecisionAction,
+    RawFile,
+    RecordedContent,
+    RecordedRun,
+    content_of,
+    decision_of,
+    event_of,
+    readout_of,
+    readout_row,
+)
+from chiploop.record.tables import (
+    KEPT,
+    AuditRow,
+    Base,
+    CalibrationRow,
+    ChipRow,
+    DecisionRow,
+    EventRow,
+    ProposalRow,
+    RawFileRow,
+    ReadoutRow,
+    RunRow,
+    StudyRow,
+    audit_content,
+)
+
+if TYPE_CHECKING:
+    from chiploop.study import Study
+
+
+class Record:
+    """The record behind a database URL; opening creates the tables. RecordUnreadable where that
+    fails.
+
+    ``head`` is where the length of the chain is kept beside it: for an SQLite file ``<file>.head``
+    by default, otherwise nowhere unless it is given. ``now_utc`` stamps the rows; tests set it.
+    ``create=False`` makes no tables, for a check that must not write.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        head: Path | None = None,
+        now_utc: Callable[[], str] = utc_now,
+        create: bool = True,
+    ) -> None:
+        parsed = make_url(url if "://" in url else f"sqlite:///{Path(url).as_posix()}")
+        self.url = parsed.render_as_string(hide_password=True)
+        self._now_utc = now_utc
+        file = parsed.database if parsed.get_backend_name() == "sqlite" else None
+        in_file = file not in (None, "", ":memory:")
+        self._head = head or (head_path(Path(str(file))) if in_file else None)
+        try:
+            if in_file and create:
+                Path(str(file)).parent.mkdir(parents=True, exist_ok=True)
+            self._engine = open_engine(parsed.render_as_string(hide_password=False))
+            if create:
+                with self._writer.begin() as connection:
+                    Base.metadata.create_all(connection)
+        except (OSError, SQLAlchemyError) as problem:
+            raise RecordUnreadable(
+                f"{self.url} can not be used as a record: {problem}"
+            ) from problem
+
+    @property
+    def _writer(self) -> Engine:
+        return self._engine.execution_options(chiploop_writes=True)
+
+    def close(self) -> None:
+        """Close all connections; safe to repeat."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Record:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- adding; each returns whether, or how many, rows are new
+
+    def add_run(
+        self,
+        run_id: str,
+        study: Study,
+        seed: int,
+        simulated: bool,
+        settings: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Add a run with its study and chips. RecordConflict where the run id has another study or
+        seed.
+        """
+        content = canonical(study.model_dump(mode="json", exclude={"source_path", "sha256"}))
+        with self._writing() as session:
+            study_row, _ = self._add(
+                session,
+                StudyRow(natural_key=digest(content), name=study.name, content=content),
+            )
+            _, new = self._add(
+                session,
+                RunRow(
+                    natural_key=run_id,
+                    study_id=study_row.id,
+                    seed=seed,
+                    simulated=simulated,
+                    software_version=__version__,
+                    settings=canonical(settings or {}),
+                ),
+            )
+            for line in study.lines:
+                for chip_id, donor in line.chips.items():
+                    key = f"{run_id}/{chip_id}"
+                    chip = ChipRow(
+                        natural_key=key, run_id=run_id, chip_id=chip_id, line=line.id, donor=donor
+                    )
+                    self._add(session, chip)
+        return new
+
+    def add_state(self, run_id: str, state: str, time_h: float, why: str = "") -> bool:
+        """Add a change of a run's state; the state that it has already adds nothing."""
+        with self._writing() as session:
+            states = self._states(session, run_id)
+            if states and json.loads(states[-1].content)["state"] == state:
+                return False
+            content = canonical({"state": state, "why": why})
+            row = EventRow(
+                natural_key=f"{run_id}/state/{len(states) + 1}",
+                run_id=run_id,
+                kind="state",
+                time_h=time_h,
+                content=content,
+            )
+            return self._add(session, row)[1]
+
+    def add_event(
+        self,
+        run_id: str,
+        kind: str,
+        time_h: float,
+        content: Mapping[str, Any],
+        key: str | None = None,
+    ) -> bool:
+        """Add something that happened; ``key`` names it within the run, otherwise its kind, time
+        and content do.
+        """
+        text = canonical(content)
+        name = key or f"{time_h!r}/{digest(text)[:16]}"
+        with self._writing() as session:
+            row = EventRow(
+                natural_key=f"{run_id}/{kind}/{name}",
+                run_id=run_id,
+                kind=kind,
+                time_h=time_h,
+                content=text,
+            )
+            return self._add(session, row)[1]
+
+    def add_raw_file(self, file: RawFile) -> bool:
+        """Add what the store of a run keeps; the bytes are the store's."""
+        with self._writing() as session:
+            row = RawFileRow(
+                natural_key=f"{file.run_id}/{file.sha256}/{file.name}",
+                run_id=file.run_id,
+                sha256=file.sha256,
+                name=file.name,
+                kind=file.kind,
+                size_bytes=file.size_bytes,
+                time_h=file.time_h,
+            )
+            return self._add(session, row)[1]
+
+    def add_readouts(self, run_id: str, readouts: Iterable[Readout]) -> int:
+        """Add readouts, all or none; returns how many are new. One per chip, readout, time and
+        plate.
+        """
+        with self._writing() as session:
+            return sum(self._add(session, readout_row(run_id, r))[1] for r in readouts)
+
+    def add_calibration(
+        self, run_id: str, cycle: int, content: Mapping[str, Any], attempt: int = 1
+    ) -> bool:
+        """Add what a fit found; a second fit of a cycle is a second attempt."""
+        with self._writing() as session:
+            row = CalibrationRow(
+                natural_key=f"{run_id}/c{cycle:02d}/a{attempt}",
+                run_id=run_id,
+                cycle=cycle,
+                attempt=attempt,
+                content=canonical(content),
+            )
+            return self._add(session, row)[1]
+
+    def add_proposal(self, run_id: str, cycle: int, content: Mapping[str, Any]) -> str:
+        """Add a proposal and return its id, ``<run>/c<cycle>/p<attempt>``.
+
+        The same content as the cycle's last proposal adds nothing. After a rejection another
+        content is the next attempt; while the last one is open or approved it is a RecordConflict.
+        """
+        text = canonical(content)
+        with self._writing() as session:
+            last = session.scalars(
+                select(ProposalRow)
+                .where(ProposalRow.run_id == run_id, ProposalRow.cycle == cycle)
+                .order_by(ProposalRow.attempt.desc())
+                .limit(1)
+            ).first()
+            attempt = 1 if last is None else last.attempt
+            if last is not None and last.content != text:
+                decided = by_key(session, DecisionRow, last.natural_key)
+                attempt += 1 if decided is not None and decided.action == "reject" else 0
+            proposal_id = f"{run_id}/c{cycle:02d}/p{attempt}"
+            row = ProposalRow(
+                natural_key=proposal_id, run_id=run_id, cycle=cycle, attempt=attempt, content=text
+            )
+            self._add(session, row)
+            return proposal_id
+
+    def add_decision(
+        self, proposal_id: str, action: DecisionAction, by: str, why: str = ""
+    ) -> bool:
+        """Add what was decided about a proposal, once. RecordConflict without such a proposal."""
+        with self._writing() as session:
+            proposal = by_key(session, ProposalRow, proposal_id)
+            if proposal is None:
+                raise RecordConflict(f"there is no proposal {proposal_id} on record to {action}")
+            row = DecisionRow(
+                natural_key=proposal_id,
+                run_id=proposal.run_id,
+                proposal_sha256=digest(proposal.content),
+                action=action,
+                by=by,
+                why=why,
+            )
+            return self._add(session, row)[1]
+
+    # -- asking
+
+    def run(self, run_id: str) -> RecordedRun | None:
+        """Return a run; None where there is none."""
+        with self._reading() as session:
+            row = by_key(session, RunRow, run_id)
+            return None if row is None else self._run(session, row)
+
+    def runs(self) -> tuple[RecordedRun, ...]:
+        """Return all runs, oldest first."""
+        with self._reading() as session:
+            rows = session.scalars(select(RunRow).order_by(RunRow.id))
+            return tuple(self._run(session, row) for row in rows)
+
+    def chips(self, run_id: str) -> dict[str, tuple[str, str]]:
+        """Return chip id -> (line, donor) of a run, in the study's order."""
+        with self._reading() as session:
+            rows = of_run(session, ChipRow, ChipRow.run_id == run_id)
+            return {row.chip_id: (row.line, row.donor) for row in rows}
+
+    def readouts(self, run_id: str, cycle: int | None = None) -> tuple[Readout, ...]:
+        """Return the readouts of a run, of one cycle or of all, in the order added."""
+        with self._reading() as session:
+            rows = of_run(session, ReadoutRow, ReadoutRow.run_id == run_id)
+            return tuple(readout_of(row) for row in rows if cycle is None or row.cycle == cycle)
+
+    def raw_files(self, run_id: str) -> tuple[RawFile, ...]:
+        """Return the raw files of a run, in the order added."""
+        with self._reading() as session:
+            rows = of_run(session, RawFileRow, RawFileRow.run_id == run_id)
+            return tuple(
+                RawFile(r.run_id, r.sha256, r.name, r.kind, r.size_bytes, r.time_h) for r in rows
+            )
+
+    def calibrations(self, run_id: str) -> tuple[RecordedContent, ...]:
+        """Return the calibrations of a run, in the order added."""
+        with self._reading() as session:
+            rows = of_run(session, CalibrationRow, CalibrationRow.run_id == run_id)
+            return tuple(content_of(row, "calibration") for row in rows)
+
+    def proposals(self, run_id: str) -> tuple[RecordedContent, ...]:
+        """Return the proposals of a run, in the order added."""
+        with self._reading() as session:
+            rows = of_run(session, ProposalRow, ProposalRow.run_id == run_id)
+            return tuple(content_of(row, "proposal") for row in rows)
+
+    def latest_proposal(self, run_id: str) -> RecordedContent | None:
+        """Return the last proposal of a run, decided or not; None before the first."""
+        proposals = self.proposals(run_id)
+        return proposals[-1] if proposals else None
+
+    def decision_for(self, proposal_id: str) -> Decision | None:
+        """Return what was decided about a proposal; None while it is open."""
+        with self._reading() as session:
+            row = by_key(session, DecisionRow, proposal_id)
+            return None if row is None else decision_of(row)
+
+    def decisions(self, run_id: str) -> tuple[Decision, ...]:
+        """Return the decisions of a run, in the order added."""
+        with self._reading() as session:
+            rows = of_run(session, DecisionRow, DecisionRow.run_id == run_id)
+            return tuple(decision_of(row) for row in rows)
+
+    def events(self, run_id: str, kind: str | None = None) -> tuple[RecordedContent, ...]:
+        """Return the events of a run, of one kind or of all, in the order added."""
+        with self._reading() as session:
+            rows = of_run(session, EventRow, EventRow.run_id == run_id)
+            return tuple(event_of(row) for row in rows if kind is None or row.kind == kind)
+
+    def verify(self) -> ChainReport:
+        """Return every row that was edited, deleted or inserted from outside, and every guard that
+        is gone.
+        """
+        try:
+            with self._reading() as session:
+                links = session.scalars(select(AuditRow).order_by(AuditRow.seq)).all()
+                rows = {
+                    (kind.__tablename__, row.id): row
+                    for kind in KEPT
+                    for row in session.scalars(select(kind))
+                }
+                head = read_head(self._head) if self._head else head_of(links)
+                report = check_links(
+                    self.url,
+                    (
+                        Link(k.seq, "audit", k.row_key, audit_content(k), k.previous, k.hash)
+                        for k in links
+                    ),
+                    head,
+                )
+                faults = report.faults + tuple(row_faults(links, rows))
+                faults += tuple(missing_guards(session))
+        except SQLAlchemyError as problem:
+            raise RecordUnreadable(f"{self.url} can not be read: {problem}") from problem
+        return ChainReport(report.name, report.rows, report.head, faults)
+
+    # -- the database
+
+    @contextmanager
+    def _reading(self) -> Iterator[Session]:
+        with Session(self._engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def _writing(self) -> Iterator[Session]:
+        """Hold the write lock for one transaction; the head follows the commit."""
+        with Session(self._writer, expire_on_commit=False) as session, session.begin():
+            if self._head is not None:
+                count = session.scalar(select(func.count()).select_from(AuditRow)) or 0
+                refuse_cut_chain(
+                    self._head,
+                    count,
+                    lambda seq: session.scalar(select(AuditRow.hash).where(AuditRow.seq == seq)),
+                )
+            yield session
+            last = last_link(session)
+        if self._head is not None and last.count:
+            write_head(self._head, last)
+
+    def _add(self, session: Session, row: AnyRow) -> tuple[AnyRow, bool]:
+        return add_row(session, row, self._now_utc())
+
+    def _run(self, session: Session, row: RunRow) -> RecordedRun:
+        study = session.get_one(StudyRow, row.study_id)
+        states = self._states(session, row.natural_key)
+        return RecordedRun(
+            run_id=row.natural_key,
+            study_name=study.name,
+            study_sha256=study.natural_key,
+            seed=row.seed,
+            simulated=row.simulated,
+            software_version=row.software_version,
+            settings=json.loads(row.settings),
+            begun_utc=row.at_utc,
+            state=json.loads(states[-1].content)["state"] if states else "",
+        )
+
+    def _states(self, session: Session, run_id: str) -> list[EventRow]:
+        return of_run(session, EventRow, EventRow.run_id == run_id, EventRow.kind == "state")

@@ -1,0 +1,170 @@
+"""Rows of the record as values, and values as rows.
+
+Belongs here: what asking the record gives. Not here: columns (tables), adding and asking (record).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from chiploop.measurement import Readout
+from chiploop.record.chain import canonical
+from chiploop.record.tables import CalibrationRow, DecisionRow, EventRow, ProposalRow, ReadoutRow
+
+DecisionAction = Literal["approve", "reject"]
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """One execution of a study."""
+
+    run_id: str
+    study_name: str
+    study_sha256: str
+    seed: int
+    simulated: bool
+    software_version: str
+    settings: dict[str, Any]
+    begun_utc: str
+    state: str
+    """The last state that was added; empty before the first."""
+
+
+@dataclass(frozen=True)
+class RecordedContent:
+    """A calibration, proposal or event with its content."""
+
+    key: str
+    """A proposal's id."""
+    run_id: str
+    kind: str
+    """``calibration``, ``proposal`` or the event's own kind."""
+    at_utc: str
+    content: dict[str, Any]
+    cycle: int = 0
+    attempt: int = 1
+    time_h: float = math.nan
+    """Study time of an event; NaN for the others."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided about one proposal."""
+
+    proposal_id: str
+    run_id: str
+    proposal_sha256: str
+    action: DecisionAction
+    by: str
+    why: str
+    at_utc: str
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """A raw file in the store of its run."""
+
+    run_id: str
+    sha256: str
+    name: str
+    kind: str
+    size_bytes: int
+    time_h: float
+
+
+def _finite(number: float | None) -> float | None:
+    return None if number is None or not math.isfinite(number) else float(number)
+
+
+def readout_row(run_id: str, readout: Readout) -> ReadoutRow:
+    """Return a readout as a row of a run."""
+    r = readout
+    return ReadoutRow(
+        natural_key=f"{run_id}/c{r.cycle:02d}/{r.chip_id}/{r.readout}/{float(r.time_h)!r}/{r.plate}",
+        run_id=run_id,
+        cycle=int(r.cycle),
+        chip_id=r.chip_id,
+        readout=r.readout,
+        value=_finite(r.value),
+        unit=r.unit,
+        sd=_finite(r.sd),
+        scale=r.scale,
+        time_h=float(r.time_h),
+        window_start_h=_finite(r.window_start_h),
+        censoring=r.censoring,
+        lower=_finite(r.lower),
+        upper=_finite(r.upper),
+        n=int(r.n),
+        qc=r.qc,
+        reasons=canonical(r.reasons),
+        method=r.method,
+        plate=r.plate,
+        wells=canonical(r.wells),
+        raw_sha256=r.raw_sha256,
+    )
+
+
+def readout_of(row: ReadoutRow) -> Readout:
+    """Return the readout that a row keeps."""
+    return Readout(
+        chip_id=row.chip_id,
+        readout=row.readout,
+        value=math.nan if row.value is None else row.value,
+        unit=row.unit,
+        sd=math.nan if row.sd is None else row.sd,
+        scale=row.scale,  # type: ignore[arg-type]
+        time_h=row.time_h,
+        window_start_h=row.window_start_h,
+        censoring=row.censoring,  # type: ignore[arg-type]
+        lower=-math.inf if row.lower is None else row.lower,
+        upper=math.inf if row.upper is None else row.upper,
+        n=row.n,
+        qc=row.qc,  # type: ignore[arg-type]
+        reasons=tuple(json.loads(row.reasons)),
+        method=row.method,
+        plate=row.plate,
+        wells=tuple(json.loads(row.wells)),
+        raw_sha256=row.raw_sha256,
+        cycle=row.cycle,
+    )
+
+
+def content_of(row: CalibrationRow | ProposalRow, kind: str) -> RecordedContent:
+    """Return a calibration or proposal with its content."""
+    return RecordedContent(
+        key=row.natural_key,
+        run_id=row.run_id,
+        kind=kind,
+        at_utc=row.at_utc,
+        content=json.loads(row.content),
+        cycle=row.cycle,
+        attempt=row.attempt,
+    )
+
+
+def event_of(row: EventRow) -> RecordedContent:
+    """Return an event with its content."""
+    return RecordedContent(
+        row.natural_key,
+        row.run_id,
+        row.kind,
+        row.at_utc,
+        json.loads(row.content),
+        time_h=row.time_h,
+    )
+
+
+def decision_of(row: DecisionRow) -> Decision:
+    """Return the decision that a row keeps."""
+    return Decision(
+        proposal_id=row.natural_key,
+        run_id=row.run_id,
+        proposal_sha256=row.proposal_sha256,
+        action=row.action,  # type: ignore[arg-type]
+        by=row.by,
+        why=row.why,
+        at_utc=row.at_utc,
+    )

@@ -1,0 +1,233 @@
+"""The tables of the laboratory record.
+
+Belongs here: columns, keys, and the triggers that refuse changes. Not here: adding and asking
+(record).
+
+Every table is append-only and has a number, a natural key and a stamp of its own. What changes with
+time (the state of a run) is a row of ``events``, never an update. Structured content is canonical
+JSON text, so that its digest is the same in every database. Numbers that JSON has no word for are
+NULL in number columns: an unknown value, an open bound. Nothing is special to SQLite besides the
+triggers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import DDL, Boolean, Float, ForeignKey, Integer, String, Table, Text, event
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from chiploop.record.chain import canonical, digest
+
+
+class Base(DeclarativeBase):
+    """Every table of the record."""
+
+
+class Row(Base):
+    """What every kept row has."""
+
+    __abstract__ = True
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    natural_key: Mapped[str] = mapped_column(String(255), unique=True)
+    """What the row is about; a resumed run that adds it again meets it here."""
+    at_utc: Mapped[str] = mapped_column(String(40))
+    """When it was written, ISO 8601."""
+
+
+class StudyRow(Row):
+    """A study as it was run; its key is the digest of its file."""
+
+    __tablename__ = "studies"
+
+    name: Mapped[str] = mapped_column(String(64))
+    content: Mapped[str] = mapped_column(Text)
+    """The resolved study."""
+
+
+class RunRow(Row):
+    """One execution of a study; its key is the run id."""
+
+    __tablename__ = "runs"
+
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"))
+    seed: Mapped[int] = mapped_column(Integer)
+    simulated: Mapped[bool] = mapped_column(Boolean)
+    software_version: Mapped[str] = mapped_column(String(40))
+    settings: Mapped[str] = mapped_column(Text)
+
+
+class ChipRow(Row):
+    """A chip of a run: its line and the donor of its tissue."""
+
+    __tablename__ = "chips"
+
+    run_id: Mapped[str] = mapped_column(String(64), index=True)
+    chip_id: Mapped[str] = mapped_column(String(64))
+    line: Mapped[str] = mapped_column(String(64))
+    donor: Mapped[str] = mapped_column(String(64))
+
+
+class RawFileRow(Row):
+    """A raw file in the store of its run, by its digest."""
+
+    __tablename__ = "raw_files"
+
+    run_id: Mapped[str] = mapped_column(String(64), index=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(255))
+    kind: Mapped[str] = mapped_column(String(64))
+    size_bytes: Mapped[int] = mapped_column(Integer)
+    time_h: Mapped[float] = mapped_column(Float)
+
+
+class ReadoutRow(Row):
+    """One readout: every field of ``chiploop.measurement.Readout``."""
+
+    __tablename__ = "readouts"
+
+    run_id: Mapped[str] = mapped_column(String(64), index=True)
+    cycle: Mapped[int] = mapped_column(Integer)
+    chip_id: Mapped[str] = mapped_column(String(64))
+    readout: Mapped[str] = mapped_column(String(64))
+    value: Mapped[float | None] = mapped_column(Float)
+    """NULL where censored."""
+    unit: Mapped[str] = mapped_column(String(40))
+    sd: Mapped[float | None] = mapped_column(Float)
+    scale: Mapped[str] = mapped_column(String(16))
+    time_h: Mapped[float] = mapped_column(Float)
+    window_start_h: Mapped[float | None] = mapped_column(Float)
+    censoring: Mapped[str] = mapped_column(String(16))
+    lower: Mapped[float | None] = mapped_column(Float)
+    """NULL for minus infinity."""
+    upper: Mapped[float | None] = mapped_column(Float)
+    """NULL for infinity."""
+    n: Mapped[int] = mapped_column(Integer)
+    qc: Mapped[str] = mapped_column(String(16))
+    reasons: Mapped[str] = mapped_column(Text)
+    method: Mapped[str] = mapped_column(Text)
+    plate: Mapped[str] = mapped_column(String(255))
+    wells: Mapped[str] = mapped_column(Text)
+    raw_sha256: Mapped[str] = mapped_column(String(64))
+
+
+class CalibrationRow(Row):
+    """What a fit found, and whether it was accepted."""
+
+    __tablename__ = "calibrations"
+
+    run_id: Mapped[str] = mapped_column(String(64), index=True)
+    cycle: Mapped[int] = mapped_column(Integer)
+    attempt: Mapped[int] = mapped_column(Integer)
+    content: Mapped[str] = mapped_column(Text)
+
+
+class ProposalRow(Row):
+    """What was proposed; its key is the proposal id."""
+
+    __tablename__ = "proposals"
+
+    run_id: Mapped[str] = mapped_column(String(64), index=True)
+    cycle: Mapped[int] = mapped_column(Integer)
+    attempt: Mapped[int] = mapped_column(Integer)
+    content: Mapped[str] = mapped_column(Text)
+
+
+class DecisionRow(Row):
+    """What a person, or the study's ``auto``, decided; its key is the proposal id."""
+
+    __tablename__ = "decisions"
+
+    run_id: Mapped[str] = mapped_column(String(64), index=True)
+    proposal_sha256: Mapped[str] = mapped_column(String(64))
+    """Digest of the proposal's content: the decision is about exactly this."""
+    action: Mapped[str] = mapped_column(String(16))
+    by: Mapped[str] = mapped_column(String(255))
+    """From the operating system's login."""
+    why: Mapped[str] = mapped_column(Text)
+
+
+class EventRow(Row):
+    """Something that happened to a run: a change of state, an exclusion, a hold."""
+
+    __tablename__ = "events"
+
+    run_id: Mapped[str] = mapped_column(String(64), index=True)
+    kind: Mapped[str] = mapped_column(String(64))
+    time_h: Mapped[float] = mapped_column(Float)
+    content: Mapped[str] = mapped_column(Text)
+
+
+class AuditRow(Base):
+    """One link of the chain: one row of another table, as it was written."""
+
+    __tablename__ = "audit"
+
+    seq: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    at_utc: Mapped[str] = mapped_column(String(40))
+    table_name: Mapped[str] = mapped_column(String(64))
+    row_id: Mapped[int] = mapped_column(Integer)
+    row_key: Mapped[str] = mapped_column(String(255))
+    row_sha256: Mapped[str] = mapped_column(String(64))
+    previous: Mapped[str] = mapped_column(String(64), unique=True)
+    """Unique: two writers can not both continue the same link."""
+    hash: Mapped[str] = mapped_column(String(64))
+
+
+KEPT: tuple[type[Row], ...] = (
+    StudyRow,
+    RunRow,
+    ChipRow,
+    RawFileRow,
+    ReadoutRow,
+    CalibrationRow,
+    ProposalRow,
+    DecisionRow,
+    EventRow,
+)
+"""Tables whose rows enter the chain."""
+
+NOT_COMPARED = frozenset({"id", "at_utc", "software_version"})
+"""Columns that may differ where the same thing is added again."""
+
+
+def columns_of(row: Row) -> dict[str, Any]:
+    """Return column -> value of a row, each as its column keeps it."""
+    table: Table = row.__table__  # type: ignore[assignment]
+    values = {column.name: getattr(row, column.name) for column in table.columns}
+    return {
+        name: float(value)
+        if isinstance(table.columns[name].type, Float) and value is not None
+        else value
+        for name, value in values.items()
+    }
+
+
+def row_sha256(row: Row) -> str:
+    """Return the digest of a row, as it enters the chain."""
+    return digest(canonical(columns_of(row)))
+
+
+def audit_content(link: AuditRow) -> str:
+    """Return the canonical text of a link."""
+    return canonical(
+        [link.seq, link.at_utc, link.table_name, link.row_id, link.row_key, link.row_sha256]
+    )
+
+
+def trigger_names(table: str) -> tuple[str, str]:
+    """Return the names of the two triggers that keep a table append-only under SQLite."""
+    return f"{table}_no_update", f"{table}_no_delete"
+
+
+for _table in Base.metadata.sorted_tables:
+    for _name, _verb in zip(trigger_names(_table.name), ("UPDATE", "DELETE"), strict=True):
+        event.listen(
+            _table,
+            "after_create",
+            DDL(
+                f"CREATE TRIGGER {_name} BEFORE {_verb} ON {_table.name} "
+                "BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END"
+            ).execute_if(dialect="sqlite"),
+        )

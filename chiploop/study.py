@@ -1,0 +1,324 @@
+"""The study: one YAML file and the protocols that it names, as one frozen value.
+
+Belongs here: what a study is, loading and checking a file, finding the files that it names.
+Not here: the parts (study_parts), how they must fit together (study_checks), YAML (study_yaml).
+
+``load_study`` tells every problem at once, each with its line, field and what to write instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError
+
+from chiploop.errors import FileNotValid, Problem
+from chiploop.study_checks import check_parts
+from chiploop.study_fields import (
+    FROM_FILE,
+    Concentration,
+    Identifier,
+    MassConcentration,
+    Part,
+    as_tuple,
+)
+from chiploop.study_parts import (
+    CYTOKINE_MASS_KDA,
+    Acceptance,
+    Approval,
+    Assay,
+    Assayed,
+    AssayText,
+    Chip,
+    Controls,
+    Cytokine,
+    Donor,
+    Drug,
+    Goal,
+    Kit,
+    Limits,
+    Line,
+    Perfusion,
+    PlanningSd,
+    Sampling,
+    Standards,
+    Stock,
+    Stop,
+    Syringe,
+    Timeline,
+    Variation,
+)
+from chiploop.study_problems import problems_of, valid_parts
+from chiploop.study_references import References
+from chiploop.study_yaml import YamlText, read_yaml
+
+__all__ = [
+    "CYTOKINE_MASS_KDA",
+    "Acceptance",
+    "Approval",
+    "Assay",
+    "Chip",
+    "Controls",
+    "Donor",
+    "Drug",
+    "Goal",
+    "Kit",
+    "Limits",
+    "Line",
+    "Perfusion",
+    "PlanningSd",
+    "Sampling",
+    "Standards",
+    "Stock",
+    "Stop",
+    "Study",
+    "StudyNotValid",
+    "Syringe",
+    "Timeline",
+    "Variation",
+    "check_study",
+    "load_study",
+    "schema_text",
+]
+
+FORMAT_VERSION = 1
+"""The version of the study format that this chiploop reads."""
+
+
+class StudyNotValid(FileNotValid):
+    """A study that can not be used as it stands, with everything that is wrong with it."""
+
+    code = "CL-310"
+
+    def __init__(self, path: Path, problems: list[Problem]) -> None:
+        self.path = path
+        self.problems = problems
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__(f"{count} in {path}. Nothing was sent to any instrument.")
+
+
+class _Shared(Part):
+    """What a study file and a loaded study have in common."""
+
+    chiploop: Literal[1]
+    """Format version."""
+    name: Identifier
+    title: str = ""
+    stimulus_ng_ml: dict[Cytokine, MassConcentration] = Field(alias="stimulus")
+    """Cytokine -> concentration in stimulus medium."""
+    stocks: Annotated[dict[Identifier, Stock], Field(min_length=1)]
+    lines: Annotated[tuple[Line, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+    perfusion: Perfusion
+    timeline: Timeline
+    sampling: Sampling
+    first_doses_nm: Annotated[
+        tuple[Concentration, ...],
+        BeforeValidator(as_tuple),
+        Field(min_length=1, alias="first_doses"),
+    ]
+    """Pilot ladder, one dose per line, in the order of the lines."""
+    goals: Annotated[tuple[Goal, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+    """The first one leads the proposals."""
+    limits: Limits
+    approval: Approval
+    stop: Stop | None = None
+    variation: Variation = Variation()
+    model: str
+    """Name of a tissue model of chiploop, or the path of one."""
+    instruments: str = "virtual"
+    """``virtual``, or the path of a lab.toml."""
+
+
+class StudyText(_Shared):
+    """A study as its file writes it: drug, chip, donors and kits by name."""
+
+    drug: Identifier
+    chip: Identifier
+    donors: Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+    assays: Annotated[dict[Assayed, AssayText], Field(min_length=1)]
+
+
+class Study(_Shared):
+    """A study with everything that it names, in canonical units.
+
+    ``Study.model_validate_json(study.model_dump_json())`` gives an equal study.
+    """
+
+    drug: Drug
+    chip: Chip
+    donors: dict[Identifier, Donor]
+    """Donor id -> donor."""
+    assays: dict[Assayed, Assay]
+    """Readout -> assay."""
+    source_path: str = ""
+    """The file that this study was read from; empty where it was built in Python."""
+    sha256: str = ""
+    """Digest of that file's bytes."""
+
+    @property
+    def chip_ids(self) -> tuple[str, ...]:
+        """(n_chips,), line by line in the order of the file."""
+        return tuple(chip for line in self.lines for chip in line.chips)
+
+    @property
+    def line_ids(self) -> tuple[str, ...]:
+        """(n_lines,), in the order of the file."""
+        return tuple(line.id for line in self.lines)
+
+    @property
+    def stimulus_nm(self) -> dict[str, float]:
+        """Cytokine -> nM; ng/mL over kDa is nM."""
+        return {
+            name: value / CYTOKINE_MASS_KDA[name] for name, value in self.stimulus_ng_ml.items()
+        }
+
+    @property
+    def pump_roles(self) -> tuple[str, ...]:
+        """Roles of the pumps of every line: medium, stimulus, then the stocks by strength."""
+        by_strength = sorted(self.stocks, key=lambda name: self.stocks[name].concentration_nm)
+        return ("medium", "stimulus", *by_strength)
+
+    def line(self, line_id: str) -> Line:
+        """Return a line by its id; KeyError where there is none."""
+        return {line.id: line for line in self.lines}[line_id]
+
+    def line_of(self, chip_id: str) -> Line:
+        """Return the line that holds a chip; KeyError where there is none."""
+        return {chip: line for line in self.lines for chip in line.chips}[chip_id]
+
+    def donor_of(self, chip_id: str) -> Donor:
+        """Return the donor of a chip; KeyError where there is no such chip."""
+        return self.donors[self.line_of(chip_id).chips[chip_id]]
+
+    def line_flow_rate_ul_h(self, line_id: str) -> float:
+        """Return the flow rate through the manifold of a line, uL/h: all its chips together."""
+        return self.perfusion.flow_rate_ul_h * len(self.line(line_id).chips)
+
+    def exposure_start_h(self, cycle: int) -> float:
+        """Return when the exposure of a cycle (from 1) begins, study time in h."""
+        step_h = self.timeline.exposure_h + self.timeline.turnaround_h
+        return self.timeline.stimulus_from_h + (cycle - 1) * step_h
+
+    def exposure_end_h(self, cycle: int) -> float:
+        """Return when the exposure of a cycle (from 1) ends, study time in h."""
+        return self.exposure_start_h(cycle) + self.timeline.exposure_h
+
+    def teer_times_h(self, cycle: int) -> tuple[float, ...]:
+        """Return when TEER is read in a cycle (from 1), study time in h, ascending."""
+        start_h = self.exposure_start_h(cycle)
+        return tuple(start_h + after_h for after_h in sorted(self.sampling.teer_h))
+
+    def effluent_window_h(self, cycle: int) -> tuple[float, float]:
+        """Return from when to when effluent is pooled in a cycle (from 1), study time in h."""
+        start_h = self.exposure_start_h(cycle)
+        return (start_h + self.sampling.effluent_h[0], start_h + self.sampling.effluent_h[1])
+
+    @property
+    def end_h(self) -> float:
+        """End of the last exposure, study time in h; no turnaround follows it."""
+        return self.exposure_end_h(self.timeline.cycles)
+
+
+def load_study(path: Path | str) -> Study:
+    """Return the study of a YAML file, or of a ``.json`` file written by ``model_dump_json``.
+
+    Raises
+    ------
+    StudyNotValid
+        With every problem found in the file and in the files that it names.
+    """
+    place = Path(path)
+    if place.suffix == ".json":
+        return _load_resolved(place)
+    study, problems = _read(place)
+    if study is None or problems:
+        raise StudyNotValid(place, problems)
+    return study
+
+
+def check_study(path: Path | str) -> list[Problem]:
+    """Return everything that is wrong with a study file, in the order of its lines."""
+    try:
+        load_study(path)
+    except StudyNotValid as refusal:
+        return refusal.problems
+    return []
+
+
+def schema_text() -> str:
+    """Return the JSON schema of study files as text, the same on every call."""
+    schema = StudyText.model_json_schema(by_alias=True)
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"chiploop study, format {FORMAT_VERSION}",
+    }
+    body = {key: value for key, value in schema.items() if key != "title"}
+    return json.dumps(head | body, indent=2) + "\n"
+
+
+def _load_resolved(path: Path) -> Study:
+    try:
+        return Study.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise StudyNotValid(
+            path, [Problem(None, "", f"can not be read: {error.strerror}")]
+        ) from None
+    except ValidationError as error:
+        problems = problems_of(error, Study, YamlText(path))
+        raise StudyNotValid(path, problems) from None
+
+
+def _read(path: Path) -> tuple[Study | None, list[Problem]]:
+    text = read_yaml(path)
+    if not text.values:
+        return None, text.problems
+    version = _version_problem(text)
+    if version is not None:
+        return None, [*text.problems, version]
+    problems = list(text.problems)
+    written: StudyText | None = None
+    try:
+        written = StudyText.model_validate(
+            text.values, context=FROM_FILE, by_alias=True, by_name=False
+        )
+        parts: dict[str, Any] = {name: getattr(written, name) for name in StudyText.model_fields}
+    except ValidationError as error:
+        problems += problems_of(error, StudyText, text)
+        parts = valid_parts(error, StudyText, text.values)
+    references = References(text)
+    parts |= references.resolve(parts)
+    problems += references.problems
+    problems += check_parts(parts, text)
+    problems = sorted(set(problems), key=lambda problem: (problem.line or 0, problem.field))
+    if problems or written is None:
+        return None, problems
+    resolved = {name: parts[name] for name in Study.model_fields if name in parts}
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Study(**resolved, source_path=str(path), sha256=digest), []
+
+
+def _version_problem(text: YamlText) -> Problem | None:
+    line = text.line(("chiploop",))
+    first = next(iter(text.values))
+    if "chiploop" not in text.values:
+        return Problem(
+            1,
+            "chiploop",
+            "the format version is missing",
+            f'begin the file with "chiploop: {FORMAT_VERSION}"',
+        )
+    version = text.values["chiploop"]
+    if version != FORMAT_VERSION or isinstance(version, (bool, float)):
+        return Problem(
+            line,
+            "chiploop",
+            f"format version {version} is not read here; this chiploop reads {FORMAT_VERSION}",
+        )
+    if first != "chiploop":
+        return Problem(
+            line, "chiploop", "the format version comes first", "move this line to the top"
+        )
+    return None

@@ -1,0 +1,286 @@
+"""How the parts of a study must fit together.
+
+Belongs here: one short rule per fact, judged on parsed parts. Not here: shape, units and ranges of
+one part (study_parts), what pumps can do (dosing).
+A rule runs as soon as the parts that it needs are right, so that all problems come at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from chiploop.errors import Problem
+from chiploop.study_yaml import Place, YamlText, field_name
+
+PLATE_WELLS = 96
+
+
+class Found(NamedTuple):
+    """One broken rule, at a place in the file."""
+
+    place: Place
+    message: str
+    hint: str = ""
+
+
+Rule = Callable[..., Iterator[Found]]
+
+
+def _chips_are_unique(lines: Any) -> Iterator[Found]:
+    chips: dict[str, str] = {}
+    ids: set[str] = set()
+    for position, line in enumerate(lines):
+        if line.id in ids:
+            yield Found(("lines", position, "id"), f'line "{line.id}" is here twice')
+        ids.add(line.id)
+        if not line.chips:
+            yield Found(("lines", position, "chips"), f"line {line.id} has no chip")
+        for chip in line.chips:
+            if chip in chips:
+                yield Found(
+                    ("lines", position, "chips", chip),
+                    f'chip "{chip}" is also on line {chips[chip]}; a chip has one place',
+                )
+            chips.setdefault(chip, line.id)
+
+
+def _donors_are_known(lines: Any, donors: Any) -> Iterator[Found]:
+    for position, line in enumerate(lines):
+        for chip, donor in line.chips.items():
+            if donor not in donors:
+                yield Found(
+                    ("lines", position, "chips", chip),
+                    f'donor "{donor}" of chip {chip} is not under donors',
+                    f"known: {', '.join(donors)}",
+                )
+
+
+def _stimulus_is_there(stimulus_ng_ml: Any) -> Iterator[Found]:
+    if not any(value > 0 for value in stimulus_ng_ml.values()):
+        yield Found(
+            ("stimulus",), "no cytokine is above zero; without one there is nothing to inhibit"
+        )
+
+
+def _stocks_have_free_names(stocks: Any) -> Iterator[Found]:
+    for name in stocks:
+        if name in ("medium", "stimulus"):
+            yield Found(("stocks", name), f'"{name}" is the name of a pump without drug')
+    strengths = [stock.concentration_nm for stock in stocks.values()]
+    if len(set(strengths)) != len(strengths):
+        yield Found(("stocks",), "two stocks have the same concentration; one is enough")
+
+
+def _stocks_can_be_used(stocks: Any, limits: Any) -> Iterator[Found]:
+    for name, stock in stocks.items():
+        largest_part = min(1.0, limits.concentration_nm / stock.concentration_nm)
+        vehicle = stock.vehicle_fraction * largest_part
+        if vehicle > limits.vehicle_fraction * (1 + 1e-9):
+            yield Found(
+                ("stocks", name, "vehicle"),
+                f"up to the concentration limit this stock brings {vehicle:.4%} vehicle; "
+                f"the limit is {limits.vehicle_fraction:.4%}",
+                "make the stock with less vehicle, or lower limits.concentration",
+            )
+
+
+def _first_doses_fit(first_doses_nm: Any, lines: Any) -> Iterator[Found]:
+    if len(first_doses_nm) != len(lines):
+        yield Found(
+            ("first_doses",),
+            f"{len(first_doses_nm)} first doses for {len(lines)} lines; each line gets one",
+        )
+
+
+def _first_doses_are_allowed(first_doses_nm: Any, limits: Any) -> Iterator[Found]:
+    for position, dose_nm in enumerate(first_doses_nm):
+        if dose_nm > limits.concentration_nm:
+            yield Found(
+                ("first_doses", position),
+                f"{dose_nm:g} nM is above limits.concentration, {limits.concentration_nm:g} nM",
+            )
+
+
+def _first_doses_can_be_made(first_doses_nm: Any, stocks: Any) -> Iterator[Found]:
+    strongest_nm = max(stock.concentration_nm for stock in stocks.values())
+    for position, dose_nm in enumerate(first_doses_nm):
+        if dose_nm > strongest_nm:
+            yield Found(
+                ("first_doses", position),
+                f"{dose_nm:g} nM is stronger than the strongest stock, {strongest_nm:g} nM",
+            )
+
+
+def _flow_is_allowed(perfusion: Any, limits: Any) -> Iterator[Found]:
+    if perfusion.flow_rate_ul_h > limits.flow_rate_ul_h:
+        yield Found(
+            ("perfusion", "flow_rate"),
+            f"{perfusion.flow_rate_ul_h:g} uL/h is above limits.flow_rate, "
+            f"{limits.flow_rate_ul_h:g} uL/h",
+        )
+
+
+def _every_stock_has_a_syringe(perfusion: Any, stocks: Any) -> Iterator[Found]:
+    needed = ("medium", "stimulus", *stocks)
+    for role in needed:
+        if role not in perfusion.syringes:
+            yield Found(("perfusion", "syringes"), f'the syringe of "{role}" is missing')
+    for role in perfusion.syringes:
+        if role not in needed:
+            yield Found(
+                ("perfusion", "syringes", role),
+                f'"{role}" is neither medium, stimulus nor a stock',
+                f"known: {', '.join(needed)}",
+            )
+
+
+def _sampling_is_within_the_exposure(sampling: Any, timeline: Any) -> Iterator[Found]:
+    end_h = timeline.exposure_h
+    for position, time_h in enumerate(sampling.teer_h):
+        if time_h > end_h:
+            yield Found(
+                ("sampling", "teer", position),
+                f"{time_h:g} h is after the end of the exposure, {end_h:g} h",
+            )
+    if len(set(sampling.teer_h)) != len(sampling.teer_h):
+        yield Found(("sampling", "teer"), "a time is here twice")
+    if sampling.effluent_h[1] > end_h:
+        yield Found(
+            ("sampling", "effluent", 1),
+            f"collection ends at {sampling.effluent_h[1]:g} h, after the exposure, {end_h:g} h",
+        )
+
+
+def _goals_are_measured(goals: Any, assays: Any) -> Iterator[Found]:
+    measured = ("TEER", *assays)
+    for position, goal in enumerate(goals):
+        if goal.readout not in measured:
+            yield Found(
+                ("goals", position, "readout"),
+                f'"{goal.readout}" is not measured in this study',
+                f"measured: {', '.join(measured)}",
+            )
+
+
+def _goal_names_are_unique(goals: Any) -> Iterator[Found]:
+    names = [goal.name for goal in goals]
+    for position, name in enumerate(names):
+        if name in names[:position]:
+            yield Found(("goals", position, "name"), f'goal "{name}" is here twice')
+
+
+def _goal_exposure_is_given(goals: Any, timeline: Any) -> Iterator[Found]:
+    for position, goal in enumerate(goals):
+        if goal.exposure_h > timeline.exposure_h:
+            yield Found(
+                ("goals", position, "exposure"),
+                f"{goal.exposure_h:g} h is longer than one exposure, {timeline.exposure_h:g} h",
+            )
+
+
+def _kits_measure_their_readout(assays: Any) -> Iterator[Found]:
+    for readout, assay in assays.items():
+        if assay.kit.readout != readout:
+            yield Found(
+                ("assays", readout, "kit"),
+                f'kit "{assay.kit.name}" measures {assay.kit.readout}, not {readout}',
+            )
+
+
+def _plate_file_differs_by_cycle(assays: Any, timeline: Any) -> Iterator[Found]:
+    for readout, assay in assays.items():
+        template = assay.plate_file
+        if template is None:
+            continue
+        place = ("assays", readout, "plate_file")
+        strange = re.findall(r"[{}]", re.sub(r"\{(assay|cycle)\}", "", template))
+        if strange or not template.strip():
+            yield Found(
+                place,
+                f'"{template}" is not a template of a file name',
+                'write for example "plates/{assay}_cycle{cycle}.txt"',
+            )
+        elif "{cycle}" not in template and timeline.cycles > 1:
+            yield Found(place, "every cycle would read the same file", "put {cycle} into the name")
+
+
+def _plate_has_room(assays: Any, lines: Any) -> Iterator[Found]:
+    chips = sum(len(line.chips) for line in lines)
+    for readout, assay in assays.items():
+        wells = chips * assay.replicates + calibration_wells(assay.kit)
+        if wells > PLATE_WELLS:
+            yield Found(
+                ("assays", readout, "replicates"),
+                f"{chips} chips in {assay.replicates} replicates need {wells} wells with the "
+                f"calibration; a plate has {PLATE_WELLS}",
+            )
+
+
+def _effluent_is_enough(assays: Any, sampling: Any, perfusion: Any) -> Iterator[Found]:
+    hours = sampling.effluent_h[1] - sampling.effluent_h[0]
+    pooled_ul = hours * perfusion.flow_rate_ul_h
+    needed_ul = sum(
+        assay.replicates * assay.kit.sample_volume_ul / assay.dilution for assay in assays.values()
+    )
+    if needed_ul > pooled_ul:
+        yield Found(
+            ("sampling", "effluent"),
+            f"one chip gives {pooled_ul:g} uL in this window; its wells need {needed_ul:g} uL",
+        )
+
+
+def calibration_wells(kit: Any) -> int:
+    """Return how many wells of a plate hold standards, blanks and controls."""
+    wells = 0
+    if kit.standards is not None:
+        wells += kit.standards.levels * kit.standards.replicates + kit.standards.blank_replicates
+    if kit.controls is not None:
+        wells += kit.controls.blank + kit.controls.max_release
+    return wells
+
+
+RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
+    (("lines",), _chips_are_unique),
+    (("lines", "donors"), _donors_are_known),
+    (("stimulus_ng_ml",), _stimulus_is_there),
+    (("stocks",), _stocks_have_free_names),
+    (("stocks", "limits"), _stocks_can_be_used),
+    (("first_doses_nm", "lines"), _first_doses_fit),
+    (("first_doses_nm", "limits"), _first_doses_are_allowed),
+    (("first_doses_nm", "stocks"), _first_doses_can_be_made),
+    (("perfusion", "limits"), _flow_is_allowed),
+    (("perfusion", "stocks"), _every_stock_has_a_syringe),
+    (("sampling", "timeline"), _sampling_is_within_the_exposure),
+    (("goals", "assays"), _goals_are_measured),
+    (("goals",), _goal_names_are_unique),
+    (("goals", "timeline"), _goal_exposure_is_given),
+    (("assays",), _kits_measure_their_readout),
+    (("assays", "timeline"), _plate_file_differs_by_cycle),
+    (("assays", "lines"), _plate_has_room),
+    (("assays", "sampling", "perfusion"), _effluent_is_enough),
+)
+"""Parts that a rule needs -> the rule."""
+
+
+def check_parts(parts: dict[str, Any], text: YamlText) -> list[Problem]:
+    """Return what does not fit together among the parts that are right by themselves.
+
+    Parameters
+    ----------
+    parts
+        Field name of Study -> parsed part; parts that are wrong are absent or None.
+    text
+        Where the parts stand in the file.
+    """
+    problems = []
+    for needed, rule in RULES:
+        if all(parts.get(name) is not None for name in needed):
+            for found in rule(*(parts[name] for name in needed)):
+                problems.append(
+                    Problem(
+                        text.line(found.place), field_name(found.place), found.message, found.hint
+                    )
+                )
+    return problems

@@ -1,0 +1,324 @@
+"""The parts of a study as frozen values, and the keys under which a file writes them.
+
+Belongs here: fields, units, ranges. Not here: how a field is read (study_fields), how parts must
+fit together (study_checks), files (study).
+
+One class serves both sides. In a file the value carries the unit (``flow_rate: 60 uL/h``); in
+Python and in resolved JSON the name carries it and the value is a number (``flow_rate_ul_h``).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from chiploop.study_fields import (
+    Count,
+    Duration,
+    FlowRate,
+    Fraction01,
+    Identifier,
+    Number,
+    OneOf,
+    Part,
+    Percentage,
+    PositiveConcentration,
+    PositivePercentage,
+    Quantity,
+    Time,
+    Volume,
+    as_tuple,
+    problem,
+)
+
+Readout = Annotated[str, OneOf(("TEER", "CCL26", "viability"))]
+"""Readouts that the tissue model has an equation for."""
+
+Assayed = Annotated[str, OneOf(("CCL26", "viability"))]
+"""Readouts that come from a plate; TEER comes from the impedance meter."""
+
+Cytokine = Annotated[str, OneOf(("IL-4", "IL-13"))]
+
+CYTOKINE_MASS_KDA: dict[str, float] = {"IL-4": 15.0, "IL-13": 12.6}
+"""Molar masses that turn ng/mL into nM. Origin: recombinant human proteins, rounded (50 ng/mL are
+3.3 and 4.0 nM), as used by the tissue model's receptor constants."""
+
+
+class Drug(Part):
+    """A drug: what a dose in nM means and what the tissue model needs of it."""
+
+    name: Identifier
+    title: str = ""
+    drug_class: str = Field(alias="class")
+    molecular_weight_g_mol: Annotated[float, Quantity("molar_mass_g_mol", above=0.0)] = Field(
+        alias="molecular_weight"
+    )
+    free_fraction_medium: PositivePercentage
+    """Unbound part in perfusion medium, 0..1."""
+    free_fraction_plasma: PositivePercentage
+    """Unbound part in plasma, 0..1; only the patient twin asks for it."""
+    ic50_prior_median_nm: PositiveConcentration = Field(alias="ic50_prior_median")
+    """Prior median of the half-inhibiting concentration in keratinocytes."""
+    ic50_prior_ln_sd: Number
+    """Prior sd of ln(IC50)."""
+    vehicle: str = "DMSO"
+
+
+class Chip(Part):
+    """Geometry and electrical blank of one chip, and the tubing in front of it."""
+
+    name: Identifier
+    title: str = ""
+    channel_volume_ul: Volume = Field(alias="channel_volume")
+    area_cm2: Annotated[float, Quantity("area_cm2", above=0.0)] = Field(alias="area")
+    tissue_volume_ul: Volume = Field(alias="tissue_volume")
+    dead_volume_ul: Volume = Field(alias="dead_volume")
+    """Tubing of a line from the mixing point to its chips."""
+    flow_rate_ul_h: FlowRate = Field(alias="flow_rate")
+    """Flow rate that the chip is made for, per chip."""
+    exchange_small_ul_h: FlowRate = Field(alias="exchange_small")
+    """Permeability times surface between channel and tissue, small molecules."""
+    exchange_ligand_ul_h: FlowRate = Field(alias="exchange_ligand")
+    """The same for cytokines."""
+    wall_partition: Number
+    """Drug in the PDMS wall over drug in medium at equilibrium."""
+    wall_volume_ul: Volume = Field(alias="wall_volume")
+    wall_exchange_ul_h: FlowRate = Field(alias="wall_exchange")
+    blank_resistance_ohm: Annotated[float, Quantity("resistance_ohm", above=0.0)] = Field(
+        alias="blank_resistance"
+    )
+    """Membrane and medium without tissue."""
+    blank_resistance_sd_ohm: Annotated[float, Quantity("resistance_ohm", above=0.0)] = Field(
+        alias="blank_resistance_sd"
+    )
+    pressure_sensor: bool = False
+
+
+class Donor(Part):
+    """One skin donor, by code."""
+
+    id: Identifier
+    flg: Literal["wild_type", "heterozygous", "null"]
+    """Filaggrin genotype."""
+
+
+class Standards(Part):
+    """Calibrators of an immunoassay, each level ``fold`` times weaker than the one before."""
+
+    highest_pg_ml: Annotated[float, Quantity("mass_concentration_pg_ml", above=0.0)] = Field(
+        alias="highest"
+    )
+    fold: Annotated[float, Field(gt=1)]
+    levels: Annotated[int, Field(ge=4, le=24)]
+    replicates: Count
+    blank_replicates: Count
+
+    @property
+    def concentrations_pg_ml(self) -> tuple[float, ...]:
+        """(levels,), from the highest down."""
+        return tuple(self.highest_pg_ml / self.fold**level for level in range(self.levels))
+
+
+class Acceptance(Part):
+    """When a curve and its wells count; the rules of ligand-binding assays."""
+
+    recovery: PositivePercentage
+    """Largest distance of a back-calculated calibrator from its nominal value."""
+    recovery_at_limits: PositivePercentage
+    """The same at the lowest and highest quantified calibrator."""
+    cv: PositivePercentage
+    """Largest coefficient of variation of replicates."""
+    cv_at_limits: PositivePercentage
+    passing_levels: PositivePercentage
+    """Part of the levels that must pass."""
+    least_levels: Count
+    quantification: Literal["passing_standards"]
+    """LLOQ and ULOQ are the lowest and the highest calibrator that pass."""
+
+
+class Controls(Part):
+    """Control wells of a release assay."""
+
+    blank: Count
+    """Wells with medium alone."""
+    max_release: Count
+    """Wells with lysate: everything released."""
+
+
+class PlanningSd(Part):
+    """Assay spread that the planner assumes before a plate was read, as sd of ln(value)."""
+
+    within_plate: PositivePercentage
+    between_plates: PositivePercentage
+
+
+class Kit(Part):
+    """An assay kit: what goes on its plate and how the plate is judged."""
+
+    name: Identifier
+    title: str = ""
+    method: Literal["elisa", "ldh_release"]
+    readout: Assayed
+    wavelength_nm: Annotated[float, Quantity("wavelength_nm", above=0.0)] = Field(
+        alias="wavelength"
+    )
+    reference_wavelength_nm: Annotated[float, Quantity("wavelength_nm", above=0.0)] = Field(
+        alias="reference_wavelength"
+    )
+    sample_volume_ul: Volume = Field(alias="sample_volume")
+    """Sample in one well."""
+    planning: PlanningSd
+    standards: Standards | None = None
+    acceptance: Acceptance | None = None
+    controls: Controls | None = None
+
+
+class Stock(Part):
+    """One drug stock in stimulus medium."""
+
+    concentration_nm: PositiveConcentration = Field(alias="concentration")
+    vehicle_fraction: Percentage = Field(alias="vehicle")
+    """Vehicle by volume, 0..1."""
+
+
+class Line(Part):
+    """One manifold: its chips share a flow and a dose."""
+
+    id: Identifier
+    chips: dict[Identifier, Identifier]
+    """Chip id -> donor id, in the order of the positions."""
+
+
+class Syringe(Part):
+    """What stands in one pump of every line."""
+
+    volume_ul: Volume = Field(alias="volume")
+    """Filled volume."""
+    diameter_mm: Annotated[float, Quantity("length_mm", above=0.0)] = Field(alias="diameter")
+    """Inner diameter of the barrel."""
+
+
+class Perfusion(Part):
+    """How every chip is perfused."""
+
+    flow_rate_ul_h: FlowRate = Field(alias="flow_rate")
+    """Per chip."""
+    syringes: dict[Identifier, Syringe]
+    """Pump role (``medium``, ``stimulus`` or the name of a stock) -> syringe."""
+
+
+class Timeline(Part):
+    """When what happens; study time is hours since start."""
+
+    stimulus_from_h: Time = Field(alias="stimulus_from")
+    cycles: Annotated[int, Field(ge=1, le=100)]
+    exposure_h: Duration = Field(alias="exposure")
+    turnaround_h: Duration = Field(alias="turnaround")
+
+
+def _window(value: tuple[float, ...]) -> tuple[float, ...]:
+    if not value[0] < value[1]:
+        raise problem(f"the window begins at {value[0]:g} h and must end later, not {value[1]:g} h")
+    return value
+
+
+class Sampling(Part):
+    """What is read and collected, in hours from the start of each exposure."""
+
+    teer_h: Annotated[
+        tuple[Time, ...], BeforeValidator(as_tuple), Field(min_length=1, alias="teer")
+    ]
+    effluent_h: Annotated[
+        tuple[Time, Time],
+        BeforeValidator(as_tuple),
+        AfterValidator(_window),
+        Field(alias="effluent"),
+    ]
+    """From, to: one pooled sample per chip."""
+
+
+class AssayText(Part):
+    """One assay as a study file writes it."""
+
+    kit: Identifier
+    """Name of a file in protocols/kits."""
+    replicates: Count
+    dilution: Annotated[float, Field(ge=1)] = 1.0
+    """Sample is diluted this many times before it goes on the plate."""
+    plate_file: str | None = None
+    """Reader export that stands in for the reader, e.g. ``plates/{assay}_cycle{cycle}.txt``."""
+
+    def plate_path(self, readout: str, cycle: int) -> str | None:
+        """Return the reader export of a cycle (from 1); None where the reader itself is asked."""
+        if self.plate_file is None:
+            return None
+        return self.plate_file.replace("{assay}", readout).replace("{cycle}", str(cycle))
+
+
+class Assay(AssayText):
+    """One assay with its kit."""
+
+    kit: Kit  # type: ignore[assignment]
+
+
+class Goal(Part):
+    """What the study wants to know: a potency on one readout."""
+
+    name: Identifier
+    readout: Readout
+    effect_fraction: PositivePercentage = Field(alias="effect")
+    """0.5 asks for the EC50."""
+    exposure_h: Duration = Field(alias="exposure")
+
+
+class Limits(Part):
+    """What is never passed, whatever the model proposes."""
+
+    concentration_nm: PositiveConcentration = Field(alias="concentration")
+    fold_step: Annotated[float, Field(gt=1)]
+    """No dose above this multiple of the highest dose read out."""
+    vehicle_fraction: PositivePercentage = Field(alias="vehicle")
+    flow_rate_ul_h: FlowRate = Field(alias="flow_rate")
+    """Per chip."""
+    viability: Fraction01
+    """Below this a chip counts as harmed."""
+    overdose_probability: Fraction01
+    """Largest accepted probability that a dose harms."""
+
+
+class Approval(Part):
+    """Who lets a proposed dose go to the pumps."""
+
+    by: Literal["auto", "person"]
+
+
+class Stop(Part):
+    """When the study knows enough."""
+
+    fold: Annotated[float, Field(gt=1)]
+    """Stop once upper/lower of the leading goal's 90 % interval is at most this."""
+
+
+_BETWEEN_CHIPS: dict[str, float] = {"TEER": 0.10, "CCL26": 0.15, "viability": 0.02}
+_BETWEEN_DONORS: dict[str, float] = {"TEER": 0.15, "CCL26": 0.20}
+_BETWEEN_READINGS: dict[str, float] = {"TEER": 0.03, "CCL26": 0.05}
+
+
+class Variation(Part):
+    """Spread that is not the assay's, as sd of ln(value).
+
+    The defaults are the lower half of what is told of skin models (TEER: 10 to 15 % between
+    replicates, 25 to 40 % between donors without adjustment for genotype).
+    """
+
+    between_chips: Annotated[
+        dict[Readout, Percentage], AfterValidator(lambda given: {**_BETWEEN_CHIPS, **given})
+    ] = Field(default=_BETWEEN_CHIPS)
+    between_donors: Annotated[
+        dict[Readout, Percentage], AfterValidator(lambda given: {**_BETWEEN_DONORS, **given})
+    ] = Field(default=_BETWEEN_DONORS)
+    between_readings: Annotated[
+        dict[Readout, Percentage], AfterValidator(lambda given: {**_BETWEEN_READINGS, **given})
+    ] = Field(default=_BETWEEN_READINGS)
+    """Of one chip read again, beyond the assay's own sd: position, temperature, pipetting."""

@@ -1,0 +1,178 @@
+"""The files that a study names: drug, chip, donors, kits, model, laboratory.
+
+Belongs here: finding and reading them. Not here: what they mean for the study.
+A name is looked up in the study's own project first (the folder above it that holds ``protocols``),
+then in the protocols that chiploop ships.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+import chiploop
+from chiploop.errors import Problem
+from chiploop.protocols_path import protocols_folder
+from chiploop.study_fields import FROM_FILE, Part
+from chiploop.study_parts import Assay, AssayText, Chip, Donor, Drug, Kit
+from chiploop.study_problems import problems_of
+from chiploop.study_yaml import Place, YamlText, field_name, read_yaml
+
+Named = TypeVar("Named", bound=Part)
+
+FOLDERS: dict[type[Part], str] = {Drug: "drugs", Chip: "chips", Kit: "kits", Donor: "donors"}
+"""Kind of file -> its folder below protocols."""
+
+
+def project_root(path: Path) -> Path | None:
+    """Return the nearest folder above a file that holds ``protocols``; None without one."""
+    for folder in path.resolve().parents:
+        if (folder / "protocols").is_dir():
+            return folder
+    return None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+class References:
+    """Reads the files that one study names and collects what is wrong with them."""
+
+    def __init__(self, text: YamlText) -> None:
+        self.text = text
+        self.problems: list[Problem] = []
+        root = project_root(text.path)
+        self.roots = [text.path.resolve().parent, *([root] if root else [])]
+
+    def resolve(self, parts: dict[str, Any]) -> dict[str, Any]:
+        """Return the parts that name files with the files' content in their place.
+
+        A part whose file is missing or wrong becomes None; rules that need it are not judged.
+        """
+        resolved: dict[str, Any] = {}
+        if "drug" in parts:
+            resolved["drug"] = self._named(parts["drug"], Drug, ("drug",))
+        if "chip" in parts:
+            resolved["chip"] = self._named(parts["chip"], Chip, ("chip",))
+        if "donors" in parts:
+            resolved["donors"] = self._donors(parts["donors"])
+        if "assays" in parts:
+            resolved["assays"] = self._assays(parts["assays"])
+        if "model" in parts:
+            resolved["model"] = self._model(parts["model"])
+        if "instruments" in parts:
+            resolved["instruments"] = self._instruments(parts["instruments"])
+        return resolved
+
+    def _refuse(self, place: Place, message: str, hint: str = "") -> None:
+        self.problems.append(Problem(self.text.line(place), field_name(place), message, hint))
+
+    def _named(self, name: str, kind: type[Named], place: Place) -> Named | None:
+        folder = FOLDERS[kind]
+        tried = [root / "protocols" / folder / f"{name}.yaml" for root in self.roots]
+        tried.append(protocols_folder() / folder / f"{name}.yaml")
+        path = next((path for path in tried if path.is_file()), None)
+        if path is None:
+            known = sorted(
+                {file.stem for file in tried for file in file.parent.glob("*.yaml")} - {name}
+            )
+            hint = f"there are: {', '.join(known)}" if known else ""
+            self._refuse(place, f"there is no file protocols/{folder}/{name}.yaml", hint)
+            return None
+        found = self._file(path, kind, place)
+        own = getattr(found, "name", name)
+        if own != name:
+            self._refuse(place, f'{path.name} calls itself "{own}", not "{name}"')
+        return found
+
+    def _file(self, path: Path, kind: type[Named], place: Place) -> Named | None:
+        file = read_yaml(path)
+        problems = list(file.problems)
+        found: Named | None = None
+        if file.values:
+            values = dict(file.values)
+            version = values.pop("chiploop", None)
+            if version != 1 or isinstance(version, bool):
+                message = (
+                    'the format version is missing or not 1; the file begins with "chiploop: 1"'
+                )
+                problems.append(Problem(file.line(("chiploop",)), "chiploop", message))
+            try:
+                found = kind.model_validate(values, context=FROM_FILE, by_alias=True, by_name=False)
+            except ValidationError as error:
+                problems += problems_of(error, kind, file)
+        for problem in problems:
+            where = f"line {problem.line}" if problem.line else "the file"
+            inside = f", {problem.field}" if problem.field else ""
+            self._refuse(place, f"{path} ({where}{inside}): {problem.message}", problem.hint)
+        return None if problems else found
+
+    def _path(self, written: str) -> Path | None:
+        """Return the file that a path in the study means; either slash will do."""
+        relative = Path(written.replace("\\", "/"))
+        tried = [root / relative for root in self.roots]
+        if relative.parts[:1] == ("protocols",):
+            tried.append(protocols_folder().joinpath(*relative.parts[1:]))
+        return next((path for path in tried if _is_file(path)), None)
+
+    def _donors(self, written: tuple[str, ...]) -> dict[str, Donor] | None:
+        donors: dict[str, Donor] = {}
+        complete = True
+        for position, name in enumerate(written):
+            place: Place = ("donors", position)
+            path = self._path(name)
+            if path is None:
+                self._refuse(
+                    place,
+                    f'there is no file "{name}"',
+                    "a path counts from the study file or from the folder that holds protocols",
+                )
+            donor = self._file(path, Donor, place) if path else None
+            if donor is None:
+                complete = False
+            elif donor.id in donors:
+                self._refuse(place, f'donor "{donor.id}" is here twice')
+            else:
+                donors[donor.id] = donor
+        return donors if complete else None
+
+    def _assays(self, written: dict[str, AssayText]) -> dict[str, Assay] | None:
+        assays: dict[str, Assay] = {}
+        for readout, assay in written.items():
+            kit = self._named(assay.kit, Kit, ("assays", readout, "kit"))
+            if kit is not None:
+                fields = {name: getattr(assay, name) for name in AssayText.model_fields}
+                assays[readout] = Assay(**(fields | {"kit": kit}))
+        return assays if len(assays) == len(written) else None
+
+    def _model(self, written: str) -> str | None:
+        if (Path(chiploop.__file__).parent / "models" / f"{written}.ant").is_file():
+            return written
+        path = self._path(written)
+        if path is None:
+            self._refuse(
+                ("model",),
+                f'"{written}" is neither a tissue model of chiploop nor a file',
+                'the shipped one is "skin_chip"',
+            )
+            return None
+        return str(path)
+
+    def _instruments(self, written: str) -> str | None:
+        if written == "virtual":
+            return written
+        path = self._path(written)
+        if path is None:
+            self._refuse(
+                ("instruments",),
+                f'"{written}" is neither "virtual" nor a file',
+                "name the lab.toml of your laboratory",
+            )
+            return None
+        return str(path)

@@ -1,0 +1,298 @@
+"""Virtual chips with a hidden truth: what the emulated instruments feel.
+
+Belongs here: the truth of a seed, how it moves, what its signals look like. Not here: bytes and ports
+(instruments), the fitted model's use.
+
+Two kinds of truth. ``matched``: the fitted model itself, parameters drawn from its prior, chips and donors
+differing as the likelihood says; it is there so that coverage can be tested. Otherwise the truth is another
+model (virtual_skin_chip: receptor internalisation, messenger RNA, a delayed seal, drug degradation) whose
+parameters differ between donors and chips, so that a fit is never given its own assumptions back.
+
+Noise depends only on the seed and on what is measured (chip, time, well), so that asking twice, or again after
+an interruption, gives the same value.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import numpy as np
+
+from chiploop.assays.plate_map import plate_from_dict
+from chiploop.goals import goal_values
+from chiploop.inference.prior import Prior
+from chiploop.models.inlet import ChipInlet, chip_constants
+from chiploop.models.tissue_model import TissueModel, load_model
+from chiploop.study import CYTOKINE_MASS_KDA, Study
+
+TRUTH_MODEL = "virtual_skin_chip"
+STUDY_NAMES = {"ldh_release": "viability"}
+"""Readout of the model -> its name in a study's ``variation``, where they differ."""
+CHIP_LN_SD = {"s26": 0.12, "R_max": 0.08, "IC50": 0.08, "kB": 0.10}
+DONOR_LN_SD = {"s26": 0.18, "R_max": 0.12, "IC50": 0.15, "kB": 0.15}
+"""Differences of the structurally different truth, as factors on its parameters: ln sd."""
+SPECTRUM_SD = 0.01
+"""Relative noise of one impedance point."""
+SERIES_OHM = 180.0
+"""Electrodes and medium."""
+CPE = (4e-7, 0.92)
+"""Constant-phase element of the tissue: ohm^-1 s^alpha, and alpha; about 1 uF/cm2."""
+ELISA_CURVE = {"lower": 0.06, "upper": 2.9, "ec50": 180.0, "hill": 1.15}
+"""OD of the virtual CCL26 kit over pg/mL in the well."""
+ELISA_SD = (0.006, 0.04)
+"""Of one well: OD, and relative."""
+LDH_RANGE = (0.08, 1.7)
+"""OD of medium, and what everything released adds."""
+LDH_SD = (0.004, 0.01)
+EMPTY_WELL_OD = 0.04
+
+
+class VirtualLab:
+    """The hidden chips of one study and seed."""
+
+    def __init__(self, study: Study, seed: int, matched: bool) -> None:
+        self.study = study
+        self.seed = seed
+        self.matched = matched
+        self.model: TissueModel = load_model(study.model if matched else TRUTH_MODEL)
+        rng = self.noise("truth")
+        self.parameters = hidden_parameters(self.model, study, matched, rng)
+        self.time_h = 0.0
+        self.chips = study.chip_ids
+        self.factors = {} if matched else self.chip_factors()
+        self.states: np.ndarray | None = None
+        self.tubing: dict[str, list[list[float]]] = {line.id: [] for line in study.lines}
+        """Line -> what stands in its tubing, oldest first: [uL, drug nM, IL-4 nM, IL-13 nM]."""
+        for line in study.lines:
+            self.tubing[line.id] = [[study.chip.dead_volume_ul, 0.0, 0.0, 0.0]]
+        self.history: dict[str, list[list[float]]] = {}
+        """Study time as text -> per chip the model's raw observed quantities then."""
+        self.remember(None)
+
+    def noise(self, *what: object) -> np.random.Generator:
+        """Return the random numbers that belong to one thing of this seed."""
+        return np.random.default_rng([self.seed, zlib.crc32(repr(what).encode())])
+
+    def chip_factors(self) -> dict[str, np.ndarray]:
+        """Return parameter -> (chips,) factors of donors and chips."""
+        factors = {}
+        for name in CHIP_LN_SD:
+            donors = {
+                donor: DONOR_LN_SD[name] * self.noise("donor", donor, name).standard_normal()
+                for donor in self.study.donors
+            }
+            factors[name] = np.exp(
+                [
+                    donors[self.study.donor_of(chip).id]
+                    + CHIP_LN_SD[name] * self.noise("chip", chip, name).standard_normal()
+                    for chip in self.chips
+                ]
+            )
+        return factors
+
+    # --- time
+
+    def advance(
+        self, start_h: float, end_h: float, line_flows_ul_h: dict[str, dict[str, float]]
+    ) -> None:
+        """Move the chips from start_h to end_h under flows that stay the same: line -> role -> uL/h.
+
+        Raises ValueError where start_h is not where the chips are.
+        """
+        if abs(start_h - self.time_h) > 1e-9:
+            raise ValueError(f"the chips are at {self.time_h} h, not at {start_h} h")
+        if end_h <= start_h:
+            return
+        inlets = {}
+        for line in self.study.lines:
+            pieces = self.through_tubing(line.id, start_h, end_h, line_flows_ul_h.get(line.id, {}))
+            per_chip = [[flow / len(line.chips), *rest] for _, flow, *rest in pieces]
+            edges = np.array([start_h, *(end for end, *_ in pieces)])
+            for chip, donor in line.chips.items():
+                constants = chip_constants(self.study, self.study.donors[donor].flg)
+                inlets[chip] = ChipInlet(chip, edges, np.array(per_chip), constants)
+        observed, states, steps = self.model.run(
+            self.parameters, [inlets[chip] for chip in self.chips], np.array([float(end_h)]),
+            self.states, self.factors,
+        )
+        if (steps <= 0).any():
+            raise RuntimeError(f"the virtual tissue could not be advanced to {end_h} h")
+        self.states = states
+        self.time_h = end_h
+        self.remember(observed[0, :, 0])
+
+    def through_tubing(
+        self, line_id: str, start_h: float, end_h: float, flows_ul_h: dict[str, float]
+    ) -> list[list[float]]:
+        """Return [end_h, flow, drug, IL-4, IL-13] at the chips, and move the plugs in the tubing on."""
+        flow = sum(flows_ul_h.values())
+        plugs = self.tubing[line_id]
+        if flow <= 0.0:
+            return [[end_h, 0.0, 0.0, 0.0, 0.0]]
+        concentration = {
+            role: 0.0 if role in ("medium", "stimulus") else self.study.stocks[role].concentration_nm
+            for role in flows_ul_h
+        }
+        drug = sum(flows_ul_h[role] * concentration[role] for role in flows_ul_h) / flow
+        stimulated = sum(rate for role, rate in flows_ul_h.items() if role != "medium") / flow
+        cytokines = [
+            stimulated * self.study.stimulus_ng_ml.get(name, 0.0) / CYTOKINE_MASS_KDA[name]
+            for name in ("IL-4", "IL-13")
+        ]
+        volume = flow * (end_h - start_h)
+        new = [volume, drug, *cytokines]
+        if plugs and np.allclose(plugs[-1][1:], new[1:], rtol=1e-9, atol=0.0):
+            plugs[-1][0] += volume
+        else:
+            plugs.append(new)
+        pieces: list[list[float]] = []
+        pushed = 0.0
+        while volume - pushed > 1e-9 * max(volume, 1.0):
+            plug = plugs[0]
+            taken = min(plug[0], volume - pushed)
+            pushed += taken
+            plug[0] -= taken
+            pieces.append([start_h + pushed / flow, flow, *plug[1:]])
+            if plug[0] <= 1e-9:
+                plugs.pop(0)
+        pieces[-1][0] = end_h
+        return pieces
+
+    def remember(self, observed: np.ndarray | None) -> None:
+        """Keep the raw observed quantities of this moment (chips, quantities)."""
+        if observed is None:
+            inlets = [
+                ChipInlet(
+                    chip, np.array([0.0, 1e-9]), np.array([[self.study.perfusion.flow_rate_ul_h, 0, 0, 0]]),
+                    chip_constants(self.study, self.study.donor_of(chip).flg),
+                )
+                for chip in self.chips
+            ]
+            observed = self.model.run(self.parameters, inlets, np.array([0.0]), None, self.factors)[0][0, :, 0]
+        self.history[moment(self.time_h)] = observed.tolist()
+
+    # --- signals
+
+    def value(self, chip_id: str, readout: str, end_h: float, start_h: float | None = None) -> float:
+        """Return what a perfect instrument would read: the truth with the deviations of chip, donor and reading.
+
+        Raises ValueError for a time at which the study did not stop: samples are taken at stops.
+        """
+        index = [spec.name for spec in self.model.readouts].index(readout)
+        spec = self.model.readouts[index]
+        at = self.observed(end_h)[self.chips.index(chip_id)][index]
+        if spec.kind == "moment":
+            value = at
+        else:
+            assert start_h is not None
+            change = at - self.observed(start_h)[self.chips.index(chip_id)][index]
+            value = change / (end_h - start_h) if spec.kind == "window_mean" else -change
+        variation = self.study.variation
+        key = STUDY_NAMES.get(readout, readout)
+        sources = [(variation.between_readings, (chip_id, moment(end_h)))]
+        if self.matched:
+            sources += [
+                (variation.between_chips, (chip_id,)),
+                (variation.between_donors, (self.study.donor_of(chip_id).id,)),
+            ]
+        deviation = sum(
+            sd.get(key, 0.0) * float(self.noise("deviation", readout, *who).standard_normal())
+            for sd, who in sources
+        )
+        return value * float(np.exp(deviation)) if spec.scale == "log" else value + deviation
+
+    def observed(self, time_h: float) -> list[list[float]]:
+        """Return the raw quantities of a moment at which the study stopped."""
+        key = moment(time_h)
+        if key not in self.history:
+            raise ValueError(
+                f"nobody stood at the chips at {time_h} h; samples can be taken at {', '.join(self.history)} h"
+            )
+        return self.history[key]
+
+    def impedance(self, chip_id: str, time_h: float, frequency_hz: np.ndarray) -> np.ndarray:
+        """Return the impedance (n_freq,) of a chip: series resistance, barrier parallel to a CPE, noise."""
+        teer = self.value(chip_id, "TEER", time_h)
+        resistance = teer / self.study.chip.area_cm2 + self.study.chip.blank_resistance_ohm
+        magnitude, alpha = CPE
+        element = magnitude * (2j * np.pi * np.asarray(frequency_hz, dtype=float)) ** alpha
+        z = SERIES_OHM + 1.0 / (1.0 / resistance + element)
+        rng = self.noise("impedance", chip_id, moment(time_h))
+        noise = rng.standard_normal((2, len(z))) * SPECTRUM_SD * np.abs(z) / np.sqrt(2.0)
+        return np.asarray(z + noise[0] + 1j * noise[1])
+
+    def absorbance(self, plate: dict[str, Any], wavelength_nm: int) -> np.ndarray:
+        """Return the OD (8, 12) of a plate as the virtual technician laid it out."""
+        kit = self.study.assays[plate["assay"]].kit
+        od = np.full((8, 12), EMPTY_WELL_OD)
+        is_signal = wavelength_nm == round(kit.wavelength_nm)
+        for well in plate_from_dict(plate):
+            rng = self.noise("well", plate["plate_id"], well.well, wavelength_nm)
+            clean = self.well_od(well, kit.method) if is_signal else 0.0
+            floor, relative = ELISA_SD if kit.method == "elisa" else LDH_SD
+            noisy = clean * (1.0 + relative * rng.standard_normal()) + floor * rng.standard_normal()
+            od[well.index] = EMPTY_WELL_OD + noisy
+        return od
+
+    def well_od(self, well: Any, method: str) -> float:
+        """Return the noise-free OD of one well at the signal's wavelength, above the plate's own."""
+        if method == "elisa":
+            concentration = well.concentration or 0.0
+            if well.kind == "sample":
+                start, end = well.window_h
+                concentration = self.value(well.chip, "CCL26", end, start) / well.dilution
+            c = ELISA_CURVE
+            if concentration <= 0.0:
+                return c["lower"]
+            ratio = (c["ec50"] / concentration) ** c["hill"]
+            return c["lower"] + (c["upper"] - c["lower"]) / (1.0 + ratio)
+        blank, span = LDH_RANGE
+        released = {"blank": 0.0, "max_release": 1.0}.get(well.kind)
+        if released is None:
+            start, end = well.window_h
+            released = self.value(well.chip, "ldh_release", end, start) / well.dilution
+        return blank + span * released
+
+    # --- truth and durable state
+
+    def truth(self) -> dict[str, Any]:
+        """Return what is hidden: the goals of the typical chip, parameters, viability of every chip."""
+        goals = goal_values(self.model, self.study, self.parameters)
+        last = self.history[moment(self.time_h)]
+        return {
+            "matched": self.matched,
+            "model": self.model.name,
+            "goals": {name: float(values[0]) for name, values in goals.items()},
+            "parameters": dict(zip(self.model.estimated_names, self.parameters[0].tolist(), strict=True)),
+            "viability": {chip: last[i][len(self.model.readouts)] for i, chip in enumerate(self.chips)},
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that a restart needs, JSON-able."""
+        return {
+            "time_h": self.time_h,
+            "states": None if self.states is None else self.states.tolist(),
+            "tubing": self.tubing,
+            "history": self.history,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what ``state`` gave."""
+        self.time_h = float(state["time_h"])
+        self.states = None if state["states"] is None else np.array(state["states"])
+        self.tubing = {line: [list(plug) for plug in plugs] for line, plugs in state["tubing"].items()}
+        self.history = dict(state["history"])
+
+
+def moment(time_h: float) -> str:
+    """Return a study time as the key under which it is remembered (to 4e-5 h)."""
+    return f"{time_h:.4f}"
+
+
+def hidden_parameters(
+    model: TissueModel, study: Study, matched: bool, rng: np.random.Generator
+) -> np.ndarray:
+    """Return the hidden parameters (1, p): a draw from the fitted prior, or from the truth model's own."""
+    prior = Prior.of_study(model, study) if matched else Prior.of(model.estimated)
+    return prior.draw(1, rng)

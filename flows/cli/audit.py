@@ -1,0 +1,104 @@
+"""``chiploop audit``: whether anything on record was altered. Changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from chiploop.errors import WrongUse
+from flows.cli.screen import JSON_OPTION, paint, print_json
+
+if TYPE_CHECKING:
+    from chiploop.record.chain import ChainReport
+
+BROKEN_EXIT_CODE = 5
+"""A broken chain is a safety matter: what was given can not be relied on, nothing more is sent."""
+
+audit_app = typer.Typer(
+    help="Verify that no record was altered.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+
+@audit_app.callback()
+def _audit() -> None:
+    """Verify that no record was altered."""
+
+
+@audit_app.command()
+def verify(
+    runs_folder: Path = typer.Argument(Path("runs"), help="Folder of the runs."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Check the chains of the record and the journal, and the digests of all raw files.
+
+    Exit code 0 where all is whole, 5 where something was edited, deleted, inserted or cut, 3 where
+    a file can not be read. With --json: {"ok", "checked": [{"name", "rows", "head", "faults"}]}.
+    Keep the heads elsewhere too: a chain that was rebuilt together with its head file looks whole.
+    """
+    reports = _reports(runs_folder)
+    whole = all(report.whole for report in reports)
+    if as_json:
+        print_json({"ok": whole, "checked": [_as_json(report) for report in reports]})
+    else:
+        width = max(len(report.name) for report in reports)
+        for report in reports:
+            said = paint("whole", "green") if report.whole else paint("BROKEN", "red")
+            head = f"  head {report.head[:16]}" if report.head else ""
+            print(f"{report.name:<{width}}  {report.rows:>7} rows  {said}{head}")
+            for fault in report.faults:
+                print(f"  {fault.kind:<12}  {fault.table}  {fault.message}")
+    if not whole:
+        raise typer.Exit(BROKEN_EXIT_CODE)
+
+
+def _reports(runs_folder: Path) -> list[ChainReport]:
+    """Return what a check of each file of a runs folder found; WrongUse where there is nothing to
+    check.
+    """
+    from chiploop.record.journal import verify_journal
+    from chiploop.record.record import Record
+
+    reports = []
+    journal, record = runs_folder / "journal.sqlite", runs_folder / "record.sqlite"
+    if journal.exists() or journal.with_suffix(".head").exists():
+        reports.append(verify_journal(journal))
+    if record.exists():
+        with Record(f"sqlite:///{record.as_posix()}", create=False) as opened:
+            reports.append(opened.verify())
+            reports.append(_raw_files(runs_folder, opened))
+    if not reports:
+        raise WrongUse(
+            f"{runs_folder} holds neither record.sqlite nor journal.sqlite; name the folder of "
+            "your runs"
+        )
+    return reports
+
+
+def _raw_files(runs_folder: Path, record: Any) -> ChainReport:
+    """Return which raw files are gone or changed."""
+    from chiploop.record.chain import ChainReport
+    from chiploop.record.raw_files import RawFileStore
+
+    files = [file for run in record.runs() for file in record.raw_files(run.run_id)]
+    faults = (
+        RawFileStore(runs_folder / file.run_id / "raw").check(file.sha256, file.name)
+        for file in files
+    )
+    found = tuple(fault for fault in faults if fault is not None)
+    return ChainReport(name="raw files", rows=len(files), head="", faults=found)
+
+
+def _as_json(report: ChainReport) -> dict[str, Any]:
+    from chiploop.record.chain import plain
+
+    return {
+        "name": report.name,
+        "rows": report.rows,
+        "head": report.head,
+        "faults": [plain(fault) for fault in report.faults],
+    }

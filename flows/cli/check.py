@@ -1,0 +1,43 @@
+"""``chiploop check``: everything that is wrong with a study, with line numbers. Touches nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from flows.cli.screen import JSON_OPTION, paint, print_json, problem_as_json, problem_lines
+
+
+def check(
+    file: Path = typer.Argument(help="Study file (YAML)."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Read a study and say everything that is wrong with it.
+
+    Nothing is sent to any instrument. Exit code 0 for a valid study, 3 otherwise. With --json:
+    {"ok", "problems": [{"line", "field", "message", "hint"}], "notes"}.
+    """
+    from chiploop.plan import notes
+    from chiploop.study import StudyNotValid, load_study
+
+    try:
+        study = load_study(file)
+    except StudyNotValid as refusal:
+        if as_json:
+            problems = [problem_as_json(problem) for problem in refusal.problems]
+            print_json({"ok": False, "problems": problems, "notes": []})
+        else:
+            print(paint(str(refusal), "red"))
+            print("\n".join(problem_lines(refusal.problems, file)))
+        raise typer.Exit(refusal.exit_code) from None
+    if as_json:
+        print_json({"ok": True, "problems": [], "notes": list(notes(study))})
+        return
+    print(
+        f"{paint('ok', 'green')}  {study.name}: {len(study.chip_ids)} chips of {len(study.donors)} "
+        f"donors on {len(study.lines)} lines, {study.timeline.cycles} cycles, {study.end_h:g} h"
+    )
+    for note in notes(study):
+        print(f"note: {note}")
+    print(f"Next: chiploop plan {file}")

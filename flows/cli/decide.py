@@ -1,0 +1,94 @@
+"""``chiploop approve`` and ``chiploop reject``: a person's word on the proposed doses of a run."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from chiploop.errors import WrongUse
+from flows.cli.screen import JSON_OPTION, print_json
+
+if TYPE_CHECKING:
+    from chiploop.record.rows import DecisionAction
+
+RUN = typer.Argument(help="Run id, as `chiploop run` printed it.")
+RUNS = typer.Option(Path("runs"), "--runs", help="Folder of the runs.")
+
+
+def approve(
+    run: str = RUN,
+    why: str = typer.Option("", "--why", help="Reason, kept on record."),
+    runs: Path = RUNS,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Approve the open proposal of a run, in the name of the person logged in.
+
+    Limits are checked again between approval and wire. Exit code 2 where the run is unknown, or its
+    proposal is missing or decided. With --json: {"ok", "proposal", "action", "by"}.
+    """
+    _decide(run, "approve", why, runs, as_json)
+
+
+def reject(
+    run: str = RUN,
+    why: str = typer.Option(..., "--why", help="Reason, kept on record."),
+    runs: Path = RUNS,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Reject the open proposal of a run, in the name of the person logged in and with the reason.
+
+    Exit code 2 where the run is unknown, or its proposal is missing or decided. With --json:
+    {"ok", "proposal", "action", "by"}.
+    """
+    if not why.strip():
+        raise WrongUse("a rejection needs its reason: --why TEXT")
+    _decide(run, "reject", why, runs, as_json)
+
+
+def os_login() -> str:
+    """Return the name of the person logged in, from the operating system and not from variables
+    where it can.
+    """
+    if sys.platform == "win32":
+        return os.getlogin()
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()} ({getpass.getuser()})"
+
+
+def _decide(run_id: str, action: DecisionAction, why: str, runs: Path, as_json: bool) -> None:
+    from chiploop.record.record import Record
+
+    file = runs / "record.sqlite"
+    if not file.exists():
+        raise WrongUse(f"there is no record in {runs}; name the folder of your runs with --runs")
+    with Record(f"sqlite:///{file.as_posix()}") as record:
+        recorded = record.run(run_id)
+        if recorded is None:
+            known = ", ".join(run.run_id for run in record.runs()) or "none"
+            raise WrongUse(f"there is no run {run_id} in {runs}; there are: {known}")
+        proposal = record.latest_proposal(run_id)
+        if proposal is None:
+            raise WrongUse(f"run {run_id} has proposed nothing yet")
+        decided = record.decision_for(proposal.key)
+        if decided is not None:
+            raise WrongUse(
+                f"{proposal.key} was decided before: {decided.action} by {decided.by} at "
+                f"{decided.at_utc}; "
+                "a decision is not taken back"
+            )
+        by = os_login()
+        record.add_decision(proposal.key, action, by, why)
+    if as_json:
+        print_json({"ok": True, "proposal": proposal.key, "action": action, "by": by})
+        return
+    simulated = "  SIMULATED" if recorded.simulated else ""
+    print(f"{action}  {proposal.key}  by {by}{simulated}")

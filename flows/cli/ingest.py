@@ -1,0 +1,152 @@
+"""``chiploop ingest``: what a vendor file holds, to the last cell. Reads one file; changes nothing.
+
+Belongs here: how the content of an export is shown. Not here: how a format is read (exports).
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from flows.cli.screen import JSON_OPTION, paint, print_json
+
+if TYPE_CHECKING:
+    from chiploop.exports.export import Export, ExportRow
+    from chiploop.measurement import WellReadout
+
+SHOWN_ROWS = 12
+"""Of the table's first rows, in the text form; --json has all."""
+
+
+def ingest(
+    file: Path = typer.Argument(
+        help="Export of a plate or multiplex reader (SoftMax Pro, xPONENT)."
+    ),
+    as_json: bool = JSON_OPTION,
+    code_page: str | None = typer.Option(
+        None, "--code-page", help="Code page of a file that is not UTF, for example cp1252."
+    ),
+) -> None:
+    """Read a vendor file completely and show its numbers, or say why it is not used.
+
+    Nothing is repaired: a file that is cut short, contradicts itself or holds a word that is not
+    understood is refused. Exit code 0, or 3 for a file that is not valid. With --json: {"ok",
+    "file", "sha256", "format", "encoding", "rows", "notes", "plates", "readouts": [{"plate",
+    "statistic", "well", "sample", "analyte", "value", "unit", "censoring", "lower", "upper", "qc",
+    "reasons"}]}; a value that is no number and a bound that is infinite are null.
+    """
+    from chiploop.exports import read_export
+
+    export = read_export(file, code_page)
+    if as_json:
+        print_json(export_as_json(export))
+    else:
+        _show(export)
+
+
+def export_as_json(export: Export) -> dict[str, Any]:
+    """Return the plain values that ``--json`` shows."""
+    return {
+        "ok": True,
+        "file": export.file,
+        "sha256": export.sha256,
+        "format": export.format,
+        "encoding": export.encoding,
+        "rows": len(export.rows),
+        "notes": list(export.notes),
+        "plates": [
+            {"plate": plate.name, "wells": plate.wells, "read_mode": plate.read_mode}
+            for plate in export.plates
+        ],
+        "readouts": [_row_as_json(row) for row in export.rows],
+    }
+
+
+def _row_as_json(row: ExportRow) -> dict[str, Any]:
+    one = row.readout
+    return {
+        "plate": row.plate,
+        "statistic": row.statistic,
+        "well": one.well,
+        "sample": one.sample,
+        "analyte": one.analyte,
+        "value": _finite(one.value),
+        "unit": one.unit,
+        "censoring": one.censoring,
+        "lower": _finite(one.lower),
+        "upper": _finite(one.upper),
+        "qc": one.qc,
+        "reasons": list(one.reasons),
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _shown(one: WellReadout) -> str:
+    if one.censoring == "left":
+        return f"< {one.upper:.6g}" if math.isfinite(one.upper) else "below range"
+    if one.censoring == "right":
+        return f"> {one.lower:.6g}" if math.isfinite(one.lower) else "above range"
+    return f"{one.value:.6g}" if math.isfinite(one.value) else "none"
+
+
+def _show(export: Export) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    console.print(
+        f"{export.file}: {export.format}, {len(export.rows)} values, {len(export.plates)} plate(s)",
+        markup=False,
+    )
+    console.print(f"sha256 {export.sha256}, {export.encoding}", markup=False, soft_wrap=True)
+    for note in export.notes:
+        console.print(f"note: {note}", markup=False)
+    first = Table("plate", "table", "well", "sample", "analyte", box=box.SIMPLE, title=None)
+    first.add_column("value", justify="right")
+    for name in ("unit", "qc", "reasons"):
+        first.add_column(name)
+    for row in export.rows[:SHOWN_ROWS]:
+        one = row.readout
+        reasons = "; ".join(one.reasons)
+        place = (row.plate, row.statistic, one.well, one.sample, one.analyte)
+        said = (_shown(one), one.unit, one.qc, reasons)
+        first.add_row(*(escape(cell) for cell in (*place, *said)))
+    console.print(first)
+    if len(export.rows) > SHOWN_ROWS:
+        console.print(
+            f"... and {len(export.rows) - SHOWN_ROWS} more; --json has them all.", markup=False
+        )
+    summary = Table("table", "analyte", box=box.SIMPLE)
+    for name in ("n", "numbers", "censored", "flagged", "median"):
+        summary.add_column(name, justify="right")
+    for (statistic, analyte), members in _by_analyte(export).items():
+        numbers = [one.value for one in members if math.isfinite(one.value)]
+        counts = (
+            len(members),
+            len(numbers),
+            sum(one.censoring != "none" for one in members),
+            sum(one.qc != "ok" for one in members),
+        )
+        middle = f"{median(numbers):.4g}" if numbers else "-"
+        counted = (str(count) for count in counts)
+        summary.add_row(escape(statistic), escape(analyte), *counted, middle)
+    console.print(summary)
+    bad = sum(one.qc != "ok" for one in export.readouts)
+    colour = "yellow" if bad else "green"
+    print(paint(f"{len(export.rows)} values read, {bad} flagged.", colour))
+
+
+def _by_analyte(export: Export) -> dict[tuple[str, str], list[WellReadout]]:
+    groups: dict[tuple[str, str], list[WellReadout]] = {}
+    for row in export.rows:
+        groups.setdefault((row.statistic, row.readout.analyte), []).append(row.readout)
+    return groups

@@ -1,0 +1,222 @@
+"""The ``chiploop`` command itself: its verbs, exit codes and what happens when one fails.
+
+Belongs here: the table of verbs. Not here: what a verb does; each has its own file.
+A verb's file is imported when the verb is asked for, so that ``--help`` stays quick.
+
+Exit codes: 0 ok, 1 bug, 2 wrong use, 3 file not valid, 4 instrument trouble, 5 safety limit, 6 fit
+not accepted, 7 waiting for a person, 130 stopped by Ctrl-C.
+
+With ``--json`` a command that raises prints ``{"ok": false, "error": {"code", "exit_code",
+"message"}}`` on standard output, with ``problems`` where a file is not valid; the text stands on
+standard error. So a command prints its own object last, when nothing can fail any more.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import typer
+from typer.core import TyperGroup
+
+import chiploop
+from chiploop.errors import ChiploopError
+from flows.cli.screen import error_as_json, print_json, show_bug, show_error
+
+Command = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb of the command line."""
+
+    help: str
+    """One line for ``chiploop --help``."""
+    load: Callable[[], Command | typer.Typer]
+    """Import the verb's file; return its function, or its Typer where verbs stand below it."""
+
+
+def _check() -> Command:
+    from flows.cli.check import check
+
+    return check
+
+
+def _plan() -> Command:
+    from flows.cli.plan import plan
+
+    return plan
+
+
+def _schema() -> Command:
+    from flows.cli.schema import schema
+
+    return schema
+
+
+def _simulate() -> Command:
+    from flows.cli.simulate import simulate
+
+    return simulate
+
+
+def _run() -> Command:
+    from flows.cli.simulate import run
+
+    return run
+
+
+def _resume() -> Command:
+    from flows.cli.simulate import resume
+
+    return resume
+
+
+def _ingest() -> Command:
+    from flows.cli.ingest import ingest
+
+    return ingest
+
+
+def _approve() -> Command:
+    from flows.cli.decide import approve
+
+    return approve
+
+
+def _reject() -> Command:
+    from flows.cli.decide import reject
+
+    return reject
+
+
+def _audit() -> typer.Typer:
+    from flows.cli.audit import audit_app
+
+    return audit_app
+
+
+VERBS: dict[str, Verb] = {
+    "check": Verb("Say everything that is wrong with a study; touches nothing.", _check),
+    "plan": Verb("Show timetable, syringe volumes and plate maps of a study.", _plan),
+    "simulate": Verb("Run the whole loop on virtual chips, in minutes.", _simulate),
+    "run": Verb("Run a study on the instruments of the laboratory.", _run),
+    "resume": Verb("Go on with a run that was interrupted.", _resume),
+    "ingest": Verb("Read a plate reader's file into a run.", _ingest),
+    "approve": Verb("Approve the proposed doses, by name.", _approve),
+    "reject": Verb("Reject the proposed doses, by name and with the reason.", _reject),
+    "audit": Verb("Verify that no record was altered.", _audit),
+    "schema": Verb("Print the JSON schema of study files, for editors.", _schema),
+}
+"""Verb -> what it says in help and where it lives; in the order of a study's life."""
+
+HELP = {"help_option_names": ["-h", "--help"]}
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"chiploop {chiploop.__version__}")
+        raise typer.Exit
+
+
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Show the version."
+    ),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of a bug."),
+) -> None:
+    """Close the loop between skin-on-a-chip experiments and their computational twin."""
+
+
+class _Verbs(TyperGroup):
+    """The verbs of the table, each imported when it is asked for."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        # Names alone: Typer makes its suggestions from them, get_command loads the rest.
+        self.commands.update(cast(Any, dict.fromkeys(VERBS)))
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        verb = VERBS.get(cmd_name)
+        if verb is None:
+            return None
+        loaded = verb.load()
+        if not isinstance(loaded, typer.Typer):
+            single = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=HELP)
+            single.command(cmd_name, help=loaded.__doc__ or verb.help)(loaded)
+            loaded = single
+        command = typer.main.get_command(loaded)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, verb.help) for name, verb in VERBS.items()])
+
+
+app = typer.Typer(
+    cls=_Verbs,
+    callback=_options,
+    context_settings=HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+_WRONG_USE: type[Exception] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+"""Typer keeps click under its own roof in some versions and beside it in others."""
+
+
+def command_line(arguments: list[str]) -> int:
+    """Carry out one command line and return its exit code; nothing but SystemExit gets past."""
+    debug = "--debug" in arguments
+    as_json = "--json" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        code = typer.main.get_command(app).main(
+            arguments, prog_name="chiploop", standalone_mode=False
+        )
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except ChiploopError as error:
+        show_error(error)
+        if as_json:
+            print_json(error_as_json(error))
+        return error.exit_code
+    except _WRONG_USE as error:
+        error.show()  # type: ignore[attr-defined]
+        if as_json:
+            told = {"code": "CL-200", "exit_code": 2, "message": str(error)}
+            print_json({"ok": False, "error": told})
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
+        print("stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone, as in `chiploop plan FILE | head`: no failure.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        show_bug(error, debug)
+        if as_json:
+            print_json(error_as_json(error))
+        return 1
+
+
+def main() -> None:
+    """Carry out the command line of this process and leave with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            # A console that has no micro sign shows "?" rather than failing.
+            reconfigure(errors="replace")
+    sys.exit(command_line(sys.argv[1:]))

@@ -1,0 +1,109 @@
+"""``chiploop plan``: timetable, volumes and plate maps as text or JSON. Touches nothing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from chiploop.errors import SafetyRefusal
+from flows.cli.screen import JSON_OPTION, paint, print_json
+
+if TYPE_CHECKING:
+    from chiploop.plan import StudyPlan, SyringeUse, TimetableRow
+    from chiploop.study import Study
+
+
+def plan(
+    file: Path = typer.Argument(help="Study file (YAML)."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Show what a study will do and use before anything moves.
+
+    Timetable, volume of every syringe, plate maps. Exit code 3 for a file that is not valid, 5
+    where a limit would be passed. With --json: {"ok", "study", "end_h", "timetable", "syringes",
+    "plates", "teer_readings", "plate_reads", "plates_from_files", "refusals", "notes"}.
+    """
+    from chiploop.plan import notes, plan_study
+    from chiploop.study import load_study
+
+    study = load_study(file)
+    planned = plan_study(study)
+    if as_json:
+        print_json(_as_json(study, planned, notes(study)))
+    else:
+        print("\n".join(_text(study, planned, notes(study))))
+    if planned.refusals:
+        raise typer.Exit(SafetyRefusal.exit_code)
+    if not as_json:
+        print(f"\nNext: chiploop simulate {file}")
+
+
+def _as_json(study: Study, planned: StudyPlan, noted: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "ok": not planned.refusals,
+        "study": study.name,
+        "end_h": planned.end_h,
+        "timetable": [asdict(row) for row in planned.timetable],
+        "syringes": [asdict(use) | {"left_ul": use.left_ul} for use in planned.syringes],
+        "plates": [plate.as_json() for plate in planned.plates],
+        "teer_readings": planned.teer_readings,
+        "plate_reads": planned.plate_reads,
+        "plates_from_files": planned.plates_from_files,
+        "refusals": list(planned.refusals),
+        "notes": list(noted),
+    }
+
+
+def _text(study: Study, planned: StudyPlan, noted: tuple[str, ...]) -> list[str]:
+    from chiploop.plan import plate_picture
+
+    lines = [f"{study.name}: {study.title}" if study.title else study.name, ""]
+    lines += ["Timetable, hours since start", *_timetable(planned.timetable, study.line_ids), ""]
+    lines += ["Volumes, mL", *_volumes(planned.syringes), ""]
+    for plate in planned.plates:
+        assay = study.assays[plate.assay]
+        lines += [
+            f"Plate {plate.assay}, {assay.kit.title or assay.kit.name}: "
+            f"{len(plate.wells)} wells, samples diluted {assay.dilution:g} times",
+            plate_picture(plate),
+            "",
+        ]
+    lines += [
+        "S standard, B blank, X maximal release, . empty; every cycle has the same map.",
+        f"Meter: {planned.teer_readings} spectra. Reader: "
+        f"{planned.plate_reads - planned.plates_from_files} plates"
+        + (f", {planned.plates_from_files} from files." if planned.plates_from_files else "."),
+    ]
+    lines += [f"note: {note}" for note in noted]
+    if planned.refusals:
+        lines += ["", paint("This study would pass a limit; it can not start:", "red")]
+        lines += [f"  {number}. {why}" for number, why in enumerate(planned.refusals, start=1)]
+    return lines
+
+
+def _timetable(rows: tuple[TimetableRow, ...], all_lines: tuple[str, ...]) -> list[str]:
+    shown = []
+    for row in rows:
+        until = "" if row.end_h is None else f"to {row.end_h:g}"
+        where = "all lines" if row.lines == all_lines else ", ".join(row.lines)
+        shown.append(f"  {row.time_h:>6g} {until:<9} {row.who:<9} {row.what} ({where})")
+    return shown
+
+
+def _volumes(uses: tuple[SyringeUse, ...]) -> list[str]:
+    width = max(4, *(len(use.pump) for use in uses))
+    shown = [f"  {'pump':<{width}} {'filled':>7} {'needed':>7} {'left':>7}"]
+    for use in uses:
+        mark = paint("  too little", "red") if use.over else ""
+        shown.append(
+            f"  {use.pump:<{width}} {use.filled_ul / 1000:>7.1f} {use.needed_ul / 1000:>7.2f} "
+            f"{use.left_ul / 1000:>7.2f}{mark}"
+        )
+    shown += [
+        "  Stocks: the first doses; later ones are proposed and checked one by one.",
+        "  Stimulus: the first doses, then every line without drug, which takes most.",
+    ]
+    return shown

@@ -1,0 +1,417 @@
+"""A programme onto the pumps of a line, each intent at most once.
+
+Belongs here: the order of journal and wire, and what is done after a lost answer, a crash or a
+failed pump. Not here: what a counter proves (chiploop.record.reconcile), limits (chiploop.safety),
+bytes (instruments.pumps).
+
+Order: idle and counter read; rate and target volume set and read back (moves nothing); limits
+checked again; the intents of ALL pumps of the programme on disk; then for each pump, plain liquid
+first: "sent" on disk, the one start command, "started" on disk. A start command is never resent
+blindly: the pump's counter decides, and where it can not, the line is held: its drug pump stops,
+plain medium or stimulus goes on, other lines go on, a person looks.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+
+from chiploop.dosing import PumpProgramme, PumpStep, Quantise
+from chiploop.errors import SafetyRefusal, WaitingForPerson
+from chiploop.record.actions import Action, Intent, JournalTotals, action_key
+from chiploop.record.chain import RecordConflict
+from chiploop.record.journal import Journal
+from chiploop.record.progress import ProgrammeProgress, programme_progress, pump_progress
+from chiploop.record.reconcile import PumpObservation, reconcile
+from instruments.contracts import Pump, PumpSettings, PumpStatus
+from instruments.errors import DeviceAlarm, DeviceRejected, InstrumentError
+from instruments.fault_points import fault
+
+Guard = Callable[[PumpProgramme, JournalTotals, float], None]
+"""(programme, what the run's pumps moved before it, study time) -> None; raises SafetyRefusal. It
+is ``chiploop.safety.check_before_wire`` with the study filled in."""
+LookAgain = Callable[[], None]
+"""Lets time pass between two looks at a pump that may not have started."""
+
+SESSION = uuid.uuid4().hex
+"""Names this process in the intents: alarms that another process heard are no news to this one."""
+MAX_START_LAG_FRACTION = 0.02
+"""Largest delay between the starts of two pumps of one programme, as a part of its duration."""
+_SETTING_SLACK = 1e-6
+_COARSEST_COUNTER_STEPS = 8.0
+"""A target volume must be at least this many steps of the pump's counter, or the counter proves
+nothing.
+"""
+
+
+def _one_second() -> None:
+    time.sleep(1.0)
+
+
+def quantise_with(pumps: Mapping[str, Pump]) -> Quantise:
+    """Return the rounding of a bench's pumps as ``chiploop.dosing`` asks for it. Sends nothing."""
+
+    def quantise(pump: str, flow_rate_ul_h: float, volume_ul: float) -> tuple[float, float]:
+        if pump not in pumps:
+            raise ValueError(f"there is no pump {pump} in lab.toml")
+        settings = pumps[pump].quantise(flow_rate_ul_h, volume_ul)
+        return settings.flow_rate_ul_h, settings.volume_ul
+
+    return quantise
+
+
+def start_programme(
+    journal: Journal,
+    pumps: Mapping[str, Pump],
+    run_id: str,
+    programme_key: str,
+    programme: PumpProgramme,
+    time_h: float,
+    guard: Guard,
+    look_again: LookAgain = _one_second,
+) -> ProgrammeProgress:
+    """Start the pumps of a programme, each at most once ever; returns as soon as they run.
+
+    With the same key again it sends nothing that was sent before: it is :func:`resume_programme`,
+    and the programme on record stands.
+
+    Raises
+    ------
+    SafetyRefusal
+        From the guard; nothing was sent.
+    RecordConflict
+        The key is on record with another dose.
+    WaitingForPerson
+        A pump of this programme has another action that is still open.
+    InstrumentError
+        A pump did not answer, is not idle or did not take its settings; nothing was started.
+    ValueError
+        No such pump on the bench.
+    """
+    if journal.programme(programme_key):
+        on_record = programme_progress(journal, programme_key).programme
+        if (on_record.purpose, on_record.asked_nm) != (programme.purpose, programme.asked_nm):
+            raise RecordConflict(
+                f"{programme_key} is on record as {on_record.purpose} at {on_record.asked_nm:g} "
+                "nM, not as "
+                f"{programme.purpose} at {programme.asked_nm:g} nM"
+            )
+        return resume_programme(journal, pumps, run_id, programme_key, time_h, guard, look_again)
+    for step in programme.steps:
+        if step.pump not in pumps:
+            raise ValueError(f"there is no pump {step.pump} in lab.toml")
+        for action in journal.open_on(step.pump):
+            raise WaitingForPerson(
+                f"{step.pump} has an open action, {action.intent.key}: "
+                f"{action.held or 'not finished'}. "
+                "It starts nothing else before that one is finished, or a person has said what "
+                "happened"
+            )
+    guard(programme, journal.totals(run_id), time_h)
+    intents = [
+        _make_ready(journal, pumps[step.pump], run_id, programme_key, programme, step, time_h)
+        for step in sorted(programme.steps, key=_is_drug)
+    ]
+    fault("before_intent")
+    journal.intend(intents)
+    fault("after_intent")
+    return _start_waiting(journal, pumps, programme_key, time_h, look_again, ready=True)
+
+
+def resume_programme(
+    journal: Journal,
+    pumps: Mapping[str, Pump],
+    run_id: str,
+    programme_key: str,
+    time_h: float,
+    guard: Guard,
+    look_again: LookAgain = _one_second,
+) -> ProgrammeProgress:
+    """Take up a programme after a restart: adopt what runs, finish what is done, start what never
+    started.
+
+    What the counters can not decide is held. ValueError where the programme is not on record.
+    """
+    actions = journal.programme(programme_key)
+    if not actions:
+        raise ValueError(f"{programme_key} is not in the journal")
+    _settle_all(journal, pumps, programme_key, time_h, look_again)
+    progress = programme_progress(journal, programme_key)
+    if progress.held or not any(pump.state == "waiting" for pump in progress.pumps):
+        return progress
+    waiting = {pump.pump for pump in progress.pumps if pump.state == "waiting"}
+    begun = [a.sent_h[-1] for a in actions if a.intent.pump not in waiting]
+    lag_h = time_h - min(begun, default=time_h)
+    if lag_h > MAX_START_LAG_FRACTION * progress.programme.duration_h:
+        reason = (
+            f"one pump began {lag_h:.3g} h ago and another did not: the mix would not be the dose"
+        )
+        return hold_programme(journal, pumps, programme_key, time_h, reason)
+    try:
+        guard(progress.programme, journal.totals(run_id, without=programme_key), time_h)
+    except SafetyRefusal as refusal:
+        return hold_programme(journal, pumps, programme_key, time_h, str(refusal))
+    return _start_waiting(journal, pumps, programme_key, time_h, look_again, ready=False)
+
+
+def finish_programme(
+    journal: Journal,
+    pumps: Mapping[str, Pump],
+    programme_key: str,
+    time_h: float,
+    look_again: LookAgain = _one_second,
+) -> ProgrammeProgress:
+    """Record the outcome of every pump that has reached its target volume; call it once the end has
+    come.
+
+    Safe to repeat. A pump that still runs stays ``running``; one whose counter does not agree holds
+    the line. ValueError where the programme is not on record.
+    """
+    if not journal.programme(programme_key):
+        raise ValueError(f"{programme_key} is not in the journal")
+    _settle_all(journal, pumps, programme_key, time_h, look_again)
+    progress = programme_progress(journal, programme_key)
+    if not progress.held and any(pump.state == "waiting" for pump in progress.pumps):
+        return hold_programme(journal, pumps, programme_key, time_h, "a pump never started")
+    return progress
+
+
+def hold_programme(
+    journal: Journal, pumps: Mapping[str, Pump], programme_key: str, time_h: float, reason: str
+) -> ProgrammeProgress:
+    """Stop the drug pump of a programme and hold its line; plain medium or stimulus that runs goes
+    on.
+
+    What the drug pump delivered stays open until a person has said what happened. Safe to repeat.
+    """
+    for action in journal.programme(programme_key):
+        if not action.open:
+            continue
+        drug = _is_drug_stock(_step_of(action).stock)
+        if drug and action.sent_h:
+            reason_here, counter_ul = _stop_and_read(pumps[action.intent.pump], reason)
+        else:
+            reason_here, counter_ul = reason, None
+        if action.held is None and (drug or pump_progress(action).state == "waiting"):
+            journal.ambiguous(action.intent.key, time_h, reason_here, counter_ul)
+    return programme_progress(journal, programme_key)
+
+
+def _make_ready(
+    journal: Journal,
+    pump: Pump,
+    run_id: str,
+    programme_key: str,
+    programme: PumpProgramme,
+    step: PumpStep,
+    time_h: float,
+) -> Intent:
+    """Return the intent of one idle pump that has taken its settings; moves no liquid."""
+    status = pump.status()
+    if status.state == "paused":
+        pump.stop()
+        status = pump.status()
+    if status.state != "idle":
+        if _is_drug(step):
+            pump.stop()
+        raise InstrumentError(
+            f"{step.pump} is {status.state} {status.alarm} before {programme_key}, though "
+            "nothing is open on it; "
+            f"nothing was started{', the pump was told to stop' if _is_drug(step) else ''}"
+        )
+    if status.infused_ul > step.volume_ul:
+        # The counter shows few digits: spent on old volume they would not resolve the new one.
+        journal.note(
+            run_id,
+            action_key(programme_key, step.pump),
+            time_h,
+            "counter cleared",
+            counter_ul=status.infused_ul,
+        )
+        fault("before_clear")
+        pump.clear_counter()
+        fault("after_clear")
+    fault("before_prepare")
+    settings = _set_and_read_back(pump, step.flow_rate_ul_h, step.volume_ul)
+    fault("after_prepare")
+    status = pump.status()
+    if status.state != "idle":
+        raise InstrumentError(f"{step.pump} is {status.state} {status.alarm} after its settings")
+    if step.volume_ul < _COARSEST_COUNTER_STEPS * status.resolution_ul:
+        raise InstrumentError(
+            f"{step.pump} counts in steps of {status.resolution_ul:g} uL, too coarse for "
+            f"{step.volume_ul:g} uL"
+        )
+    return Intent(
+        key=action_key(programme_key, step.pump),
+        run_id=run_id,
+        programme_key=programme_key,
+        pump=step.pump,
+        programme=programme,
+        flow_rate_ul_h=settings.flow_rate_ul_h,
+        volume_ul=settings.volume_ul,
+        counter_ul=status.infused_ul,
+        resolution_ul=status.resolution_ul,
+        restarted=status.restarted,
+        session=SESSION,
+        time_h=time_h,
+    )
+
+
+def _start_waiting(
+    journal: Journal,
+    pumps: Mapping[str, Pump],
+    programme_key: str,
+    time_h: float,
+    look_again: LookAgain,
+    ready: bool,
+) -> ProgrammeProgress:
+    """Start every pump of the programme that is proven not to have started, plain liquid first."""
+    for action in journal.programme(programme_key):
+        if pump_progress(action).state != "waiting":
+            continue
+        _start_once(journal, pumps[action.intent.pump], action, time_h, look_again, ready)
+        progress = programme_progress(journal, programme_key)
+        if progress.held:
+            return hold_programme(
+                journal, pumps, programme_key, time_h, f"the programme stopped: {progress.reason}"
+            )
+    return programme_progress(journal, programme_key)
+
+
+def _start_once(
+    journal: Journal, pump: Pump, action: Action, time_h: float, look_again: LookAgain, ready: bool
+) -> None:
+    """Send the start command of a pump that has not started; where the answer is lost, its counter
+    decides.
+
+    ``ready``: its settings were read back just now; otherwise, and before a second sending, they
+    are set again.
+    """
+    key = action.intent.key
+    while True:
+        try:
+            if not ready:
+                _set_and_read_back(pump, action.intent.flow_rate_ul_h, action.intent.volume_ul)
+        except InstrumentError as problem:
+            journal.ambiguous(key, time_h, f"it did not take its settings: {problem}", None)
+            return
+        fault("before_sent")
+        journal.sent(key, time_h)
+        fault("after_sent")
+        try:
+            pump.start()
+        except (DeviceRejected, DeviceAlarm) as problem:
+            journal.ambiguous(key, time_h, f"it refused to start: {problem}", None)
+            return
+        except InstrumentError:
+            if _settle(journal, pump, key, time_h, look_again) != "not started":
+                return
+            ready = False
+            continue
+        fault("after_start")
+        journal.started(key, time_h, "the pump's answer")
+        fault("after_started")
+        return
+
+
+def _settle_all(
+    journal: Journal,
+    pumps: Mapping[str, Pump],
+    programme_key: str,
+    time_h: float,
+    look_again: LookAgain,
+) -> None:
+    """Bring the journal up to what the pumps of a programme say; a pump that can not tell holds the
+    line.
+    """
+    for action in journal.programme(programme_key):
+        if action.open and action.held is None:
+            _settle(journal, pumps[action.intent.pump], action.intent.key, time_h, look_again)
+    progress = programme_progress(journal, programme_key)
+    if progress.held:
+        hold_programme(
+            journal, pumps, programme_key, time_h, f"the programme stopped: {progress.reason}"
+        )
+
+
+def _settle(journal: Journal, pump: Pump, key: str, time_h: float, look_again: LookAgain) -> str:
+    """Record what the pump's counter proves about an open intent; return the verdict."""
+    action = journal.action(key)
+    assert action is not None, key
+    earlier_ul: float | None = None
+    while True:
+        try:
+            status = pump.status()
+        except InstrumentError as problem:
+            journal.ambiguous(key, time_h, f"it does not answer: {problem}", None)
+            return "unknown"
+        found = reconcile(action.intent, _observation(action, status, earlier_ul))
+        if found.verdict != "look again":
+            break
+        earlier_ul = status.infused_ul
+        look_again()
+    if found.verdict == "delivered":
+        fault("before_outcome")
+        journal.outcome(key, time_h, max(found.delivered_ul, 0.0), status.infused_ul)
+        fault("after_outcome")
+    elif found.verdict == "running":
+        journal.started(key, time_h, found.reason)
+    elif found.verdict == "unknown":
+        reason = (
+            f"{found.reason} (asked {action.intent.volume_ul:g} uL, "
+            f"counter {action.intent.counter_ul:g} -> {status.infused_ul:g} uL)"
+        )
+        journal.ambiguous(key, time_h, reason, status.infused_ul)
+    return found.verdict
+
+
+def _observation(action: Action, status: PumpStatus, earlier_ul: float | None) -> PumpObservation:
+    return PumpObservation(
+        state=status.state,
+        counter_ul=status.infused_ul,
+        resolution_ul=status.resolution_ul,
+        restarted=status.restarted,
+        session=SESSION,
+        sends=len(action.sent_h),
+        started=action.started_h is not None,
+        earlier_counter_ul=earlier_ul,
+        alarm=status.alarm,
+    )
+
+
+def _set_and_read_back(pump: Pump, flow_rate_ul_h: float, volume_ul: float) -> PumpSettings:
+    """Set rate and target volume; InstrumentError where the pump reads back others. Moves no
+    liquid.
+    """
+    settings = pump.prepare(flow_rate_ul_h, volume_ul)
+    pairs = ((settings.flow_rate_ul_h, flow_rate_ul_h), (settings.volume_ul, volume_ul))
+    if any(abs(read_back - asked) > _SETTING_SLACK * asked for read_back, asked in pairs):
+        raise InstrumentError(
+            f"{pump.name} was asked for {volume_ul:g} uL at {flow_rate_ul_h:g} uL/h and read back "
+            f"{settings.volume_ul:g} uL at {settings.flow_rate_ul_h:g} uL/h; it was not started"
+        )
+    return settings
+
+
+def _stop_and_read(pump: Pump, reason: str) -> tuple[str, float | None]:
+    """Stop a drug pump; return the reason with what the pump then says, and its counter."""
+    try:
+        pump.stop()
+        status = pump.status()
+    except InstrumentError as problem:
+        return f"{reason}; it was told to stop and did not answer: {problem}", None
+    return f"{reason}; stopped at counter {status.infused_ul:g} uL", status.infused_ul
+
+
+def _step_of(action: Action) -> PumpStep:
+    return next(s for s in action.intent.programme.steps if s.pump == action.intent.pump)
+
+
+def _is_drug_stock(stock: str) -> bool:
+    return stock not in ("medium", "stimulus")
+
+
+def _is_drug(step: PumpStep) -> bool:
+    return _is_drug_stock(step.stock)

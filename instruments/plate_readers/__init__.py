@@ -1,0 +1,1 @@
+"""Plate readers, one file per make. Each is one line in ``instruments/bench.py``."""

@@ -1,0 +1,1 @@
+"""Pumps, one file per make. Each is one line in ``instruments/bench.py``."""

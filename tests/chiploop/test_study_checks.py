@@ -1,0 +1,146 @@
+"""Each rule between the parts of a study, broken once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chiploop.study import check_study
+from chiploop.study_checks import RULES
+
+EXAMPLE = Path(__file__).with_name("example_study.yaml")
+
+BROKEN = [
+    ("_chips_are_unique", "C08: D2", "C01: D2", "lines[2].chips.C01", "also on line L1"),
+    ("_chips_are_unique", "- {id: L3", "- {id: L1", "lines[2].id", "here twice"),
+    (
+        "_chips_are_unique",
+        "{C04: D1, C05: D2, C06: D3}",
+        "{}",
+        "lines[1].chips",
+        "line L2 has no chip",
+    ),
+    ("_donors_are_known", "C05: D2", "C05: D9", "lines[1].chips.C05", 'donor "D9"'),
+    (
+        "_stimulus_is_there",
+        "IL-4: 0.5 ng/mL\n  IL-13: 1 ",
+        "IL-4: 0 ng/mL\n  IL-13: 0 ",
+        "stimulus",
+        "nothing to inhibit",
+    ),
+    ("_stocks_have_free_names", "  low:  {c", "  medium:  {c", "stocks.medium", "without drug"),
+    ("_stocks_have_free_names", "12 uM", "600 nM", "stocks", "same concentration"),
+    ("_stocks_can_be_used", "0.12 %", "1 %", "stocks.high.vehicle", "0.3333%"),
+    ("_first_doses_fit", "120 nM, 480 nM]", "120 nM]", "first_doses", "3 first doses for 4 lines"),
+    ("_first_doses_are_allowed", "480 nM]", "5 uM]", "first_doses[3]", "above limits"),
+    ("_first_doses_can_be_made", "480 nM]", "20 uM]", "first_doses[3]", "strongest stock"),
+    ("_flow_is_allowed", "flow_rate: 60 ", "flow_rate: 130 ", "perfusion.flow_rate", "120 uL/h"),
+    (
+        "_every_stock_has_a_syringe",
+        "    high:     {v",
+        "    top:     {v",
+        "perfusion.syringes",
+        "high",
+    ),
+    (
+        "_every_stock_has_a_syringe",
+        "    high:     {v",
+        "    top:     {v",
+        "perfusion.syringes.top",
+        "neither",
+    ),
+    (
+        "_sampling_is_within_the_exposure",
+        "teer: [24 h, 48 h]",
+        "teer: [24 h, 49 h]",
+        "sampling.teer[1]",
+        "after the end",
+    ),
+    (
+        "_sampling_is_within_the_exposure",
+        "teer: [24 h, 48 h]",
+        "teer: [24 h, 24 h]",
+        "sampling.teer",
+        "twice",
+    ),
+    (
+        "_sampling_is_within_the_exposure",
+        "effluent: [24 h, 48 h]",
+        "effluent: [24 h, 50 h]",
+        "sampling.effluent[1]",
+        "after the exposure",
+    ),
+    (
+        "_goals_are_measured",
+        "  CCL26: {kit: ccl26_elisa, replicates: 2}\n",
+        "",
+        "goals[0].readout",
+        "measured: TEER, viability",
+    ),
+    ("_goal_names_are_unique", "name: EC50_TEER", "name: EC50_CCL26", "goals[1].name", "twice"),
+    (
+        "_goal_exposure_is_given",
+        "50 %, exposure: 48 h",
+        "50 %, exposure: 72 h",
+        "goals[0].exposure",
+        "longer than",
+    ),
+    (
+        "_kits_measure_their_readout",
+        "CCL26: {kit: ccl26_elisa",
+        "CCL26: {kit: ldh_release",
+        "assays.CCL26.kit",
+        "measures viability",
+    ),
+    (
+        "_plate_file_differs_by_cycle",
+        "ccl26_elisa, replicates: 2}",
+        'ccl26_elisa, replicates: 2, plate_file: "p/{assay}.txt"}',
+        "assays.CCL26.plate_file",
+        "same file",
+    ),
+    (
+        "_plate_file_differs_by_cycle",
+        "ccl26_elisa, replicates: 2}",
+        'ccl26_elisa, replicates: 2, plate_file: "p/{assay.__class__}_{cycle}.txt"}',
+        "assays.CCL26.plate_file",
+        "not a template",
+    ),
+    (
+        "_plate_has_room",
+        "ccl26_elisa, replicates: 2",
+        "ccl26_elisa, replicates: 7",
+        "assays.CCL26.replicates",
+        "need 102 wells",
+    ),
+    (
+        "_effluent_is_enough",
+        "effluent: [24 h, 48 h]",
+        "effluent: [24 h, 26 h]",
+        "sampling.effluent",
+        "gives 120 uL",
+    ),
+]
+
+
+@pytest.mark.parametrize(("rule", "old", "new", "field", "message"), BROKEN)
+def test_a_broken_rule_is_told_at_its_place(
+    tmp_path: Path, rule: str, old: str, new: str, field: str, message: str
+) -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    assert old in text
+    path = tmp_path / "study.yaml"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    found = [p for p in check_study(path) if p.field == field and message in p.message + p.hint]
+    assert len(found) == 1
+    assert found[0].line is not None
+
+
+def test_every_rule_is_broken_once_above() -> None:
+    assert {rule.__name__ for _, rule in RULES} == {case[0] for case in BROKEN}
+
+
+def test_a_first_dose_of_zero_is_allowed() -> None:
+    assert "0 nM" in EXAMPLE.read_text(encoding="utf-8")
+    assert check_study(EXAMPLE) == []

@@ -1,0 +1,462 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from instruments.errors import (
+    DeviceAlarm,
+    DeviceRejected,
+    InstrumentError,
+    OutcomeUnknown,
+    PortMissing,
+    TransportTimeout,
+)
+from instruments.pumps.new_era_ne1000 import NewEraNE1000
+from instruments.pumps.new_era_wire import encode_command
+from instruments.transport import NotSent
+from tests.instruments.replay import ReplayTransport
+
+
+def reply(payload: str, *, safe: bool = False) -> bytes:
+    """Return an answer frame; both modes share the encoder's arithmetic with the published packets."""
+    if safe:
+        return encode_command(None, payload, True)
+    return b"\x02" + payload.encode() + b"\x03"
+
+
+def basic_pump(pairs, *, address=0, one_at_a_time=False):
+    wire = ReplayTransport(pairs, one_at_a_time=one_at_a_time)
+    pump = NewEraNE1000(
+        "L1-low",
+        wire,
+        address=address,
+        syringe_diameter_mm=19.13,
+        syringe_volume_ul=20_000,
+        min_flow_rate_ul_h=3.0,
+        max_flow_rate_ul_h=1000.0,
+        safe_mode=False,
+        watchdog_s=0,
+    )
+    return pump, wire
+
+
+def safe_pump(pairs, *, address=3):
+    wire = ReplayTransport(pairs)
+    pump = NewEraNE1000(
+        "L1-high",
+        wire,
+        address=address,
+        syringe_diameter_mm=19.13,
+        syringe_volume_ul=20_000,
+        min_flow_rate_ul_h=3.0,
+        safe_mode=True,
+        watchdog_s=120,
+    )
+    return pump, wire
+
+
+def safe(text: str, address: int = 3) -> bytes:
+    return encode_command(address, text, True)
+
+
+IDLE = (b"0DIS\r", reply("00SI0.000W0.000ML"))
+PREPARED = [  # everything already stands as asked: 60 uL/h, 720 uL
+    IDLE,
+    (b"0DIA\r", reply("00S19.13")),
+    (b"0DIR\r", reply("00SINF")),
+    (b"0RAT\r", reply("00S60.00UH")),
+    (b"0VOL\r", reply("00S720.0UL")),
+]
+
+
+def prepared_pump(pairs, **options):
+    pump, wire = basic_pump([*PREPARED, *pairs], **options)
+    pump.prepare(60, 720)
+    return pump, wire
+
+
+@pytest.mark.parametrize("one_at_a_time", [False, True])
+def test_prepare_sets_only_what_differs_and_reads_it_back(one_at_a_time):
+    pump, wire = basic_pump(
+        [
+            IDLE,
+            (b"0DIA\r", reply("00S19.13")),
+            (b"0DIR\r", reply("00SWDR")),
+            (b"0DIR INF\r", reply("00S")),
+            (b"0DIR\r", reply("00SINF")),
+            (b"0RAT\r", reply("00S60.00UH")),
+            (b"0VOL\r", reply("00S0.500ML")),
+            (b"0VOL UL\r", reply("00S")),
+            (b"0VOL 720.0\r", reply("00S")),
+            (b"0VOL\r", reply("00S720.0UL")),
+        ],
+        one_at_a_time=one_at_a_time,
+    )
+    settings = pump.prepare(60.001, 720.04)
+    assert (settings.flow_rate_ul_h, settings.volume_ul) == (60.0, 720.0)
+    wire.close()
+
+
+def test_setting_that_reads_back_differently_is_refused():
+    pump, wire = basic_pump(
+        [
+            IDLE,
+            (b"0DIA\r", reply("00S26.59")),
+            (b"0DIA 19.13\r", reply("00S")),
+            (b"0DIA\r", reply("00S26.59")),
+        ]
+    )
+    with pytest.raises(DeviceRejected, match="reads back as 26.59"):
+        pump.prepare(60, 720)
+    with pytest.raises(ValueError, match="without prepare"):
+        pump.start()
+    wire.close()
+
+
+def test_value_that_the_pump_calls_out_of_range_is_refused():
+    pump, wire = basic_pump(
+        [
+            *PREPARED[:3],
+            (b"0RAT\r", reply("00S60.00UH")),
+            (b"0RAT 4.000 UH\r", reply("00S?OOR")),
+        ]
+    )
+    with pytest.raises(DeviceRejected, match="out of range"):
+        pump.prepare(4, 720)
+    wire.close()
+
+
+@pytest.mark.parametrize(
+    ("flow_rate_ul_h", "volume_ul", "said"),
+    [
+        (2.9, 720, "3..1000"),
+        (1000.1, 720, "3..1000"),
+        (60, 20_001, "20000"),
+        (60, 0, "outside 0"),
+        (60, 0.0009, "does not fit"),
+        (float("nan"), 720, "outside"),
+        (60, float("nan"), "outside"),
+        (-60, 720, "outside"),
+    ],
+)
+def test_dose_outside_pump_or_syringe_is_refused_before_any_byte_is_sent(
+    flow_rate_ul_h, volume_ul, said
+):
+    pump, wire = basic_pump([])
+    for ask in (pump.quantise, pump.prepare):
+        with pytest.raises(ValueError, match=said):
+            ask(flow_rate_ul_h, volume_ul)
+    assert not wire.sent
+
+
+@given(st.floats(3.0, 1000.0), st.floats(0.001, 20_000))
+def test_quantised_settings_stay_as_they_are_when_quantised_again(flow_rate_ul_h, volume_ul):
+    pump, _ = basic_pump([])
+    once = pump.quantise(flow_rate_ul_h, volume_ul)
+    assert pump.quantise(once.flow_rate_ul_h, once.volume_ul) == once
+    assert once.volume_ul <= volume_ul * (1 + 1e-9)
+
+
+def test_running_or_paused_pump_is_not_prepared():
+    for status in "IWPX":
+        pump, wire = basic_pump([(b"0DIS\r", reply(f"00{status}I0.000W0.000ML"))])
+        with pytest.raises(DeviceRejected, match="must stand idle"):
+            pump.prepare(60, 720)
+        wire.close()
+
+
+def test_counter_that_could_not_count_the_dose_is_refused():
+    pump, _ = basic_pump([(b"0DIS\r", reply("00SI9.500W0.000ML"))])
+    with pytest.raises(ValueError, match="clear the counter"):
+        pump.prepare(60, 720)
+
+
+def test_start_is_sent_once_and_wants_a_prepare_for_each_time():
+    pump, wire = prepared_pump([(b"0RUN\r", reply("00I"))])
+    pump.start()
+    with pytest.raises(ValueError, match="without prepare"):
+        pump.start()
+    wire.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        b"\x0200",
+        b"garbage",
+        b"\x0200I?ZZ\x03",
+        b"\x0200S\x03",
+        b"\x0200W\x03",
+        b"\x0200II0.500W0.000ML\x03",
+        b"\x0201I\x03",
+        reply("00I", safe=True),
+        PortMissing("port replay was lost"),
+    ],
+)
+def test_start_whose_answer_is_lost_or_strange_is_never_sent_again(answer):
+    pump, wire = prepared_pump([(b"0RUN\r", answer)])
+    with pytest.raises(OutcomeUnknown) as told:
+        pump.start()
+    assert told.value.sent == b"0RUN\r"
+    assert wire.sent.count(b"0RUN\r") == 1
+    wire.close()
+
+
+def test_start_that_never_left_is_not_an_unknown_outcome():
+    pump, wire = prepared_pump([(b"0RUN\r", NotSent("record is full"))])
+    with pytest.raises(NotSent):
+        pump.start()
+    assert b"0RUN\r" not in wire.sent
+
+
+@pytest.mark.parametrize("kind", ["R", "S", "T", "E", "O"])
+def test_start_that_meets_an_alarm_did_not_start_and_is_not_sent_again(kind):
+    pump, wire = prepared_pump([(b"0RUN\r", reply(f"00A?{kind}"))])
+    with pytest.raises(DeviceAlarm, match="not carried out"):
+        pump.start()
+    wire.close()
+
+
+@pytest.mark.parametrize("error", ["", "NA", "OOR", "COM", "IGN"])
+def test_start_that_is_refused_did_not_start_and_is_not_sent_again(error):
+    pump, wire = prepared_pump([(b"0RUN\r", reply(f"00S?{error}"))])
+    with pytest.raises(DeviceRejected):
+        pump.start()
+    wire.close()
+
+
+@pytest.mark.parametrize("lost", [None, b"\x02 no\x03", b"\x0200S?COM\x03"])
+def test_query_whose_answer_is_lost_is_asked_once_more_after_the_line_is_quiet(lost):
+    pump, wire = basic_pump([(b"0DIS\r", lost), (b"0DIS\r", reply("00II1.500W0.000ML"))])
+    status = pump.status()
+    assert (status.state, status.infused_ul, status.resolution_ul) == ("infusing", 1500.0, 1.0)
+    wire.close()
+
+
+def test_query_is_not_asked_a_third_time():
+    pump, wire = basic_pump([(b"0DIS\r", None), (b"0DIS\r", None)])
+    with pytest.raises(TransportTimeout, match="L1-low"):
+        pump.status()
+    wire.close()
+
+
+def test_reset_alarm_is_acknowledged_and_stays_told_as_a_restart():
+    pump, wire = basic_pump(
+        [(b"0DIS\r", reply("00A?R")), IDLE, IDLE],
+    )
+    for _ in range(2):
+        status = pump.status()
+        assert (status.state, status.restarted, status.alarm) == ("idle", True, "")
+    wire.close()
+
+
+def test_stall_is_told_by_status_though_a_heartbeat_met_it():
+    stopped = (b"0DIS\r", reply("00SI0.100W0.000ML"))
+    pump, wire = basic_pump(
+        [(b"0\r", reply("00A?S")), (b"0\r", reply("00S")), stopped, stopped]
+        + [(b"0STP\r", reply("00S?NA")), stopped]
+    )
+    pump.heartbeat()
+    for _ in range(2):
+        status = pump.status()
+        assert (status.state, status.alarm, status.infused_ul) == ("alarm", "stall", 100.0)
+    pump.stop()
+    assert pump.status().state == "idle"
+    wire.close()
+
+
+def test_setting_that_meets_an_alarm_is_not_silently_sent_again():
+    pump, wire = basic_pump(
+        [*PREPARED[:3], (b"0RAT\r", reply("00S1.000UH")), (b"0RAT 60.00 UH\r", reply("00A?S"))]
+    )
+    with pytest.raises(DeviceAlarm):
+        pump.prepare(60, 720)
+    wire.close()
+
+
+def test_stop_goes_on_until_the_pump_says_that_it_stands():
+    pump, wire = basic_pump(
+        [
+            (b"0STP\r", None),
+            (b"0STP\r", reply("00P")),
+            (b"0STP\r", reply("00A?S")),
+            (b"0STP\r", reply("00I")),
+            (b"0STP\r", reply("00S")),
+        ]
+    )
+    pump.stop()
+    wire.close()
+
+
+def test_stop_of_a_pump_in_the_other_mode_finds_it():
+    pump, wire = basic_pump(
+        [
+            (b"0STP\r", None),
+            (b"0STP\r", None),
+            (safe("STP", 0), reply("00P", safe=True)),
+            (safe("STP", 0), reply("00S", safe=True)),
+        ]
+    )
+    pump.stop()
+    wire.close()
+
+
+def test_stop_that_nobody_confirms_says_that_the_pump_may_run():
+    pump, wire = basic_pump([(b"0STP\r", None)] * 2 + [(safe("STP", 0), None)] * 2)
+    with pytest.raises(InstrumentError, match="MAY STILL RUN"):
+        pump.stop()
+    wire.close()
+
+
+def test_counter_is_cleared_only_while_idle_and_looked_at_afterwards():
+    pump, wire = basic_pump([IDLE, (b"0CLD INF\r", reply("00S")), IDLE])
+    pump.clear_counter()
+    wire.close()
+    pump, wire = basic_pump([(b"0DIS\r", reply("00II1.000W0.000ML"))])
+    with pytest.raises(DeviceRejected, match="must stand idle"):
+        pump.clear_counter()
+    wire.close()
+
+
+def test_lost_answer_to_a_clear_is_settled_by_the_counter():
+    full = (b"0DIS\r", reply("00SI1.000W0.000ML"))
+    pump, wire = basic_pump([full, (b"0CLD INF\r", None), IDLE])
+    pump.clear_counter()
+    wire.close()
+    pump, wire = basic_pump([full, (b"0CLD INF\r", None), full])
+    with pytest.raises(TransportTimeout):
+        pump.clear_counter()
+    wire.close()
+
+
+OPENED_SAFE = [
+    (safe("SAF"), reply("03I120", safe=True)),
+    (safe("VER"), reply("03INE1000V3.61", safe=True)),
+    (safe("DIA"), reply("03I19.13", safe=True)),
+]
+
+
+def test_open_enters_safe_mode_and_leaves_a_running_infusion_alone():
+    pump, wire = safe_pump([(safe("SAF120"), reply("03I", safe=True)), *OPENED_SAFE])
+    pump.open()
+    assert pump.firmware == "NE1000V3.61"
+    assert not {
+        frame for frame in wire.sent if b"STP" in frame or b"CLD" in frame or b"RUN" in frame
+    }
+    wire.close()
+
+
+def test_open_of_a_pump_that_was_switched_on_in_basic_mode_notes_the_restart():
+    pump, wire = safe_pump(
+        [
+            (safe("SAF120"), reply("03A?R")),  # in the old mode
+            (safe("SAF120"), reply("03S", safe=True)),
+            *OPENED_SAFE,
+            (safe("DIS"), reply("03SI0.000W0.000ML", safe=True)),
+        ]
+    )
+    pump.open()
+    assert pump.status().restarted
+    wire.close()
+
+
+def test_watchdog_alarm_met_at_open_does_not_bar_the_pump():
+    pump, wire = safe_pump(
+        [
+            (safe("SAF120"), reply("03A?T", safe=True)),
+            (safe("SAF120"), reply("03S", safe=True)),
+            *OPENED_SAFE,
+            (safe("DIS"), reply("03SI0.000W0.000ML", safe=True)),
+        ]
+    )
+    pump.open()
+    assert pump.status().state == "idle"
+    wire.close()
+
+
+def test_open_in_basic_mode_brings_back_a_pump_left_in_safe_mode():
+    pump, wire = basic_pump(
+        [
+            (b"0\r", None),
+            (b"0\r", None),
+            (safe("SAF0", 0), reply("00S")),
+            (b"0VER\r", reply("00SNE1000V3.61")),
+            (b"0DIA\r", reply("00S19.13")),
+        ]
+    )
+    pump.open()
+    wire.close()
+
+
+def test_open_that_meets_another_device_is_refused():
+    pump, _ = basic_pump([(b"0\r", reply("00S")), (b"0VER\r", reply("00SPHD2000"))])
+    with pytest.raises(InstrumentError, match="New Era"):
+        pump.open()
+
+
+def test_wrong_diameter_of_a_running_pump_is_told_not_changed():
+    pump, wire = basic_pump(
+        [
+            (b"0\r", reply("00I")),
+            (b"0VER\r", reply("00INE1000V3.61")),
+            (b"0DIA\r", reply("00I26.59")),
+            (b"0DIA 19.13\r", reply("00I?NA")),
+        ]
+    )
+    with pytest.raises(DeviceRejected, match="not applicable now"):
+        pump.open()
+    wire.close()
+
+
+def test_alarm_pushed_by_another_pump_of_the_bus_is_passed_over():
+    answer = reply("07A?S", safe=True) + reply("03S", safe=True)
+    pump, wire = safe_pump([(safe(""), answer)])
+    pump.heartbeat()
+    wire.close()
+
+
+def test_close_switches_the_watchdog_off_and_stops_nothing():
+    pump, wire = safe_pump([(safe("SAF0"), reply("03I"))])
+    pump.close()
+    pump.close()
+    assert wire.sent == [safe("SAF0")]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"address": 100},
+        {"syringe_diameter_mm": 50.5},
+        {"syringe_diameter_mm": 26.723},
+        {"safe_mode": True, "watchdog_s": 0},
+        {"safe_mode": True, "watchdog_s": 256},
+    ],
+)
+def test_pump_that_the_wire_can_not_express_is_refused(wrong):
+    settings = {
+        "address": 0,
+        "syringe_diameter_mm": 26.72,
+        "syringe_volume_ul": 60_000,
+        "min_flow_rate_ul_h": 3.0,
+    }
+    with pytest.raises(ValueError):
+        NewEraNE1000("L1-medium", ReplayTransport([]), **(settings | wrong))
+
+
+@given(st.binary(max_size=40), st.sampled_from(["status", "heartbeat", "stop", "open", "start"]))
+def test_whatever_a_device_answers_only_instrument_errors_come_out(answer, verb):
+    pump, wire = basic_pump([])
+    pump._prepared = True
+    wire.exchange = lambda sent, length, **_: _first(answer, length)
+    wire.read_answer = lambda length, **_: (_ for _ in ()).throw(TransportTimeout("nothing"))
+    try:
+        getattr(pump, verb)()
+    except InstrumentError:
+        pass
+
+
+def _first(answer, length):
+    end = length(answer) if answer else None
+    if end is None:
+        raise TransportTimeout("nothing")
+    return answer[:end]

@@ -1,0 +1,112 @@
+import pytest
+
+from chiploop.errors import FileNotValid
+from instruments.bench import load_lab_settings
+from instruments.lab_settings import LabSettingsNotValid
+
+GOOD = """\
+[buses.pumps]
+url = "socket://127.0.0.1:40001"
+baudrate = 19200
+
+[pumps.L1-medium]
+make = "new_era_ne1000"
+bus = "pumps"
+address = 0
+syringe_diameter_mm = 26.72
+syringe_volume_ml = 60
+min_flow_rate_ul_h = 3.0
+safe_mode = true
+watchdog_s = 120
+
+[pumps.L1-low]
+make = "new_era_ne1000"
+bus = "pumps"
+address = 1
+syringe_diameter_mm = 19.13
+syringe_volume_ml = 20
+min_flow_rate_ul_h = 3.0
+
+[plate_readers.reader]
+make = "spectramax"
+url = "socket://127.0.0.1:40002"
+
+[impedance_meters.teer]
+make = "emstat_pico"
+url = "socket://127.0.0.1:40003"
+[impedance_meters.teer.channels]
+C01 = 0
+C02 = 1
+"""
+
+
+@pytest.fixture
+def lab(tmp_path):
+    def load(text):
+        path = tmp_path / "lab.toml"
+        path.write_text(text, encoding="utf-8")
+        return load_lab_settings(path)
+
+    return load
+
+
+def test_good_file_becomes_typed_frozen_settings(lab):
+    settings = lab(GOOD)
+    assert settings.pumps["L1-medium"].syringe_volume_ml == 60.0
+    assert settings.pumps["L1-low"].watchdog_s == 120
+    assert settings.impedance_meters["teer"].channels == {"C01": 0, "C02": 1}
+    assert settings.impedance_meters["teer"].sweep().points == 21
+    assert settings.plate_readers["reader"].baudrate == 9600
+    with pytest.raises(ValueError, match="frozen"):
+        settings.pumps["L1-low"].address = 2
+
+
+def test_every_problem_is_told_at_once_with_its_key_and_line(lab):
+    text = GOOD.replace("address = 1", "address = 100").replace("baudrate = 19200", "baud = 19200")
+    text = text.replace("watchdog_s = 120", "watchdog_s = 0").replace("C02 = 1", "C02 = 0")
+    with pytest.raises(LabSettingsNotValid) as told:
+        lab(text)
+    lines = {problem.field: problem.line for problem in told.value.problems}
+    assert lines == {
+        "buses.pumps.baud": 3,
+        "pumps.L1-low.address": 18,
+        "pumps.L1-medium": 5,
+        "impedance_meters.teer": 27,
+    }
+    assert "lab.toml" in str(told.value) and "line 18" in str(told.value)
+    assert isinstance(told.value, FileNotValid) and told.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ("address = 1", "address = 0", "pumps.L1-low.address"),
+        ('bus = "pumps"\naddress = 1', 'bus = "other"\naddress = 1', "pumps.L1-low.bus"),
+        ('"spectramax"', '"spectra"', "plate_readers.reader.make"),
+        ("40003", "40002", "impedance_meters.teer.url"),
+        ("[plate_readers.reader]", "[plate_readers.teer]", "impedance_meters.teer"),
+        ("19.13", "19.133", "pumps.L1-low"),
+        (
+            "min_flow_rate_ul_h = 3.0\nsafe",
+            'min_flow_rate_ul_h = "3"\nsafe',
+            "pumps.L1-medium.min_flow_rate_ul_h",
+        ),
+        ("C02 = 1", "C02 = -1", "impedance_meters.teer.channels.C02"),
+    ],
+)
+def test_each_kind_of_problem_names_its_key(lab, old, new, field):
+    assert old in GOOD
+    with pytest.raises(LabSettingsNotValid) as told:
+        lab(GOOD.replace(old, new))
+    assert [problem.field for problem in told.value.problems] == [field]
+
+
+@pytest.mark.parametrize("text", ["[buses", "a = \x00"])
+def test_file_that_is_not_toml_is_told_as_such(lab, text):
+    with pytest.raises(FileNotValid, match="not TOML"):
+        lab(text)
+
+
+def test_missing_file_is_told_with_its_path(tmp_path):
+    with pytest.raises(FileNotValid, match="nowhere.toml"):
+        load_lab_settings(tmp_path / "nowhere.toml")
