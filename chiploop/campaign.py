@@ -6,8 +6,9 @@ numbers of the statistics (inference, policies).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from chiploop.dosing import (
     RefusedDose,
     delivered_segments,
     feasible_doses,
+    make_programme,
+    programme_from_dict,
 )
 from chiploop.errors import FitNotAccepted, SafetyRefusal
 from chiploop.goals import GRID_NM, GoalEstimate, estimates, goal_values
@@ -38,7 +41,7 @@ from chiploop.policies.prediction_table import (
 )
 from chiploop.record.actions import JournalTotals
 from chiploop.safety import check_dose
-from chiploop.study import Study
+from chiploop.study import Line, Study
 
 DRAWS = 256
 """Posterior draws in the prediction table."""
@@ -106,6 +109,22 @@ class Proposal:
         return max(self.doses, key=lambda dose: (dose.eig_nats or 0.0, dose.asked_nm))
 
 
+def proposal_from_dict(content: Mapping[str, Any]) -> Proposal:
+    """Return the proposal that ``dataclasses.asdict`` wrote."""
+    doses = tuple(
+        LineDose(
+            **{
+                **dose,
+                "chips": tuple(dose["chips"]),
+                "programme": programme_from_dict(dose["programme"]),
+            }
+        )
+        for dose in content["doses"]
+    )
+    refused = tuple(RefusedDose(**one) for one in content["refused"])
+    return Proposal(**{**content, "doses": doses, "refused": refused})
+
+
 def start(study: Study) -> Campaign:
     """Return the campaign before anything has happened."""
     return Campaign(study, 0, {chip: ChipSchedule(chip) for chip in study.chip_ids}, (), None)
@@ -144,19 +163,27 @@ def observe(
     posterior, info = recalibrate(
         likelihood, prior, rng, campaign.posterior, effort or Effort()
     )
-    goals = estimates(goal_values(model, study, posterior.particles))
+    return learned(campaign, readouts, posterior, info), info
+
+
+def learned(
+    campaign: Campaign,
+    readouts: Sequence[Readout],
+    posterior: Posterior,
+    info: CalibrationInfo,
+) -> Campaign:
+    """Return the campaign with a cycle's readouts and the posterior that was found with them."""
+    study = campaign.study
+    values = goal_values(load_model(study.model), study, posterior.particles)
     given = [segment.drug_nm for s in campaign.schedules.values() for segment in s.segments]
-    return (
-        replace(
-            campaign,
-            cycle=campaign.cycle + 1,
-            readouts=everything,
-            highest_read_nm=max(given, default=None),
-            posterior=posterior,
-            info=info,
-            goals=goals,
-        ),
-        info,
+    return replace(
+        campaign,
+        cycle=campaign.cycle + 1,
+        readouts=(*campaign.readouts, *readouts),
+        highest_read_nm=max(given, default=None),
+        posterior=posterior,
+        info=info,
+        goals=estimates(values),
     )
 
 
@@ -174,19 +201,17 @@ def scatter_of(study: Study) -> Scatter:
     )
 
 
-def inlets_of(study: Study, schedules: Mapping[str, ChipSchedule], from_h: float = 0.0) -> list[ChipInlet]:
-    """Return the inlet of every chip in the study's order."""
-    return [chip_inlet(study, schedules[chip], from_h) for chip in study.chip_ids]
-
-
 def likelihood_of(
     study: Study, schedules: Mapping[str, ChipSchedule], readouts: Sequence[Readout]
 ) -> Likelihood:
     """Return the likelihood of these readouts under the study's model."""
     donors = {chip: study.donor_of(chip).id for chip in study.chip_ids}
-    return Likelihood(
-        load_model(study.model), inlets_of(study, schedules), donors, readouts, scatter_of(study)
-    )
+    last = max((readout.time_h for readout in readouts), default=0.0)
+    ends = [schedule.segments[-1].end_h for schedule in schedules.values() if schedule.segments]
+    inlets = [
+        chip_inlet(study, schedules[chip], until_h=max(last, *ends)) for chip in study.chip_ids
+    ]
+    return Likelihood(load_model(study.model), inlets, donors, readouts, scatter_of(study))
 
 
 def first_proposal(campaign: Campaign, quantise: Quantise, remaining_ul: Mapping[str, float]) -> Proposal:
@@ -194,8 +219,6 @@ def first_proposal(campaign: Campaign, quantise: Quantise, remaining_ul: Mapping
 
     Raises SafetyRefusal where a limit forbids one, DoseNotFeasible where a line can not make it.
     """
-    from chiploop.dosing import make_programme
-
     study = campaign.study
     doses = []
     for line, asked in zip(study.lines, study.first_doses_nm, strict=True):
@@ -219,9 +242,15 @@ def propose(
     remaining_ul: Mapping[str, float],
     totals: JournalTotals,
     rng: np.random.Generator,
+    *,
+    without_lines: Collection[str] = (),
+    rejected: Collection[tuple[str, float]] = (),
     policy: str = "goal_information",
 ) -> Proposal:
     """Return doses for the next exposure.
+
+    ``without_lines`` are held and get none; ``rejected`` (line, asked nM) were refused by a person for this
+    cycle and are not proposed again.
 
     Raises
     ------
@@ -238,7 +267,12 @@ def propose(
             f"the calibration of cycle {campaign.cycle} failed its diagnostics and proposes nothing: "
             + "; ".join(campaign.info.failures)
         )
-    table, refused = prediction_table(campaign, quantise, remaining_ul, totals, rng)
+    lines = tuple(line for line in study.lines if line.id not in without_lines)
+    if not lines:
+        raise SafetyRefusal("every line is held until a person has looked; nothing can be dosed")
+    table, refused = prediction_table(
+        campaign, lines, quantise, remaining_ul, totals, rng, set(rejected)
+    )
     try:
         batch = POLICIES[policy](table)
     except ValueError as problem:
@@ -273,10 +307,12 @@ def candidates_nm(study: Study) -> tuple[float, ...]:
 
 def prediction_table(
     campaign: Campaign,
+    lines: Sequence[Line],
     quantise: Quantise,
     remaining_ul: Mapping[str, float],
     totals: JournalTotals,
     rng: np.random.Generator,
+    rejected: set[tuple[str, float]],
 ) -> tuple[PredictionTable, tuple[RefusedDose, ...]]:
     """Return what every candidate on every line would show, simulated once, and what was refused."""
     study, posterior = campaign.study, campaign.posterior
@@ -295,7 +331,7 @@ def prediction_table(
     )
     times, starts, planned = planned_readouts(study, model, cycle)
     chip_index = {chip: c for c, chip in enumerate(study.chip_ids)}
-    line_chips = [[chip_index[chip] for chip in line.chips] for line in study.lines]
+    line_chips = [[chip_index[chip] for chip in line.chips] for line in lines]
     rows, known, noise = future_features(
         likelihood, scatter_of(study), {c: study.donor_of(c).id for c in study.chip_ids}, planned,
         line_chips, now.readouts,
@@ -303,7 +339,7 @@ def prediction_table(
     programmes, allowed, risks, features = [], [], [], []
     refused: list[RefusedDose] = []
     at = 0
-    for line, chips, line_rows in zip(study.lines, line_chips, rows, strict=True):
+    for line, chips, line_rows in zip(lines, line_chips, rows, strict=True):
         feasible, out = feasible_doses(
             study, line.id, candidates_nm(study), end - begin, quantise, remaining_ul
         )
@@ -336,11 +372,19 @@ def prediction_table(
             if not verdict.allowed
         ]
         programmes.append(feasible)
-        allowed.append(np.array([verdict.allowed for verdict in verdicts]))
+        allowed.append(
+            np.array(
+                [
+                    verdict.allowed and (line.id, programme.asked_nm) not in rejected
+                    for programme, verdict in zip(feasible, verdicts, strict=True)
+                ],
+                dtype=bool,
+            )
+        )
         risks.append(risk)
     lead = goal_values(model, study, parameters)[study.goals[0].name]
     table = PredictionTable(
-        lines=study.line_ids,
+        lines=tuple(line.id for line in lines),
         programmes=tuple(programmes),
         allowed=tuple(allowed),
         risk=tuple(risks),

@@ -5,10 +5,11 @@ Belongs here: arithmetic on a study. Not here: pictures of it (flows.cli.plan), 
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from chiploop.dosing import (
     PumpProgramme,
@@ -19,12 +20,13 @@ from chiploop.dosing import (
     usable_ul,
 )
 from chiploop.errors import DoseNotFeasible
-from chiploop.study import Assay, Study
+from chiploop.study import Study
+
+if TYPE_CHECKING:
+    from chiploop.assays.plate_map import PlateMap
 
 ROWS = "ABCDEFGH"
 COLUMNS = 12
-
-WellKind = Literal["standard", "blank", "max_release", "sample"]
 
 
 @dataclass(frozen=True)
@@ -65,46 +67,21 @@ class SyringeUse:
 
 
 @dataclass(frozen=True)
-class PlannedWell:
-    """One well of a plate."""
-
-    well: str
-    """``A1`` to ``H12``."""
-    kind: WellKind
-    concentration: float | None = None
-    """Standards: nominal concentration in pg/mL."""
-    chip: str | None = None
-    window_h: tuple[float, float] | None = None
-    """Samples: when the effluent was collected, study time in h."""
-    dilution: float = 1.0
-    """Sample was diluted this many times."""
-
-
-@dataclass(frozen=True)
-class PlateMap:
+class PlannedPlate:
     """What goes into which well of one plate."""
 
     plate_id: str
     assay: str
     """Readout that the plate gives."""
     cycle: int
-    wells: tuple[PlannedWell, ...]
+    """From 1."""
+    wells: PlateMap
 
     def as_json(self) -> dict[str, Any]:
-        """Return the plate as plain values, wells without the fields that say nothing."""
-        wells = [
-            {key: value for key, value in vars(well).items() if value is not None}
-            for well in self.wells
-        ]
-        return {
-            "plate_id": self.plate_id,
-            "assay": self.assay,
-            "cycle": self.cycle,
-            "wells": [
-                well | ({"window_h": list(well["window_h"])} if "window_h" in well else {})
-                for well in wells
-            ],
-        }
+        """Return the plate as plain values, as the technician and the virtual lab get it."""
+        from chiploop.assays.plate_map import plate_to_dict
+
+        return plate_to_dict(self.plate_id, self.assay, self.wells) | {"cycle": self.cycle}
 
 
 @dataclass(frozen=True)
@@ -113,8 +90,8 @@ class StudyPlan:
 
     timetable: tuple[TimetableRow, ...]
     syringes: tuple[SyringeUse, ...]
-    plates: tuple[PlateMap, ...]
-    """One for each assay, of the first cycle; later ones differ in the window only."""
+    plates: tuple[PlannedPlate, ...]
+    """One for each assay, of one cycle; in every cycle samples stand elsewhere."""
     end_h: float
     teer_readings: int
     """Impedance spectra of single chips."""
@@ -130,8 +107,8 @@ def exactly(pump: str, flow_rate_ul_h: float, volume_ul: float) -> tuple[float, 
     return flow_rate_ul_h, volume_ul
 
 
-def plan_study(study: Study, quantise: Quantise = exactly) -> StudyPlan:
-    """Return timetable, volumes and plates of a study, and which limits it would pass."""
+def plan_study(study: Study, quantise: Quantise = exactly, plates_of_cycle: int = 1) -> StudyPlan:
+    """Return timetable, volumes and the plates of one cycle, and which limits would be passed."""
     programmes, refusals = _first_programmes(study, quantise)
     syringes = tuple(_syringes(study, programmes))
     refusals += [
@@ -145,7 +122,7 @@ def plan_study(study: Study, quantise: Quantise = exactly) -> StudyPlan:
     return StudyPlan(
         timetable=tuple(sorted(_timetable(study), key=lambda row: row.time_h)),
         syringes=syringes,
-        plates=tuple(plate_map(study, assay, cycle=1) for assay in study.assays),
+        plates=tuple(plate_map(study, assay, plates_of_cycle) for assay in study.assays),
         end_h=study.end_h,
         teer_readings=cycles * len(study.sampling.teer_h) * len(study.chip_ids),
         plate_reads=cycles * len(study.assays),
@@ -241,63 +218,37 @@ def _cycle_rows(study: Study, cycle: int, lines: tuple[str, ...]) -> Iterator[Ti
         yield TimetableRow(end_h, next_h, "stimulus without drug", lines, "pumps")
 
 
-def plate_map(study: Study, assay: str, cycle: int) -> PlateMap:
+def plate_map(
+    study: Study, assay: str, cycle: int, window_h: tuple[float, float] | None = None
+) -> PlannedPlate:
     """Return what goes into which well of the plate of an assay in a cycle (from 1).
 
-    Standards stand in the first columns, then blanks and controls; replicates of a chip stand side
-    by side in the same row. KeyError where the study has no such assay.
+    ``window_h`` is from and to when the effluent was really collected; None for as planned.
+
+    Samples stand at random, so that an edge of the plate does not fall on one line; the name of the
+    plate decides where, so a plan and the run after it agree. KeyError for an assay that the study
+    has not.
     """
-    plan = study.assays[assay]
-    calibration = list(_calibration_wells(plan))
-    window_h = study.effluent_window_h(cycle)
-    positions = _sample_positions(len(calibration), len(study.chip_ids), plan.replicates)
-    samples = [
-        PlannedWell(well, "sample", None, chip, window_h, plan.dilution)
-        for chip, replicates in zip(study.chip_ids, positions, strict=True)
-        for well in replicates
-    ]
+    # Fitting curves needs scipy, which a timetable does not.
+    import numpy as np
+
+    from chiploop.assays import PLATE_MAPS
+
+    asked = study.assays[assay]
     plate_id = f"{study.name}-{assay}-cycle{cycle}"
-    return PlateMap(plate_id, assay, cycle, tuple(calibration + samples))
+    seed = int.from_bytes(hashlib.sha256(plate_id.encode()).digest()[:8], "big")
+    wells = PLATE_MAPS[asked.kit.method](
+        study.chip_ids,
+        window_h or study.effluent_window_h(cycle),
+        asked.kit,
+        asked.replicates,
+        asked.dilution,
+        np.random.default_rng(seed),
+    )
+    return PlannedPlate(plate_id, assay, cycle, wells)
 
 
-def _calibration_wells(assay: Assay) -> Iterator[PlannedWell]:
-    kinds: list[tuple[WellKind, float | None]] = []
-    standards, controls = assay.kit.standards, assay.kit.controls
-    if standards is not None:
-        for _ in range(standards.replicates):
-            kinds += [("standard", level) for level in standards.concentrations_pg_ml]
-        kinds += [("blank", None)] * standards.blank_replicates
-    if controls is not None:
-        kinds += [("blank", None)] * controls.blank
-        kinds += [("max_release", None)] * controls.max_release
-    for position, (kind, concentration) in enumerate(kinds):
-        yield PlannedWell(well_name(position), kind, concentration)
-
-
-def well_name(position: int) -> str:
-    """Return the well at a position, counted down the columns: 0 is A1, 7 is H1, 8 is A2."""
-    return f"{ROWS[position % 8]}{position // 8 + 1}"
-
-
-def _sample_positions(taken: int, chips: int, replicates: int) -> list[tuple[str, ...]]:
-    """Return the wells of each chip, replicates side by side where the plate has the room."""
-    first_column = -(-taken // 8)
-    blocks = -(-chips // 8)
-    if first_column + blocks * replicates <= COLUMNS:
-        return [
-            tuple(
-                well_name(8 * (first_column + (chip // 8) * replicates + replicate) + chip % 8)
-                for replicate in range(replicates)
-            )
-            for chip in range(chips)
-        ]
-    return [
-        tuple(well_name(taken + chip * replicates + replicate) for replicate in range(replicates))
-        for chip in range(chips)
-    ]
-
-
-def plate_picture(plate: PlateMap) -> str:
+def plate_picture(plate: PlannedPlate) -> str:
     """Return a plate as 9 lines of text: S standard, B blank, X maximal release, else the chip."""
     letters: Mapping[str, str] = {"standard": "S", "blank": "B", "max_release": "X"}
     shown = {well.well: letters.get(well.kind) or str(well.chip) for well in plate.wells}

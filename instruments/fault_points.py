@@ -39,6 +39,11 @@ def fault(name: str) -> None:
     """
     if name not in FAULT_POINTS:
         raise KeyError(f"{name} is no fault point; add it to FAULT_POINTS")
+    die_if_named(name)
+
+
+def die_if_named(name: str) -> None:
+    """End this process where ``CHIPLOOP_FAULT`` names this place and passage."""
     wanted, _, passage = os.environ.get("CHIPLOOP_FAULT", "").partition("@")
     if wanted != name:
         return

@@ -84,4 +84,4 @@ def sample_groups(
             assert one.content.chip is not None and one.content.window_h is not None
             key = (one.content.chip, one.content.window_h, one.content.dilution)
             groups[key] = (*groups.get(key, ()), one)
-    return groups
+    return dict(sorted(groups.items()))

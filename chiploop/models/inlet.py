@@ -30,8 +30,12 @@ class ChipInlet:
     """Names of ``skin_chip.yaml`` (``flg_dose``, ``area_cm2`` ...) -> value."""
 
 
-def delayed(segments: Sequence[ChipSegment], dead_volume_ul: float, from_h: float) -> tuple[np.ndarray, np.ndarray]:
+def delayed(
+    segments: Sequence[ChipSegment], dead_volume_ul: float, from_h: float, until_h: float = -np.inf
+) -> tuple[np.ndarray, np.ndarray]:
     """Return edges (k+1,) and inputs (k, 4) at the chip, from ``from_h`` to the end of the last segment.
+
+    Where that ends before ``until_h`` nothing flows until then.
 
     Flow is felt at once; composition arrives after ``dead_volume_ul`` more has been pumped (plug flow).
     What stood in the tubing at the start carries no drug and no cytokine. Gaps have zero flow.
@@ -48,6 +52,8 @@ def delayed(segments: Sequence[ChipSegment], dead_volume_ul: float, from_h: floa
         )
         rows.append((segment.start_h, segment.end_h, segment.flow_rate_ul_h, composition))
         clock = segment.end_h
+    if until_h > clock + 1e-9:
+        rows.append((clock, until_h, 0.0, (0.0, 0.0, 0.0)))
     pumped = np.cumsum([0.0] + [flow * (end - start) for start, end, flow, _ in rows])
     compositions = [(0.0, 0.0, 0.0)] + [composition for *_, composition in rows]
     arrival = [-np.inf, *(pumped[:-1] + dead_volume_ul)]  # pumped volume at which each one arrives
@@ -79,10 +85,14 @@ def delayed(segments: Sequence[ChipSegment], dead_volume_ul: float, from_h: floa
     return np.array(edges), np.array(inputs).reshape(-1, len(INPUTS))
 
 
-def chip_inlet(study: Study, schedule: ChipSchedule, from_h: float = 0.0) -> ChipInlet:
+def chip_inlet(
+    study: Study, schedule: ChipSchedule, from_h: float = 0.0, until_h: float = -np.inf
+) -> ChipInlet:
     """Return the inlet of one chip from what its line really delivered."""
     line = study.line_of(schedule.chip_id)
-    edges, inputs = delayed(schedule.segments, study.chip.dead_volume_ul / len(line.chips), from_h)
+    edges, inputs = delayed(
+        schedule.segments, study.chip.dead_volume_ul / len(line.chips), from_h, until_h
+    )
     return ChipInlet(
         schedule.chip_id, edges, inputs, chip_constants(study, study.donor_of(schedule.chip_id).flg)
     )

@@ -37,7 +37,7 @@ FaultKind = Literal["edited", "deleted", "inserted", "out of order", "tail cut",
 class RecordConflict(ChiploopError):
     """Something is on record already under this key, with another content; nothing was written."""
 
-    code = "CL-110"
+    code = "CL-320"
 
 
 class RecordUnreadable(ChiploopError):

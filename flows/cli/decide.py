@@ -51,17 +51,18 @@ def reject(
 
 
 def os_login() -> str:
-    """Return the name of the person logged in, from the operating system and not from variables
-    where it can.
-    """
+    """Return who is logged in: from the operating system, not from variables, where it can tell."""
     if sys.platform == "win32":
-        return os.getlogin()
+        try:
+            return os.getlogin()
+        except OSError:
+            return getpass.getuser()
     import pwd
 
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
-        return f"uid {os.getuid()} ({getpass.getuser()})"
+        return f"uid {os.getuid()}"
 
 
 def _decide(run_id: str, action: DecisionAction, why: str, runs: Path, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from chiploop.errors import SafetyRefusal
+from chiploop.errors import SafetyRefusal, WrongUse
 from flows.cli.screen import JSON_OPTION, paint, print_json
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 def plan(
     file: Path = typer.Argument(help="Study file (YAML)."),
+    cycle: int = typer.Option(1, "--cycle", min=1, help="Show the plate maps of this cycle."),
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Show what a study will do and use before anything moves.
@@ -30,7 +31,9 @@ def plan(
     from chiploop.study import load_study
 
     study = load_study(file)
-    planned = plan_study(study)
+    if cycle > study.timeline.cycles:
+        raise WrongUse(f"cycle {cycle} was asked; {study.name} has {study.timeline.cycles}")
+    planned = plan_study(study, plates_of_cycle=cycle)
     if as_json:
         print_json(_as_json(study, planned, notes(study)))
     else:
@@ -66,13 +69,14 @@ def _text(study: Study, planned: StudyPlan, noted: tuple[str, ...]) -> list[str]
     for plate in planned.plates:
         assay = study.assays[plate.assay]
         lines += [
-            f"Plate {plate.assay}, {assay.kit.title or assay.kit.name}: "
+            f"Plate {plate.plate_id}, {assay.kit.title or assay.kit.name}: "
             f"{len(plate.wells)} wells, samples diluted {assay.dilution:g} times",
             plate_picture(plate),
             "",
         ]
     lines += [
-        "S standard, B blank, X maximal release, . empty; every cycle has the same map.",
+        "S standard, B blank, X maximal release, . empty. Samples stand at random, in every cycle",
+        "elsewhere: --cycle 2 shows the next plates.",
         f"Meter: {planned.teer_readings} spectra. Reader: "
         f"{planned.plate_reads - planned.plates_from_files} plates"
         + (f", {planned.plates_from_files} from files." if planned.plates_from_files else "."),

@@ -37,6 +37,9 @@ SETTINGS_FILE, STATE_FILE, PORTS_FILE, LOCK_FILE = (
     "lab.lock",
 )
 
+_ASKED_WRONGLY = (ChiploopError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
+"""What a request that can not be carried out raises; RuntimeError is tissue that can not go on."""
+
 OpenTissue = Callable[[dict[str, Any], Path], tuple[Rig, Tissue]]
 """(settings of lab.json, folder that holds it) -> the rig and its tissue."""
 
@@ -90,7 +93,7 @@ def _serve(folder: Path, open_tissue: OpenTissue, owner: int) -> None:
         try:
             request = json.loads(line)
             said = room.answer(request)
-        except (ChiploopError, ValueError, KeyError, TypeError, AttributeError) as problem:
+        except _ASKED_WRONGLY as problem:
             traceback.print_exc()
             return {"ok": False, "error": f"{type(problem).__name__}: {problem}"}
         return {"ok": True, **said, **(about() if request["do"] == "hello" else {})}

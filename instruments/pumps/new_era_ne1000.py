@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -25,29 +24,9 @@ from instruments.errors import (
     OutcomeUnknown,
     TransportTimeout,
 )
-from instruments.pumps.new_era_wire import (
-    ERRORS,
-    LARGEST,
-    RETRY,
-    STATES,
-    UL_H_PER,
-    UL_PER,
-    Answer,
-    Dispensed,
-    Retry,
-    answer_length,
-    decode_answer,
-    decode_dispensed,
-    decode_number,
-    decode_rate,
-    decode_version,
-    decode_volume,
-    encode_command,
-    format_number,
-    format_rate,
-    format_volume,
-)
-from instruments.transport import NotSent, Transport
+from instruments.pumps import new_era_wire as wire
+from instruments.pumps.new_era_line import NewEraLine
+from instruments.transport import Transport
 
 OPENING_DEADLINE_S: Final = 0.5
 """A pump answers within milliseconds; a bus of missing pumps is told within a minute."""
@@ -84,7 +63,7 @@ class NewEraNE1000:
                 f"{name}: safe mode wants a watchdog of 1..255 s and basic mode none, not "
                 f"{watchdog_s} s"
             )
-        self._diameter = format_number(syringe_diameter_mm, ROUND_HALF_EVEN)
+        self._diameter = wire.format_number(syringe_diameter_mm, ROUND_HALF_EVEN)
         if not 0.1 <= syringe_diameter_mm <= 50 or Decimal(self._diameter) != Decimal(
             str(syringe_diameter_mm)
         ):
@@ -100,8 +79,15 @@ class NewEraNE1000:
         self._transport = transport
         self._syringe_volume_ul = syringe_volume_ul
         self._range_ul_h = (min_flow_rate_ul_h, max_flow_rate_ul_h)
-        self._safe_mode = self._safe = safe_mode
-        self._deadline_s = answer_deadline_s
+        self._safe_mode = safe_mode
+        self._line = NewEraLine(
+            name,
+            transport,
+            address=address,
+            safe=safe_mode,
+            deadline_s=answer_deadline_s,
+            on_alarm=self._note,
+        )
         self._prepared = False
         self._restarted = False
         self._met = False
@@ -120,15 +106,15 @@ class NewEraNE1000:
                 f"volume {volume_ul:g} uL is outside 0..{self._syringe_volume_ul:g} uL, the "
                 f"syringe of {self.name}"
             )
-        rate, rate_unit = format_rate(flow_rate_ul_h)
-        volume, volume_unit = format_volume(volume_ul)
-        held_ul_h = float(Decimal(rate) * UL_H_PER[rate_unit])
+        rate, rate_unit = wire.format_rate(flow_rate_ul_h)
+        volume, volume_unit = wire.format_volume(volume_ul)
+        held_ul_h = float(Decimal(rate) * wire.UL_H_PER[rate_unit])
         if held_ul_h > high:
             raise ValueError(
                 f"flow rate {flow_rate_ul_h:g} uL/h becomes {held_ul_h:g}, above {high:g} of "
                 f"{self.name}"
             )
-        return PumpSettings(held_ul_h, float(Decimal(volume) * UL_PER[volume_unit]))
+        return PumpSettings(held_ul_h, float(Decimal(volume) * wire.UL_PER[volume_unit]))
 
     def open(self) -> None:
         """Meet the pump: enter the configured mode, read its version, check the syringe diameter.
@@ -142,7 +128,7 @@ class NewEraNE1000:
                 self._enter_safe_mode()
             else:
                 self._enter_basic_mode()
-            self.firmware = decode_version(self._query("VER"))
+            self.firmware = wire.decode_version(self._query("VER"))
             self._met = True
             self._ensure_diameter()
 
@@ -153,12 +139,12 @@ class NewEraNE1000:
         ValueError outside the range; `DeviceRejected` unless idle, or where a read-back differs.
         """
         settings = self.quantise(flow_rate_ul_h, volume_ul)
-        rate, rate_unit = format_rate(flow_rate_ul_h)
-        volume, volume_unit = format_volume(volume_ul)
+        rate, rate_unit = wire.format_rate(flow_rate_ul_h)
+        volume, volume_unit = wire.format_volume(volume_ul)
         with self._transport.owned():
             self._prepared = False
             infused_ul = self._require_idle("prepare a dose").infused_ul
-            if volume_unit == "UL" and infused_ul + settings.volume_ul > LARGEST:
+            if volume_unit == "UL" and infused_ul + settings.volume_ul > wire.LARGEST:
                 raise ValueError(
                     f"{self.name}: its counter at {infused_ul:g} uL can not count "
                     f"{settings.volume_ul:g} uL more in "
@@ -167,12 +153,12 @@ class NewEraNE1000:
             self._ensure_diameter()
             self._ensure("DIR", ("DIR INF",), str, "INF")
             self._ensure(
-                "RAT", (f"RAT {rate} {rate_unit}",), decode_rate, (Decimal(rate), rate_unit)
+                "RAT", (f"RAT {rate} {rate_unit}",), wire.decode_rate, (Decimal(rate), rate_unit)
             )
             self._ensure(
                 "VOL",
                 (f"VOL {volume_unit}", f"VOL {volume}"),
-                decode_volume,
+                wire.decode_volume,
                 (Decimal(volume), volume_unit),
             )
             self._alarm = ""
@@ -190,13 +176,13 @@ class NewEraNE1000:
             if not self._prepared:
                 raise ValueError(f"{self.name}: start was asked without prepare; nothing was sent")
             self._prepared = False
-            answer = self._transact("RUN")
+            answer = self._line.ask("RUN")
             if answer.status != "I" or answer.data:
                 raise OutcomeUnknown(
                     f"{self.name}: RUN was answered with {answer.status}{answer.data}, not with I "
                     "(infusing); "
                     "read its counter before anything else",
-                    encode_command(self.address, "RUN", self._safe),
+                    wire.encode_command(self.address, "RUN", self._line.safe),
                 )
 
     def status(self) -> PumpStatus:
@@ -205,10 +191,10 @@ class NewEraNE1000:
         An alarm is told, whichever command met it, until a `stop` or a new `prepare` has succeeded:
         either is somebody's decision to go on. ``restarted`` stays for good.
         """
-        answer = self._transact("DIS")
-        dispensed = decode_dispensed(answer.data)
+        answer = self._line.ask("DIS")
+        dispensed = wire.decode_dispensed(answer.data)
         return PumpStatus(
-            state="alarm" if self._alarm else STATES[answer.status],
+            state="alarm" if self._alarm else wire.STATES[answer.status],
             infused_ul=dispensed.infused_ul,
             resolution_ul=dispensed.resolution_ul,
             restarted=self._restarted,
@@ -217,7 +203,7 @@ class NewEraNE1000:
 
     def heartbeat(self) -> None:
         """Ask for the bare status: feeds the pump's watchdog, changes nothing."""
-        self._transact("")
+        self._line.ask("")
 
     def clear_counter(self) -> None:
         """Set the infused counter to zero and look that it is; only while idle."""
@@ -225,7 +211,7 @@ class NewEraNE1000:
             self._require_idle("clear its counter")
             trouble: InstrumentError | None = None
             try:
-                self._transact("CLD INF")
+                self._line.ask("CLD INF")
             except (TransportTimeout, FrameError) as lost:
                 trouble = lost
             left_ul = self.status().infused_ul
@@ -242,7 +228,7 @@ class NewEraNE1000:
         """
         with self._transport.owned(urgent=True):
             self._prepared = False
-            as_known = self._safe
+            as_known = self._line.safe
             try:
                 self._stop_in_mode(as_known)
             except InstrumentError as trouble:
@@ -250,7 +236,7 @@ class NewEraNE1000:
                     with suppress(InstrumentError):
                         self._stop_in_mode(not as_known)
                         return
-                self._safe = as_known
+                self._line.safe = as_known
                 raise InstrumentError(
                     f"{self.name} did not confirm STP and MAY STILL RUN: stop it by hand "
                     f"({trouble})"
@@ -262,55 +248,65 @@ class NewEraNE1000:
 
         Returns the pump to basic mode; `open` enters safe mode again. Sends nothing in basic mode.
         """
-        if self._safe:
-            self._set_mode("SAF0", self._deadline_s)
-            self._safe = False
+        if self._line.safe:
+            self._leave_safe_mode()
 
     def _stop_in_mode(self, safe: bool) -> None:
-        self._safe = safe
+        self._line.safe = safe
         answer = None
         for _ in range(6):
             with suppress(
                 DeviceAlarm
             ):  # an alarm has stopped the motor; the next STP must confirm it
-                answer = self._transact("STP", tolerated=frozenset(ERRORS))
+                answer = self._line.ask("STP", tolerated=frozenset(wire.ERRORS))
                 if answer.status == "S":
                     self._alarm = ""
                     return
         raise DeviceRejected(f"STP was sent six times; the last answer is {answer}")
 
     def _enter_safe_mode(self) -> None:
-        self._safe = True
-        deadline_s = min(self._deadline_s, OPENING_DEADLINE_S)
-        self._set_mode(f"SAF{self.watchdog_s}", deadline_s)
-        value = decode_number(self._query("SAF"))
+        self._line.safe = True
+        self._set_mode(self.watchdog_s)
+        value = wire.decode_number(self._query("SAF"))
         if value != self.watchdog_s:
             raise DeviceRejected(
                 f"{self.name}: watchdog set to {self.watchdog_s} s reads back as {value} s"
             )
 
     def _enter_basic_mode(self) -> None:
-        self._safe = False
-        deadline_s = min(self._deadline_s, OPENING_DEADLINE_S)
+        self._line.safe = False
         with suppress(TransportTimeout, FrameError, DeviceRejected):
-            if not self._transact("", either_mode=True, deadline_s=deadline_s).safe:
+            if not self._line.ask("", either_mode=True, deadline_s=OPENING_DEADLINE_S).safe:
                 return
-        self._safe = True  # still in safe mode from an earlier owner: a safe packet brings it back
-        self._set_mode("SAF0", deadline_s)
-        self._safe = False
+        # Still in safe mode from an earlier owner: a safe packet brings it back.
+        self._line.safe = True
+        self._leave_safe_mode()
 
-    def _set_mode(self, command: str, deadline_s: float) -> None:
-        """Send SAF; the answer comes in the new mode, or in the old one where an alarm waits."""
-        not_now = frozenset(
-            {"NA"}
-        )  # a running pump may keep its mode; the query that follows tells
-        try:
-            self._transact(command, either_mode=True, tolerated=not_now, deadline_s=deadline_s)
-        except DeviceAlarm:  # acknowledged by being told; SAF itself was not carried out
-            self._transact(command, either_mode=True, tolerated=not_now, deadline_s=deadline_s)
+    def _leave_safe_mode(self) -> None:
+        if error := self._set_mode(0).error:
+            raise DeviceRejected(
+                f"{self.name} keeps its watchdog of {self.watchdog_s} s (?{error}) and stops "
+                "when nobody asks it for so long"
+            )
+        self._line.safe = False
+
+    def _set_mode(self, watchdog_s: int) -> wire.Answer:
+        """Send SAF; the answer comes in the new mode, or in the old one where an alarm waits.
+
+        A running pump may refuse for now (NA): the caller looks what stands.
+        """
+        for _ in range(2):
+            with suppress(DeviceAlarm):  # acknowledged by being told; SAF was not carried out
+                return self._line.ask(
+                    f"SAF{watchdog_s}",
+                    either_mode=True,
+                    tolerated=frozenset({"NA"}),
+                    deadline_s=OPENING_DEADLINE_S,
+                )
+        raise DeviceRejected(f"{self.name} meets one alarm after the other; look at the pump")
 
     def _ensure_diameter(self) -> None:
-        self._ensure("DIA", (f"DIA {self._diameter}",), decode_number, Decimal(self._diameter))
+        self._ensure("DIA", (f"DIA {self._diameter}",), wire.decode_number, Decimal(self._diameter))
 
     def _ensure(
         self, verb: str, commands: tuple[str, ...], decode: Callable[[str], object], wanted: object
@@ -322,7 +318,7 @@ class NewEraNE1000:
             return
         _log.info("%s: %s was %s, is set by %s", self.name, verb, before, commands)
         for command in commands:
-            self._transact(command)
+            self._line.ask(command)
         after = decode(self._query(verb))
         if after != wanted:
             raise DeviceRejected(
@@ -330,88 +326,18 @@ class NewEraNE1000:
                 f"{wanted}; nothing moved"
             )
 
-    def _require_idle(self, purpose: str) -> Dispensed:
-        answer = self._transact("DIS")
+    def _require_idle(self, purpose: str) -> wire.Dispensed:
+        answer = self._line.ask("DIS")
         if answer.status != "S":
             raise DeviceRejected(
-                f"{self.name} says {STATES[answer.status]}: to {purpose} it must stand idle; stop "
+                f"{self.name} says {wire.STATES[answer.status]}: to {purpose} it must stand idle; "
+                "stop "
                 "it first"
             )
-        return decode_dispensed(answer.data)
+        return wire.decode_dispensed(answer.data)
 
     def _query(self, verb: str) -> str:
-        return self._transact(verb).data
-
-    def _transact(
-        self,
-        text: str,
-        *,
-        either_mode: bool = False,
-        tolerated: frozenset[str] = frozenset(),
-        deadline_s: float | None = None,
-    ) -> Answer:
-        """Send one command and return its answer; the only place that decides whether it may be
-        sent again."""
-        retry = RETRY[text[:3]]
-        lost_left, alarms_left = int(retry == "safe"), int(text in RETRY and retry == "safe")
-        sent = encode_command(self.address, text, self._safe)
-        with self._transport.owned():
-            while True:
-                try:
-                    answer = self._exchange(sent, either_mode, deadline_s or self._deadline_s)
-                except NotSent:
-                    raise
-                except InstrumentError as trouble:
-                    self._resync()
-                    if lost_left:
-                        lost_left -= 1
-                        continue
-                    raise self._lost(text, sent, retry, trouble) from trouble
-                if answer.alarm:
-                    self._note(answer.alarm)
-                    self._resync()  # a pushed alarm may be followed by the one that answers us
-                    if alarms_left:
-                        alarms_left -= 1
-                        continue
-                    raise DeviceAlarm(
-                        f"{self.name}: {text or 'status query'} met the alarm {answer.alarm} and "
-                        "was not carried out",
-                        answer.alarm,
-                    )
-                if answer.error == "COM" and lost_left:
-                    lost_left -= 1
-                    continue
-                if answer.error is not None and answer.error not in tolerated:
-                    raise DeviceRejected(
-                        f"{self.name} refused {text!r}: ?{answer.error} ({ERRORS[answer.error]}), "
-                        f"while {STATES[answer.status]}"
-                    )
-                return answer
-
-    def _exchange(self, sent: bytes, either_mode: bool, deadline_s: float) -> Answer:
-        """Return this pump's answer; alarms pushed by other pumps of the bus are passed over."""
-        end = time.monotonic() + deadline_s
-        frame = self._transport.exchange(
-            sent, answer_length, deadline_s=deadline_s, inter_byte_s=0.5
-        )
-        while True:
-            answer = decode_answer(frame)
-            if answer.address == self.address:
-                break
-            _log.warning("%s: passed over %r of another pump", self.name, frame)
-            left_s = end - time.monotonic()
-            if left_s <= 0:
-                raise FrameError(f"only pumps at other addresses answered, last {frame!r}")
-            frame = self._transport.read_answer(answer_length, deadline_s=left_s, inter_byte_s=0.5)
-        if answer.safe != self._safe and not either_mode:
-            raise FrameError(
-                f"answer {frame!r} came in the other mode than {'safe' if self._safe else 'basic'}"
-            )
-        return answer
-
-    def _resync(self) -> None:
-        with suppress(InstrumentError):  # a port lost meanwhile is told by the error under way
-            self._transport.drain(quiet_s=0.05, limit_s=0.5)
+        return self._line.ask(verb).data
 
     def _note(self, alarm: str) -> None:
         _log.warning("%s: alarm %s", self.name, alarm)
@@ -419,13 +345,3 @@ class NewEraNE1000:
             self._restarted = True
         elif alarm != "timeout" or self._met:
             self._alarm = alarm
-
-    def _lost(
-        self, text: str, sent: bytes, retry: Retry, trouble: InstrumentError
-    ) -> InstrumentError:
-        asked = f"{self.name} (address {self.address}) on {text or 'a status query'}: {trouble}"
-        if retry == "never":
-            return OutcomeUnknown(
-                f"{asked}. It may have started; its counter decides. Not sent again", sent
-            )
-        return type(trouble)(asked)

@@ -3,7 +3,8 @@
 Belongs here: the pumps, the world's clock, and a controller that a test may kill. Not here: wire
 formats (the emulators), what must hold (test_delivery).
 
-Run as a program it is the controller: ``python fake_pumps.py FOLDER [forgetful]``.
+Run as a program it is the controller: ``python -m tests.instruments.fake_pumps FOLDER``, with
+``forgetful`` behind it for the planted bug.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from chiploop.dosing import PumpProgramme, PumpStep
-from chiploop.record.actions import Intent
+from chiploop.record.actions import Action, Intent
 from chiploop.record.journal import Journal
 from chiploop.record.progress import ProgrammeProgress
 from instruments.contracts import PumpSettings, PumpStatus
@@ -163,9 +164,8 @@ class ForgetfulJournal(Journal):
         self._late = [intent for intent in self._late if intent.key != key]
 
 
-def action_of_late(intent: Intent) -> Any:
-    from chiploop.record.actions import Action
-
+def action_of_late(intent: Intent) -> Action:
+    """Return an intent that is not on record as an action of which nothing is known."""
     return Action(0, intent, (), None, None, None)
 
 

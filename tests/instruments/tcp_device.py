@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def device(answer):
-    """Serve one connection after another on TCP; ``answer`` maps a received piece to bytes or None."""
+    """Serve on TCP; ``answer`` maps what came to pieces, None or ``hang up``."""
     server = socket.create_server(("127.0.0.1", 0))
     server.settimeout(0.05)
     ended = threading.Event()

@@ -1,3 +1,5 @@
+"""The bench over TCP: opening, failing, holding, stopping, feeding the watchdogs."""
+
 import json
 import threading
 import time
@@ -22,7 +24,7 @@ ADDRESSES = {"L1-medium": 0, "L1-low": 1}
 
 
 class ScriptedBus:
-    """Two pumps that answer each command from a table: the same payload always gets the same data."""
+    """Two pumps that answer from a table: the same command always gets the same data."""
 
     def __init__(self, silent=(), watchdog_s=120):
         self.received = []

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -28,20 +26,11 @@ from instruments.delivery import (
 )
 from instruments.errors import InstrumentError
 from instruments.fault_points import FAULT_POINTS, fault
+from tests.instruments import fake_pumps as fakes
 
-HERE = Path(__file__).parent
-PROJECT = HERE.parents[1]
-
-
-def _load_fakes() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fake_pumps", HERE / "fake_pumps.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+PROJECT = Path(__file__).parents[2]
 
 
-fakes = _load_fakes()
 KEY, PROGRAMME = fakes.KEY, fakes.PROGRAMME
 MEDIUM = PumpProgramme(
     "L1", "medium", 0.0, 0.0, 4.0, (PumpStep("L1-medium", "medium", 180.0, 720.0),), 0.0, 0.0
@@ -108,12 +97,12 @@ def assert_once_or_held(world: Any, progress: Any) -> None:
 def crash_and_restart(folder: Path, name: str, *arguments: str, restart_h: float = 24.0) -> Any:
     """Kill a controller of its own process at a fault point, then run another one here."""
     end = subprocess.run(
-        [sys.executable, str(HERE / "fake_pumps.py"), str(folder), *arguments],
+        [sys.executable, "-m", "tests.instruments.fake_pumps", str(folder), *arguments],
         env={
             **os.environ,
             "CHIPLOOP_FAULT": name,
-            "PYTHONPATH": str(PROJECT),
         },
+        cwd=PROJECT,
         capture_output=True,
         text=True,
         timeout=60,

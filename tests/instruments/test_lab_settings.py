@@ -1,3 +1,5 @@
+"""Reading lab.toml: what is taken, and how each problem is told."""
+
 import pytest
 
 from chiploop.errors import FileNotValid

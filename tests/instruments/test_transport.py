@@ -1,3 +1,5 @@
+"""Ports: deadlines, owners, records, lost cables, and whose turn it is."""
+
 import json
 import os
 import subprocess

@@ -43,8 +43,7 @@ def test_the_unweighted_fit_is_that_of_r(shared_data: Path) -> None:
         "se_scal": errors[3] / fit.hill,
     }
     for name, value in ours.items():
-        assert value == pytest.approx(r[name], abs=1e-5), name
-        assert value == pytest.approx(r[name], rel=1e-4, abs=1e-6), name
+        assert value == pytest.approx(r[name], abs=6e-6), name  # every printed digit
     assert fit.degrees_of_freedom == 12
 
 

@@ -18,7 +18,7 @@ def test_the_text_holds_timetable_volumes_and_plates(capsys: pytest.CaptureFixtu
     shown = capsys.readouterr().out
     assert "upadacitinib 480 nM with stimulus (L4)" in shown
     assert "L1-stimulus" in shown
-    assert "A   S   S   B C01 C01 C09 C09" in shown
+    assert "H   S   S" in shown
     assert f"Next: chiploop simulate {DEMO}" in shown
 
 
@@ -56,3 +56,12 @@ def test_an_invalid_study_leaves_with_3_and_one_json_object(
     shown = capsys.readouterr()
     assert json.loads(shown.out)["error"]["problems"][0]["message"] == "there is no such file"
     assert "there is no such file" in shown.err
+
+
+def test_the_plates_of_another_cycle_are_shown_and_a_cycle_too_many_is_wrong_use(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert command_line(["plan", str(DEMO), "--cycle", "2"]) == 0
+    assert "CCL26-cycle2" in capsys.readouterr().out
+    assert command_line(["plan", str(DEMO), "--cycle", "99"]) == 2
+    assert "cycle 99 was asked" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""A virtual lab with a tissue small enough to calculate by hand; run as a script it is a lab process.
+"""A virtual lab with tissue small enough to calculate by hand; run as a script, a lab process.
 
 Belongs here: the fake tissue and its rig. Not here: anything that a real virtual lab needs.
 """

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import serial
 
 from instruments.emulators.control import (
+    LAB_PROCESS,
     ControlChannel,
     LabHandle,
     VirtualLabTrouble,
@@ -30,8 +35,16 @@ def state_dir(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(state_dir: Path) -> LabHandle:
-    return start_lab_process(state_dir, command=FAKE_LAB, timeout_s=30)
+Start = Callable[..., LabHandle]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start labs that are ended with the test, however it goes."""
+    with ExitStack() as stack:
+        yield lambda folder, command=FAKE_LAB: stack.enter_context(
+            start_lab_process(folder, command=command, timeout_s=60)
+        )
 
 
 def ask(lab: LabHandle, sent: bytes, length: int, way: str = "tcp") -> bytes:
@@ -41,10 +54,10 @@ def ask(lab: LabHandle, sent: bytes, length: int, way: str = "tcp") -> bytes:
 
 
 def begin_dose(lab: LabHandle) -> None:
-    assert ask(lab, b"1\r1DIA 19.13\r" + DOSE, 31).endswith(b"\x0201I\x03")
+    assert ask(lab, b"1\r1DIA 19.13\r" + DOSE, 32).endswith(b"\x0201I\x03")
 
 
-def test_lab_serves_its_devices_and_its_control_channel(state_dir: Path) -> None:
+def test_lab_serves_its_devices_and_its_control_channel(state_dir: Path, start: Start) -> None:
     with start(state_dir) as lab:
         hello = lab.control.call("hello")
         assert (hello["time_h"], hello["seed"], hello["matched"]) == (0.0, 7, False)
@@ -63,7 +76,7 @@ def test_lab_serves_its_devices_and_its_control_channel(state_dir: Path) -> None
             lab.control.call("fly")
 
 
-def test_a_second_control_client_is_heard_at_the_same_time(state_dir: Path) -> None:
+def test_a_second_control_client_is_heard_at_the_same_time(state_dir: Path, start: Start) -> None:
     with start(state_dir) as lab:
         other = ControlChannel(lab.control.host, lab.control.port)
         assert other.call("advance", to_h=1.0)["time_h"] == 1.0
@@ -71,7 +84,9 @@ def test_a_second_control_client_is_heard_at_the_same_time(state_dir: Path) -> N
         other.close()
 
 
-def test_end_of_the_owners_pipe_ends_the_process_and_a_restart_goes_on(state_dir: Path) -> None:
+def test_end_of_the_owners_pipe_ends_the_process_and_a_restart_goes_on(
+    state_dir: Path, start: Start
+) -> None:
     lab = start(state_dir)
     begin_dose(lab)
     lab.control.call("advance", to_h=2.0)
@@ -87,7 +102,9 @@ def test_end_of_the_owners_pipe_ends_the_process_and_a_restart_goes_on(state_dir
 
 
 @pytest.mark.parametrize("killings", [1, 3])
-def test_killed_lab_loses_nothing_that_it_has_answered(state_dir: Path, killings: int) -> None:
+def test_killed_lab_loses_nothing_that_it_has_answered(
+    state_dir: Path, start: Start, killings: int
+) -> None:
     for turn in range(killings):
         lab = start(state_dir)
         if turn == 0:
@@ -104,7 +121,7 @@ def test_killed_lab_loses_nothing_that_it_has_answered(state_dir: Path, killings
         assert truth["felt_ul"]["L1-low"] == pytest.approx(100.0, abs=1e-9)
 
 
-def test_lab_dies_with_an_owner_that_is_killed(state_dir: Path) -> None:
+def test_lab_dies_with_an_owner_that_is_killed(state_dir: Path, start: Start) -> None:
     owner = subprocess.Popen(
         [
             sys.executable,
@@ -133,23 +150,49 @@ def test_lab_dies_with_an_owner_that_is_killed(state_dir: Path) -> None:
     start(state_dir).close()
 
 
-def test_a_second_process_on_the_same_folder_is_refused(state_dir: Path) -> None:
+def test_a_second_process_on_the_same_folder_is_refused(state_dir: Path, start: Start) -> None:
     with start(state_dir) as lab:
         with pytest.raises(VirtualLabTrouble, match="another process serves"):
             start(state_dir)
         assert lab.control.call("hello")["ok"]
 
 
-def test_a_folder_without_settings_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_settings_is_refused(tmp_path: Path, start: Start) -> None:
     with pytest.raises(VirtualLabTrouble, match="lab.json could not be read"):
         start(tmp_path)
 
 
-def test_pump_alarm_of_power_up_is_seen_once_not_at_every_restart(state_dir: Path) -> None:
+def test_pump_alarm_of_power_up_is_seen_once_not_at_every_restart(
+    state_dir: Path, start: Start
+) -> None:
     with start(state_dir) as lab:
         assert ask(lab, b"0\r0\r", 12) == b"\x0200A?R\x03\x0200S\x03"
     with start(state_dir) as lab:
         assert ask(lab, b"0\r", 5) == b"\x0200S\x03"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Ctrl-C reaches a process group on POSIX")
+def test_ctrl_c_is_left_to_the_owner(state_dir: Path, start: Start) -> None:
+    with start(state_dir) as lab:
+        lab.process.send_signal(signal.SIGINT)
+        assert lab.control.call("advance", to_h=1.0)["time_h"] == 1.0
+
+
+@pytest.mark.slow
+def test_lab_of_the_demo_study_goes_on_after_it_was_killed(tmp_path: Path, start: Start) -> None:
+    study = Path(__file__).resolve().parents[3] / "protocols/studies/ad_jak_dose_finding.yaml"
+    (tmp_path / "lab.json").write_text(json.dumps({"study": str(study), "seed": 3}))
+    lab = start(tmp_path, LAB_PROCESS)
+    assert len(ask(lab, b"0\r0DIA 26.72\r0RAT 180 UH\r0VOL UL\r0VOL 4320\r0RUN\r", 32)) == 32
+    lab.control.call("advance", to_h=12.0)
+    before = lab.control.call("truth")
+    lab.process.kill()
+    lab = start(tmp_path, LAB_PROCESS)
+    assert lab.control.call("truth") == before
+    lab.control.call("advance", to_h=48.0)
+    medium = lab.control.call("truth")["pumps"]["L1-medium"]
+    assert medium["flow_intervals"] == [[0.0, 24.0, 180.0]]
+    assert medium["delivered_ul"] == 4320.0
 
 
 def test_fake_tissue_is_the_kind_of_thing_a_lab_takes() -> None:

@@ -260,15 +260,13 @@ def test_safe_mode_ignores_bare_commands(pump: Ne1000) -> None:
     assert pump.starts == 0
 
 
-@pytest.mark.parametrize("payload", [b"0VOL 3.141", b"0DIA", b"12"])
-def test_packet_whose_checksum_looks_like_a_frame_end_is_read_by_its_length(payload: bytes) -> None:
-    clocks = Clocks()
-    pump = clocks.ready_pump()
+def test_packet_whose_checksum_looks_like_a_frame_end_is_read_by_its_length(pump: Ne1000) -> None:
     to_safe_mode(pump, 255)
-    for number in range(3000):
-        packet = safe_packet(b"0VOL" + str(number).encode())
-        if packet[-3] in b"\x02\x03\r" or packet[-2] in b"\x02\x03\r":
-            assert pump.receive(packet) == safe_packet(b"00S")
+    packets = [safe_packet(f"0VOL{volume}".encode()) for volume in range(3000)]
+    tricky = [packet for packet in packets if set(packet[-3:-1]) & set(b"\x02\x03\r")]
+    assert len(tricky) > 20
+    for packet in tricky:
+        assert pump.receive(packet) == safe_packet(b"00S")
 
 
 def bus_of(clocks: Clocks, count: int) -> Ne1000Bus:
@@ -325,7 +323,6 @@ def test_no_bytes_whatever_make_a_pump_raise_or_lose_its_ledger(
         clocks.wall_s += seconds
         bus.poll()
     for pump in bus.pumps:
-        flown_ul = sum((end - start) * rate for start, end, rate in pump.plunger.flow_intervals)
         now_ul = 60_000 - pump.plunger.content_ul
         pump.plunger.halt()
         flown_ul = sum((end - start) * rate for start, end, rate in pump.plunger.flow_intervals)

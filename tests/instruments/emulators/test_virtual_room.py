@@ -1,4 +1,4 @@
-"""The virtual room: what pumps deliver is what tissue feels; faults on a study clock; the state file."""
+"""The virtual room: tissue feels what pumps deliver; faults on a study clock; the state file."""
 
 from __future__ import annotations
 
@@ -83,7 +83,6 @@ def test_meter_measures_the_chip_of_its_channel_and_open_circuit_beyond() -> Non
         "meas_loop_eis f r j 10m 1k 1k 1 0m\npck_start\npck_add r\npck_add j\npck_end\nendloop\n"
         "on_finished:\ncell_off\n\n"
     )
-    assert b"Pcc9E84800m,10,287;cd6000000" not in room.meter.receive(script.format(1).encode())
     answer = room.meter.receive(script.format(1).encode()).decode()
     assert f"cc{2_000_000 + 2**27:07X}m" in answer and f"cd{-2_000_000 + 2**27:07X}u" in answer
     assert "nan" in room.meter.receive(script.format(7).encode()).decode()

@@ -1,3 +1,5 @@
+"""The EmStat Pico driver against played-back streams, and its stop against a real socket."""
+
 import threading
 
 import numpy as np

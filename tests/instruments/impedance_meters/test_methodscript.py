@@ -1,3 +1,5 @@
+"""MethodSCRIPT scripts and streams against the bytes that PalmSens publishes."""
+
 import math
 
 import pytest

@@ -1,3 +1,5 @@
+"""The SpectraMax driver against played-back exchanges."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""SpectraMax answers and transfers against published bytes and plates written by hand."""
+
 import numpy as np
 import pytest
 from hypothesis import example, given

@@ -1,3 +1,5 @@
+"""The NE-1000 driver against played-back exchanges: what is sent again, and what never."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ from tests.instruments.replay import ReplayTransport
 
 
 def reply(payload: str, *, safe: bool = False) -> bytes:
-    """Return an answer frame; both modes share the encoder's arithmetic with the published packets."""
+    """Return an answer frame in either mode."""
     if safe:
         return encode_command(None, payload, True)
     return b"\x02" + payload.encode() + b"\x03"
@@ -420,6 +422,12 @@ def test_close_switches_the_watchdog_off_and_stops_nothing():
     pump.close()
     pump.close()
     assert wire.sent == [safe("SAF0")]
+
+
+def test_watchdog_that_can_not_be_switched_off_is_told():
+    pump, _ = safe_pump([(safe("SAF0"), reply("03I?NA", safe=True))])
+    with pytest.raises(DeviceRejected, match="keeps its watchdog of 120 s"):
+        pump.close()
 
 
 @pytest.mark.parametrize(

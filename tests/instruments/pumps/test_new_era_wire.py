@@ -1,3 +1,5 @@
+"""NE-1000 frames, numbers and answers against published bytes, in both directions."""
+
 import math
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN
 

@@ -1,0 +1,1 @@
+"""What people see of a run: the summary, figures and the one-file report."""

@@ -1,0 +1,183 @@
+"""A run as one object, from its record and journal alone.
+
+Belongs here: what ``--json`` prints and what table and report show. Not here: how it looks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from chiploop.record.actions import Action
+from chiploop.record.journal import Journal
+from chiploop.record.progress import pump_progress
+from chiploop.record.record import Record
+from chiploop.study import Study
+
+
+def summarise(record: Record, journal: Journal, study: Study, run_id: str) -> dict[str, Any]:
+    """Return study, run and cycles; numbers that do not exist are None.
+
+    A cycle: what was delivered in it, what was known after it, and what was then proposed and decided for the
+    next one. After the last cycle the proposal is an outlook that nobody decides.
+    """
+    run = record.run(run_id)
+    truth = {
+        name: value
+        for event in record.events(run_id, "truth")
+        for name, value in event.content["goals"].items()
+    }
+    actions = journal.actions(run_id)
+    cycles = []
+    for calibration in record.calibrations(run_id):
+        cycle, content = calibration.cycle, calibration.content
+        proposal, decision = proposed_after(record, run_id, cycle)
+        goals = [goal_facts(goal) for goal in content["goals"]]
+        info = content["info"]
+        cycles.append(
+            {
+                "cycle": cycle,
+                "time_h": round(float(content["time_h"]), 4),
+                "goal": goals[0],
+                "goals": goals,
+                "truth": truth_facts(truth, study.goals[0].name),
+                "truths": [truth_facts(truth, goal.name) for goal in study.goals],
+                "diagnostics": {key: plain(value) for key, value in info.items()},
+                "proposal": proposal,
+                "decision": decision,
+                "delivered": delivered_facts(study, actions, cycle),
+            }
+        )
+    return {
+        "study": study.name,
+        "run_id": run_id,
+        "simulated": bool(run.simulated) if run else False,
+        "seed": run.seed if run else None,
+        "state": run.state if run else "",
+        "study_h": round(max((c["time_h"] for c in cycles), default=0.0), 4),
+        "first_doses": [plain(nm) for nm in study.first_doses_nm],
+        "cycles": cycles,
+        "held": journal.held(run_id),
+    }
+
+
+def goal_facts(goal: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a goal's estimate with plain numbers."""
+    return {key: plain(value) for key, value in goal.items()}
+
+
+def truth_facts(truth: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    """Return the hidden truth of a goal; None in a real run."""
+    if name not in truth:
+        return None
+    return {"name": name, "unit": "nM", "value": plain(truth[name])}
+
+
+def proposed_after(
+    record: Record, run_id: str, cycle: int
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Return what was proposed after a cycle and what was decided about it."""
+    for event in record.events(run_id, "outlook"):
+        if event.content["cycle"] == cycle + 1:
+            ended = {"by": "study", "action": "none", "why": "the study ended; an outlook only"}
+            return proposal_facts(event.content), ended
+    found = [p for p in record.proposals(run_id) if p.cycle == cycle + 1]
+    if not found:
+        return None, None
+    decision = record.decision_for(found[-1].key)
+    facts = None
+    if decision is not None:
+        facts = {
+            "by": decision.by,
+            "action": decision.action,
+            "why": decision.why,
+            "at_utc": decision.at_utc,
+            "proposal_id": decision.proposal_id,
+        }
+    return proposal_facts(found[-1].content), facts
+
+
+def proposal_facts(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a proposal with its leading dose first and every line's dose below."""
+    doses = [
+        {
+            "line": dose["line"],
+            "chips": list(dose["chips"]),
+            "concentration_nM": dose["asked_nm"],
+            "delivered_nM": dose["delivered_nm"],
+            "risk": dose["risk"],
+            "eig_nats": dose["eig_nats"],
+        }
+        for dose in content["doses"]
+    ]
+    lead = max(doses, key=lambda dose: (dose["eig_nats"] or 0.0, dose["concentration_nM"]))
+    return {
+        "drug": content["drug"],
+        "concentration_nM": lead["concentration_nM"],
+        "chips": lead["chips"],
+        "risk": lead["risk"],
+        "eig_nats": lead["eig_nats"],
+        "policy": content["policy"],
+        "goal": content["goal"],
+        "for_cycle": content["cycle"],
+        "batch_eig_nats": content["eig_nats"],
+        "doses": doses,
+        "refused": len(content["refused"]),
+    }
+
+
+def delivered_facts(study: Study, actions: list[Action], cycle: int) -> list[dict[str, Any]]:
+    """Return per chip what the pumps of its line were asked for and gave in a cycle's exposure.
+
+    A line's volume is shared equally by its chips; the pumps' own counts stand below ``pumps``.
+    """
+    key = f"/c{cycle:02d}/"
+    facts = []
+    for line in study.lines:
+        own = [
+            action
+            for action in actions
+            if key in action.intent.key
+            and action.intent.programme.line == line.id
+            and action.intent.programme_key.endswith("/dose")
+        ]
+        pumps = [
+            {
+                "pump": action.intent.pump,
+                "asked_ul": action.intent.volume_ul,
+                "delivered_ul": plain(pump_progress(action).delivered_ul),
+                "resolution_ul": action.intent.resolution_ul,
+                "outcome": pump_progress(action).state,
+            }
+            for action in own
+        ]
+        share = 1.0 / len(line.chips)
+        known = [p["delivered_ul"] for p in pumps]
+        total = None if None in known or not pumps else round(sum(known) * share, 6)
+        states = {p["outcome"] for p in pumps}
+        outcome = "not given" if not pumps else states.pop() if len(states) == 1 else "mixed"
+        for chip in line.chips:
+            facts.append(
+                {
+                    "chip": chip,
+                    "line": line.id,
+                    "asked_ul": round(sum(p["asked_ul"] for p in pumps) * share, 6),
+                    "delivered_ul": total,
+                    "outcome": outcome,
+                    "drug_nM": own[0].intent.programme.delivered_nm if own else None,
+                    "pumps": pumps,
+                }
+            )
+    return facts
+
+
+def plain(value: Any) -> Any:
+    """Return numbers that JSON knows; None for what is not finite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(one) for one in value]
+    return value

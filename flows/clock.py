@@ -1,0 +1,62 @@
+"""The clock that is passed in: study time in hours since the start of a run.
+
+Belongs here: what study time is now, and waiting. Not here: what happens meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Protocol
+
+from instruments.emulators.control import ControlChannel
+
+SLICE_S = 1.0
+"""Longest sleep at once, so that a stop is noticed."""
+
+
+class Clock(Protocol):
+    """Study time."""
+
+    def now_h(self) -> float:
+        """Return hours since the start of the run."""
+
+    def wait_until_h(self, time_h: float) -> None:
+        """Return once study time has reached time_h; at once where it has passed."""
+
+
+class VirtualClock:
+    """Study time of a virtual lab: waiting moves its world."""
+
+    def __init__(self, control: ControlChannel) -> None:
+        self.control = control
+        self.time_h = float(control.call("hello")["time_h"])
+
+    def now_h(self) -> float:
+        """Return hours since the start of the run."""
+        return self.time_h
+
+    def wait_until_h(self, time_h: float) -> None:
+        """Move the virtual world on to time_h."""
+        if time_h > self.time_h:
+            self.time_h = float(self.control.call("advance", to_h=time_h)["time_h"])
+
+
+class WallClock:
+    """Real time; the start is kept in the run's folder, so that a restart goes on counting."""
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / "clock.json"
+        if not path.exists():
+            path.write_text(json.dumps({"begun_unix_s": time.time()}), encoding="utf-8")
+        self.begun_s = float(json.loads(path.read_text(encoding="utf-8"))["begun_unix_s"])
+
+    def now_h(self) -> float:
+        """Return hours since the start of the run."""
+        return (time.time() - self.begun_s) / 3600.0
+
+    def wait_until_h(self, time_h: float) -> None:
+        """Sleep until time_h."""
+        while (left_s := (time_h - self.now_h()) * 3600.0) > 0.0:
+            time.sleep(min(left_s, SLICE_S))

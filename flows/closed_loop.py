@@ -1,0 +1,150 @@
+"""The closed loop as a Prefect flow: perfuse, read, learn, propose, decide, dose again.
+
+Belongs here: the order of steps, as the bench protocol would be read aloud. Not here: what a step does (tasks).
+
+The flow may be started again at any time after an interruption: every step looks into the record and the
+journal first, so what was done is not done again. ``simulate`` and ``run`` use this same flow.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from prefect import flow
+
+from chiploop import campaign as loop
+from chiploop.campaign import Campaign, Proposal, proposal_from_dict
+from chiploop.errors import WaitingForPerson
+from chiploop.measurement import Readout
+from chiploop.record.progress import ProgrammeProgress
+from flows import tasks
+from flows.laboratory import Laboratory
+
+POLL_S = 0.5
+"""How often the record is asked whether a person has decided."""
+
+
+@flow(name="closed loop", validate_parameters=False, persist_result=False)
+def closed_loop(laboratory: Any) -> Campaign:
+    """Run a study to its end; return what is known then."""
+    lab: Laboratory = laboratory  # Any: Prefect would derive a form from the type
+    study = lab.study
+    lab.record.add_state(lab.run_id, "running", lab.clock.now_h())
+    campaign = loop.start(study)
+    proposal = first_doses(lab, campaign)
+    campaign = perfuse(lab, campaign, "medium", study.timeline.stimulus_from_h)
+    lab.say(1, "measuring TEER before the stimulus")
+    before = tasks.measure_teer(lab, 1)
+    for cycle in range(1, study.timeline.cycles + 1):
+        campaign, readouts = expose(lab, campaign, proposal, cycle)
+        last = cycle == study.timeline.cycles
+        hold = [] if last else start_hold(lab, cycle, "hold")
+        lab.say(cycle, "fitting the model to everything read so far")
+        campaign = tasks.recalibrate(lab, campaign, [*before, *readouts], cycle)
+        before = []
+        if last or enough(campaign):
+            break
+        campaign, proposal = next_doses(lab, campaign, hold)
+    if campaign.info is not None and campaign.info.passed:
+        tasks.outlook(lab, tasks.propose(lab, campaign))
+    lab.record.add_state(lab.run_id, "finished", lab.clock.now_h())
+    return campaign
+
+
+def enough(campaign: Campaign) -> bool:
+    """Return whether the study's stop rule is met: the leading goal's interval is within its fold."""
+    stop, goal = campaign.study.stop, campaign.goals[0]
+    return stop is not None and goal.unreached == 0.0 and goal.upper / goal.lower <= stop.fold
+
+
+def first_doses(lab: Laboratory, campaign: Campaign) -> Proposal:
+    """Return the pilot ladder once it is approved; nothing flows before."""
+    proposal_id = tasks.record_proposal(lab, tasks.propose(lab, campaign))
+    wait_for_decision(lab, proposal_id, 1)
+    decision = lab.record.decision_for(proposal_id)
+    if decision is None or decision.action == "reject":
+        raise WaitingForPerson(
+            f"the first doses of the study were rejected ({decision.why if decision else ''}). "
+            "Nothing was sent to any instrument; change first_doses in the study file and start anew"
+        )
+    return approved(lab, proposal_id)
+
+
+def perfuse(lab: Laboratory, campaign: Campaign, purpose: str, duration_h: float) -> Campaign:
+    """Perfuse every line without drug before the first dose."""
+    if duration_h <= 0.0:
+        return campaign
+    lab.say(0, f"{purpose} on every line")
+    programmes = tasks.plain_programmes(lab, purpose, duration_h)
+    started = tasks.start_pumps(lab, programmes, 0, purpose)
+    lab.clock.wait_until_h(max(p.begins_h for p in started) + duration_h)
+    return tasks.delivered(campaign, tasks.finish_pumps(lab, started))
+
+
+def expose(
+    lab: Laboratory, campaign: Campaign, proposal: Proposal, cycle: int
+) -> tuple[Campaign, list[Readout]]:
+    """Give the approved doses, read TEER meanwhile, collect effluent, and read the plates at the end."""
+    study = lab.study
+    lab.say(cycle, "dosing " + ", ".join(f"{d.line} {d.asked_nm:g} nM" for d in proposal.doses))
+    started = tasks.start_pumps(lab, [dose.programme for dose in proposal.doses], cycle, "dose")
+    if not started:
+        raise WaitingForPerson(f"cycle {cycle}: every line is held until a person has looked")
+    begin_h = min(p.begins_h for p in started)
+    window_h = (begin_h + study.sampling.effluent_h[0], begin_h + study.sampling.effluent_h[1])
+    teer_h = [begin_h + after for after in study.sampling.teer_h]
+    readouts: list[Readout] = []
+    for stop_h in sorted({*teer_h, *window_h, begin_h + study.timeline.exposure_h}):
+        lab.clock.wait_until_h(stop_h)
+        if stop_h in teer_h:
+            lab.say(cycle, "measuring TEER")
+            readouts += tasks.measure_teer(lab, cycle, stop_h)
+    campaign = tasks.delivered(campaign, tasks.finish_pumps(lab, started))
+    for assay in study.assays:
+        lab.say(cycle, f"reading the {assay} plate")
+        readouts += tasks.read_plate(lab, cycle, assay, window_h)
+    return campaign, readouts
+
+
+def start_hold(lab: Laboratory, cycle: int, phase: str) -> list[ProgrammeProgress]:
+    """Let stimulus without drug run while the fit runs and the next doses are decided."""
+    programmes = tasks.plain_programmes(lab, "stimulus", lab.study.timeline.turnaround_h)
+    return tasks.start_pumps(lab, programmes, cycle, phase)
+
+
+def next_doses(
+    lab: Laboratory, campaign: Campaign, hold: list[ProgrammeProgress]
+) -> tuple[Campaign, Proposal]:
+    """Propose, wait for the decision and for the end of the hold; hold again while nobody has decided."""
+    turn = 1
+    while True:
+        lab.say(campaign.cycle, "proposing the next doses")
+        proposal_id = tasks.record_proposal(lab, tasks.propose(lab, campaign))
+        if lab.simulated:  # virtual time stands still while a person thinks
+            wait_for_decision(lab, proposal_id, campaign.cycle)
+        lab.clock.wait_until_h(max(p.begins_h for p in hold) + lab.study.timeline.turnaround_h)
+        campaign = tasks.delivered(campaign, tasks.finish_pumps(lab, hold))
+        decision = lab.record.decision_for(proposal_id)
+        if decision is not None and decision.action == "approve":
+            return campaign, approved(lab, proposal_id)
+        turn += 1
+        lab.say(campaign.cycle, "no approved doses yet: stimulus without drug on every line")
+        hold = start_hold(lab, campaign.cycle, f"hold-{turn}")
+
+
+def approved(lab: Laboratory, proposal_id: str) -> Proposal:
+    """Return a proposal as it stands on record."""
+    recorded = [p for p in lab.record.proposals(lab.run_id) if p.key == proposal_id]
+    return proposal_from_dict(recorded[0].content)
+
+
+def wait_for_decision(lab: Laboratory, proposal_id: str, cycle: int) -> None:
+    """Return once a person has decided; nobody and no timeout decides in a person's place."""
+    if lab.record.decision_for(proposal_id) is not None:
+        return
+    lab.record.add_state(lab.run_id, "waiting for a person", lab.clock.now_h())
+    lab.say(cycle, f"WAITING FOR A PERSON: chiploop approve {lab.run_id}")
+    while lab.record.decision_for(proposal_id) is None:
+        time.sleep(POLL_S)
+    lab.record.add_state(lab.run_id, "running", lab.clock.now_h())

@@ -1,0 +1,36 @@
+"""The end of a run: the hidden truth of a simulated one on record, the summary, the report.
+
+Belongs here: what is done once the flow has ended. Not here: what the report shows (chiploop.report).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chiploop.report.run_summary import plain, summarise
+from flows.clock import VirtualClock
+from flows.laboratory import Laboratory
+
+
+def end_run(lab: Laboratory, wall_s: float) -> dict[str, Any]:
+    """Return the summary of a run with the paths of its report and record."""
+    if isinstance(lab.clock, VirtualClock):
+        truth = lab.clock.control.call("truth")
+        goals = {name: plain(value) for name, value in truth["goals"].items()}
+        lab.record.add_event(
+            lab.run_id, "truth", lab.clock.now_h(), {"goals": goals, "model": truth["model"]}, key="truth"
+        )
+    lab.say(lab.study.timeline.cycles, "writing the report")
+    summary = summarise(lab.record, lab.journal, lab.study, lab.run_id)
+    summary["wall_s"] = round(wall_s, 2)
+    summary["report"] = str(write(lab))
+    summary["record"] = str(lab.folder.parent / "record.sqlite")
+    summary["journal"] = str(lab.folder.parent / "journal.sqlite")
+    return summary
+
+
+def write(lab: Laboratory) -> Any:
+    """Write the report and return its path."""
+    from chiploop.report.html_report import write_report
+
+    return write_report(lab.record, lab.journal, lab.study, lab.run_id, lab.folder)

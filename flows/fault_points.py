@@ -1,0 +1,26 @@
+"""Named points at which a crash test ends this process, as ``kill -9`` would.
+
+Belongs here: the points between the steps of a flow; those of a delivery are in instruments.fault_points.
+"""
+
+from __future__ import annotations
+
+from instruments.fault_points import die_if_named
+
+FLOW_FAULT_POINTS = (
+    "line_started",
+    "line_finished",
+    "plate_read",
+    "readouts_recorded",
+    "posterior_written",
+    "proposal_recorded",
+    "decision_recorded",
+)
+"""In the order of a cycle."""
+
+
+def reached(point: str) -> None:
+    """Die here where ``CHIPLOOP_FAULT`` names this point; KeyError for a name that is not listed."""
+    if point not in FLOW_FAULT_POINTS:
+        raise KeyError(f"{point} is no fault point; add it to FLOW_FAULT_POINTS")
+    die_if_named(point)

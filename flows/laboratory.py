@@ -1,0 +1,53 @@
+"""What a run works with: study, instruments, clock, record, journal.
+
+Belongs here: the value that the flow hands to its tasks. Not here: opening it (opening), steps (tasks).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chiploop.record.journal import Journal
+from chiploop.record.raw_files import RawFileStore
+from chiploop.record.record import Record
+from chiploop.study import Study
+from flows.clock import Clock
+from flows.technician import Technician
+from instruments.bench import Bench
+
+Tell = Callable[[float, int, str], None]
+"""(study time in h, cycle, what happens now) -> None, for the progress display."""
+
+
+def tell_nobody(time_h: float, cycle: int, what: str) -> None:
+    """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """Everything that the steps of one run need."""
+
+    study: Study
+    run_id: str
+    folder: Path
+    """runs/<run_id>."""
+    seed: int
+    simulated: bool
+    clock: Clock
+    bench: Bench
+    technician: Technician
+    record: Record
+    journal: Journal
+    raw: RawFileStore
+    tell: Tell = field(default=tell_nobody)
+
+    @property
+    def study_folder(self) -> Path:
+        """Folder of the study's file; file names in the study are relative to it."""
+        return Path(self.study.source_path).resolve().parent if self.study.source_path else self.folder
+
+    def say(self, cycle: int, what: str) -> None:
+        """Tell what happens now."""
+        self.tell(self.clock.now_h(), cycle, what)

@@ -1,0 +1,171 @@
+"""Opening what a run works with, for the virtual lab and for a real one.
+
+Belongs here: run folders, lab.toml of the virtual lab, journal, record, bench; all closed on the way out.
+Not here: the flow (closed_loop), the command line (cli).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from chiploop.errors import WrongUse
+from chiploop.record.journal import Journal
+from chiploop.record.raw_files import RawFileStore
+from chiploop.record.record import Record
+from chiploop.study import Study, load_study
+from flows.clock import Clock, VirtualClock, WallClock
+from flows.laboratory import Laboratory, Tell
+from flows.technician import PersonAtTerminal, Technician, VirtualTechnician
+from instruments.bench import load_lab_settings, open_bench
+from instruments.emulators.control import LabHandle, start_lab_process
+
+STUDY_FILE, SETTINGS_FILE, VIRTUAL_FOLDER = "study.json", "lab.toml", "virtual_lab"
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """A run's folder and what was decided when it began."""
+
+    run_id: str
+    folder: Path
+    study: Study
+    seed: int
+    simulated: bool
+    matched: bool
+
+    @property
+    def runs(self) -> Path:
+        """The folder of all runs, with record and journal."""
+        return self.folder.parent
+
+
+def new_run(study: Study, runs: Path, seed: int, simulated: bool, matched: bool) -> RunFiles:
+    """Make the folder of a new run, with frozen copies of the study; return its files."""
+    runs.mkdir(parents=True, exist_ok=True)
+    stem = f"{date.today().isoformat()}_{study.name}" + ("_sim" if simulated else "")
+    number = 1
+    while True:
+        folder = runs / f"{stem}_{number}"
+        try:
+            folder.mkdir()
+            break
+        except FileExistsError:
+            number += 1
+    (folder / STUDY_FILE).write_text(study.model_dump_json(indent=1), encoding="utf-8")
+    if study.source_path:
+        shutil.copyfile(study.source_path, folder / "study.yaml")
+    facts = {"seed": seed, "simulated": simulated, "matched": matched}
+    (folder / "run.json").write_text(json.dumps(facts), encoding="utf-8")
+    return RunFiles(folder.name, folder, study, seed, simulated, matched)
+
+
+def known_run(run: str, runs: Path) -> RunFiles:
+    """Return the files of an earlier run by its id or folder; WrongUse where there is none."""
+    folder = Path(run) if (Path(run) / "run.json").is_file() else runs / run
+    if not (folder / "run.json").is_file():
+        names = sorted(path.parent.name for path in runs.glob("*/run.json"))
+        raise WrongUse(f"there is no run {run} in {runs}; there are: {', '.join(names) or 'none'}")
+    facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    study = load_study(folder / STUDY_FILE)
+    return RunFiles(folder.name, folder, study, **facts)
+
+
+@contextmanager
+def open_laboratory(files: RunFiles, settings_path: Path | None, tell: Tell) -> Iterator[Laboratory]:
+    """Open record, journal, clock and bench of a run; the virtual lab where it is simulated.
+
+    Raises
+    ------
+    FileNotValid
+        lab.toml can not be used.
+    InstrumentError
+        Naming every port and device that could not be opened; nothing was sent to the others.
+    """
+    with ExitStack() as stack:
+        folder, study = files.folder, files.study
+        record = stack.enter_context(Record(str(files.runs / "record.sqlite")))
+        journal = stack.enter_context(Journal(files.runs / "journal.sqlite"))
+        clock: Clock
+        technician: Technician
+        if files.simulated:
+            lab = stack.enter_context(virtual_lab(files))
+            clock, technician = VirtualClock(lab.control), VirtualTechnician(lab.control)
+            settings_path = folder / SETTINGS_FILE
+            settings_path.write_text(virtual_settings(study, lab), encoding="utf-8")
+        else:
+            if settings_path is None:
+                raise WrongUse("a run needs the lab.toml of its instruments: --lab FILE")
+            if settings_path.resolve() != (folder / SETTINGS_FILE).resolve():
+                shutil.copyfile(settings_path, folder / SETTINGS_FILE)
+            clock, technician = WallClock(folder), PersonAtTerminal()
+        settings = load_lab_settings(settings_path)
+        bench = stack.enter_context(open_bench(settings, folder / "wire"))
+        record.add_run(
+            files.run_id, study, files.seed, files.simulated, {"matched": files.matched}
+        )
+        yield Laboratory(
+            study=study,
+            run_id=files.run_id,
+            folder=folder,
+            seed=files.seed,
+            simulated=files.simulated,
+            clock=clock,
+            bench=bench,
+            technician=technician,
+            record=record,
+            journal=journal,
+            raw=RawFileStore(folder / "raw"),
+            tell=tell,
+        )
+
+
+@contextmanager
+def virtual_lab(files: RunFiles) -> Iterator[LabHandle]:
+    """Start (or take up again) the virtual lab of a run; it ends with this process."""
+    state = files.folder / VIRTUAL_FOLDER
+    state.mkdir(exist_ok=True)
+    if not (state / "lab.json").exists():
+        facts = {"study": f"../{STUDY_FILE}", "seed": files.seed, "matched": files.matched}
+        (state / "lab.json").write_text(json.dumps(facts), encoding="utf-8")
+    with start_lab_process(state) as lab:
+        yield lab
+
+
+def virtual_settings(study: Study, lab: LabHandle) -> str:
+    """Return the lab.toml of the virtual lab: a pty where the system has one, TCP elsewhere."""
+
+    def url(port: str) -> str:
+        return str(lab.ports[port]["pty"] or lab.ports[port]["tcp"])
+
+    lines = [
+        "# SIMULATED: the emulated instruments of this run; written by chiploop",
+        "[buses.pumps]",
+        f"url = {json.dumps(url('pumps'))}",
+    ]
+    pumps = [
+        (f"{line.id}-{role}", syringe)
+        for line in study.lines
+        for role, syringe in study.perfusion.syringes.items()
+    ]
+    for address, (name, syringe) in enumerate(pumps):
+        lines += [
+            "",
+            f"[pumps.{name}]",
+            'make = "new_era_ne1000"        # NE-1000X: steady down to a few uL/h with this syringe',
+            'bus = "pumps"',
+            f"address = {address}",
+            f"syringe_diameter_mm = {syringe.diameter_mm}",
+            f"syringe_volume_ml = {syringe.volume_ul / 1000.0}",
+            "min_flow_rate_ul_h = 3.0",
+        ]
+    lines += ["", "[plate_readers.reader]", 'make = "spectramax"', f"url = {json.dumps(url('reader'))}"]
+    lines += ["", "[impedance_meters.teer]", 'make = "emstat_pico"', f"url = {json.dumps(url('teer'))}"]
+    lines += ["", "[impedance_meters.teer.channels]"]
+    lines += [f"{chip} = {channel}" for channel, chip in enumerate(study.chip_ids)]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,309 @@
+"""The steps of a run as Prefect tasks: each calls one function of chiploop or asks one instrument.
+
+Belongs here: what only Prefect can add (a name on the timeline, retries of reads), and what is kept on record
+around a step, so that a step that was done is not done again after an interruption. Not here: the order of
+steps (closed_loop), rules (chiploop), bytes (instruments).
+
+A task that moves liquid is never retried, cached or timed out by Prefect: the journal decides.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from chiploop import campaign as loop
+from chiploop.assays import ASSAYS
+from chiploop.assays.teer import blank_of_lot, teer_readout
+from chiploop.campaign import Campaign, Proposal, proposal_from_dict
+from chiploop.dosing import PumpProgramme, make_programme, remaining_ul
+from chiploop.errors import FileNotValid, WaitingForPerson
+from chiploop.exports import read_export
+from chiploop.exports.softmax_pro import absorbance_plate
+from chiploop.measurement import AbsorbancePlate, Readout
+from chiploop.plan import plate_map
+from chiploop.record.actions import programme_key
+from chiploop.record.posterior_file import read_posterior, write_posterior
+from chiploop.record.progress import ProgrammeProgress, programme_progress
+from chiploop.record.rows import RawFile
+from chiploop.safety import check_before_wire
+from flows.fault_points import reached
+from flows.laboratory import Laboratory
+from instruments.delivery import finish_programme, quantise_with, start_programme
+
+LIQUID: dict[str, Any] = {"retries": 0, "cache_policy": NO_CACHE, "persist_result": False}
+STEP: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+SAME_READING_H = 6.0
+"""How late a reading may be and still count as the planned one."""
+OVERDUE_H = 0.02
+"""How long after its planned end a pump may still run: the rounding of rate and volume."""
+
+
+@task(name="start pumps", **LIQUID)
+def start_pumps(
+    lab: Laboratory, programmes: Sequence[PumpProgramme], cycle: int, phase: str
+) -> list[ProgrammeProgress]:
+    """Start one programme per line, each at most once ever; a line that is held is left out."""
+    held = lab.journal.held(lab.run_id)
+    started = []
+    for programme in programmes:
+        key = programme_key(lab.run_id, cycle, programme.line, phase)
+        if programme.line in held and not lab.journal.programme(key):
+            continue
+        started.append(
+            start_programme(
+                lab.journal,
+                lab.bench.pumps,
+                lab.run_id,
+                key,
+                programme,
+                lab.clock.now_h(),
+                lambda asked, totals, at_h: check_before_wire(lab.study, asked, totals, at_h),
+            )
+        )
+        reached("line_started")
+    return started
+
+
+@task(name="finish pumps", **LIQUID)
+def finish_pumps(lab: Laboratory, started: Sequence[ProgrammeProgress]) -> list[ProgrammeProgress]:
+    """Read every pump's counter at its end and put the outcome into the journal."""
+    finished = []
+    for progress in started:
+        if not (progress.done or progress.held):
+            now = finish_programme(
+                lab.journal, lab.bench.pumps, progress.programme_key, lab.clock.now_h()
+            )
+            while now.running and not now.held:
+                lab.clock.wait_until_h(lab.clock.now_h() + OVERDUE_H)
+                now = finish_programme(
+                    lab.journal, lab.bench.pumps, progress.programme_key, lab.clock.now_h()
+                )
+            progress = now
+        finished.append(programme_progress(lab.journal, progress.programme_key))
+        reached("line_finished")
+    return finished
+
+
+def delivered(campaign: Campaign, finished: Sequence[ProgrammeProgress]) -> Campaign:
+    """Return the campaign with what the pumps' counters say their chips got; held lines are left out."""
+    for progress in finished:
+        if progress.done:
+            campaign = loop.deliver(
+                campaign,
+                progress.programme,
+                progress.delivered_ul,
+                progress.begins_h,
+                progress.ends_h,
+            )
+    return campaign
+
+
+def plain_programmes(lab: Laboratory, purpose: str, duration_h: float) -> list[PumpProgramme]:
+    """Return medium or stimulus without drug for every line."""
+    left = remaining_ul(lab.study, lab.journal.totals(lab.run_id).drawn_ul)
+    round_off = quantise_with(lab.bench.pumps)
+    return [
+        make_programme(lab.study, line, purpose, 0.0, duration_h, round_off, left)  # type: ignore[arg-type]
+        for line in lab.study.line_ids
+    ]
+
+
+@task(name="measure TEER", retries=1, **STEP)
+def measure_teer(lab: Laboratory, cycle: int, planned_h: float | None = None) -> list[Readout]:
+    """Sweep every chip and derive TEER; a reading on record for the planned time is not taken again."""
+    now_h = lab.clock.now_h()
+    planned_h = lab.study.timeline.stimulus_from_h if planned_h is None else planned_h
+    known = [r for r in lab.record.readouts(lab.run_id, cycle) if r.readout == "TEER"]
+    known = [r for r in known if planned_h - 1e-6 <= r.time_h < planned_h + SAME_READING_H]
+    if len(known) == len(lab.study.chip_ids):
+        return known
+    (meter,) = lab.bench.meters.values()
+    blank = blank_of_lot(lab.study.chip)
+    readouts = []
+    for chip in lab.study.chip_ids:
+        spectrum = meter.measure_spectrum(chip, now_h)
+        raw = keep(lab, f"teer_{chip}_{now_h:.3f}h.json", "impedance spectrum", asdict(spectrum))
+        readouts.append(teer_readout(spectrum, blank, lab.study.chip.area_cm2, cycle, raw)[1])
+    return on_record(lab, readouts)
+
+
+@task(name="read plate", retries=1, **STEP)
+def read_plate(
+    lab: Laboratory, cycle: int, assay: str, window_h: tuple[float, float]
+) -> list[Readout]:
+    """Have a plate laid out, read it (or its export), and derive the readouts of its assay."""
+    kit = lab.study.assays[assay].kit
+    planned = plate_map(lab.study, assay, cycle, window_h)
+    plate_id = planned.plate_id
+    known = [r for r in lab.record.readouts(lab.run_id, cycle) if r.plate == plate_id]
+    if known:
+        return known
+    asked = planned.as_json()
+    keep(lab, f"{plate_id}.json", "plate map", asked)
+    written = lab.study.assays[assay].plate_path(assay, cycle)
+    if written is None:
+        plates = lab.folder / "plates"
+        plates.mkdir(exist_ok=True)
+        (plates / f"{plate_id}.json").write_text(json.dumps(asked, indent=1), encoding="utf-8")
+        lab.technician.load_plate(asked)
+        (reader,) = lab.bench.readers.values()
+        wavelengths = (round(kit.wavelength_nm), round(kit.reference_wavelength_nm))
+        plate = reader.read_absorbance(plate_id, wavelengths, lab.clock.now_h())
+        plate = replace(plate, raw_sha256=keep(lab, f"{plate_id}_od.json", "absorbance", of(plate)))
+    else:
+        plate = exported_plate(lab, written, plate_id)
+    reached("plate_read")
+    return on_record(lab, ASSAYS[kit.method](plate, planned.wells, kit, cycle)[1])
+
+
+def exported_plate(lab: Laboratory, written: str, plate_id: str) -> AbsorbancePlate:
+    """Return a plate from the reader export that the study names in place of the reader.
+
+    Raises WaitingForPerson while the file is not there, FileNotValid where it can not be used.
+    """
+    path = (lab.folder / written) if (lab.folder / written).exists() else lab.study_folder / written
+    if not path.exists():
+        raise WaitingForPerson(
+            f"plate {plate_id}: there is no file {written} in {lab.folder} or {lab.study_folder} yet. "
+            "Nothing was dosed since; export the plate there and start again with chiploop resume"
+        )
+    export = read_export(path)
+    if export.format != "softmax_pro":
+        raise FileNotValid(f"{path} is a {export.format} file; an absorbance plate of SoftMax Pro is needed")
+    sha256 = lab.raw.put_file(path)
+    size = path.stat().st_size
+    lab.record.add_raw_file(
+        RawFile(lab.run_id, sha256, path.name, "reader export", size, lab.clock.now_h())
+    )
+    (shape,) = export.plates if len(export.plates) == 1 else (None,)
+    return absorbance_plate(
+        export, plate_id, lab.clock.now_h(), shape.name if shape is not None else None
+    )
+
+
+def keep(lab: Laboratory, name: str, kind: str, content: dict[str, Any]) -> str:
+    """Put a raw signal into the store and on record; return its digest."""
+    text = json.dumps(content, default=plain_number, sort_keys=True).encode()
+    sha256 = lab.raw.put(text)
+    lab.record.add_raw_file(
+        RawFile(lab.run_id, sha256, name, kind, len(text), lab.clock.now_h())
+    )
+    return sha256
+
+
+def plain_number(value: Any) -> Any:
+    """Return arrays and complex numbers as lists."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, complex):
+        return [value.real, value.imag]
+    raise TypeError(f"{type(value).__name__} has no place in a raw file")
+
+
+def of(plate: AbsorbancePlate) -> dict[str, Any]:
+    """Return a plate with text keys, as JSON needs them."""
+    content = asdict(plate)
+    content["flags"] = {f"{nm} {well}": why for (nm, well), why in plate.flags.items()}
+    return content
+
+
+def on_record(lab: Laboratory, readouts: Sequence[Readout]) -> list[Readout]:
+    """Put readouts on record; those of a held line are kept and marked as not to be learned from."""
+    held = lab.journal.held(lab.run_id)
+    marked = [
+        replace(r, qc="fail", reasons=(*r.reasons, f"line held: {held[line]}"))
+        if (line := lab.study.line_of(r.chip_id).id) in held
+        else r
+        for r in readouts
+    ]
+    lab.record.add_readouts(lab.run_id, marked)
+    reached("readouts_recorded")
+    return marked
+
+
+@task(name="recalibrate", **STEP)
+def recalibrate(lab: Laboratory, campaign: Campaign, readouts: Sequence[Readout], cycle: int) -> Campaign:
+    """Fit the model to everything read so far; a calibration on record is taken from its file."""
+    path = lab.folder / f"cal-{cycle:02d}" / "posterior.nc"
+    done = [c for c in lab.record.calibrations(lab.run_id) if c.cycle == cycle]
+    if done and path.exists():
+        posterior, info = read_posterior(path)
+        return loop.learned(campaign, readouts, posterior, info)
+    begun = time.monotonic()
+    campaign, info = loop.observe(campaign, readouts, np.random.default_rng([lab.seed, cycle, 1]))
+    assert campaign.posterior is not None
+    write_posterior(path, campaign.posterior, info)
+    reached("posterior_written")
+    lab.record.add_calibration(
+        lab.run_id,
+        cycle,
+        {
+            "time_h": lab.clock.now_h(),
+            "goals": [asdict(goal) for goal in campaign.goals],
+            "info": asdict(info),
+            "posterior": str(path.relative_to(lab.folder)),
+            "particles": len(campaign.posterior.particles),
+        },
+    )
+    lab.record.add_event(
+        lab.run_id, "timing", lab.clock.now_h(),
+        {"step": "recalibrate", "cycle": cycle, "wall_s": round(time.monotonic() - begun, 2)},
+        key=f"recalibrate-{cycle}",
+    )
+    return campaign
+
+
+@task(name="propose", **STEP)
+def propose(lab: Laboratory, campaign: Campaign) -> Proposal:
+    """Return doses for the next exposure; the pilot ladder before anything was read."""
+    left = remaining_ul(lab.study, lab.journal.totals(lab.run_id).drawn_ul)
+    round_off = quantise_with(lab.bench.pumps)
+    if campaign.cycle == 0:
+        return loop.first_proposal(campaign, round_off, left)
+    cycle = campaign.cycle + 1
+    earlier = [p for p in lab.record.proposals(lab.run_id) if p.cycle == cycle]
+    rejected = {
+        (dose["line"], dose["asked_nm"])
+        for p in earlier
+        if (decision := lab.record.decision_for(p.key)) is not None and decision.action == "reject"
+        for dose in p.content["doses"]
+        if dose["asked_nm"] > 0.0
+    }
+    standing = [p for p in earlier if (d := lab.record.decision_for(p.key)) is None or d.action == "approve"]
+    if standing:
+        return proposal_from_dict(standing[-1].content)
+    return loop.propose(
+        campaign,
+        round_off,
+        left,
+        lab.journal.totals(lab.run_id),
+        np.random.default_rng([lab.seed, campaign.cycle, 2]),
+        without_lines=tuple(lab.journal.held(lab.run_id)),
+        rejected=rejected,
+    )
+
+
+@task(name="put proposal on record", **STEP)
+def record_proposal(lab: Laboratory, proposal: Proposal) -> str:
+    """Put a proposal on record and return its id; with ``approval: auto`` the study file decides."""
+    proposal_id = lab.record.add_proposal(lab.run_id, proposal.cycle, asdict(proposal))
+    reached("proposal_recorded")
+    if lab.study.approval.by == "auto" and lab.record.decision_for(proposal_id) is None:
+        lab.record.add_decision(proposal_id, "approve", "auto", "approval.by: auto in the study file")
+        reached("decision_recorded")
+    return proposal_id
+
+
+def outlook(lab: Laboratory, proposal: Proposal) -> None:
+    """Put on record what would be given next if the study went on; nobody can approve it."""
+    lab.record.add_event(
+        lab.run_id, "outlook", lab.study.end_h, asdict(proposal), key=f"cycle-{proposal.cycle}"
+    )

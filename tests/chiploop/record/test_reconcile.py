@@ -1,0 +1,79 @@
+"""The verdict on an intent, case by case."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from chiploop.dosing import PumpProgramme, PumpStep
+from chiploop.record.actions import Intent
+from chiploop.record.reconcile import PumpObservation, match_tolerance_ul, reconcile
+
+INTENT = Intent(
+    key="r/c01/L1/dose/L1-low",
+    run_id="r",
+    programme_key="r/c01/L1/dose",
+    pump="L1-low",
+    programme=PumpProgramme(
+        "L1", "dose", 480.0, 480.0, 48.0, (PumpStep("L1-low", "low", 144.0, 6912.0),), 0.0, 1.0
+    ),
+    flow_rate_ul_h=144.0,
+    volume_ul=6912.0,
+    counter_ul=100.0,
+    resolution_ul=1.0,
+    restarted=False,
+    session="one",
+    time_h=24.0,
+)
+SENT = PumpObservation("idle", 100.0, 1.0, False, "two", sends=1, started=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [
+        ({"counter_ul": 7012.0}, "delivered"),
+        ({"counter_ul": 7012.0 - 34.0}, "delivered"),
+        ({"counter_ul": 7012.0 - 36.0}, "unknown"),
+        ({"counter_ul": 7012.0 + 36.0}, "unknown"),
+        ({"counter_ul": 3000.0}, "unknown"),
+        ({"counter_ul": 99.0}, "unknown"),
+        ({"counter_ul": 0.0}, "unknown"),
+        ({"state": "infusing"}, "running"),
+        ({"state": "infusing", "counter_ul": 5000.0, "started": True}, "running"),
+        ({"state": "infusing", "counter_ul": 9000.0}, "unknown"),
+        ({"state": "infusing", "sends": 0}, "unknown"),
+        ({"state": "paused", "counter_ul": 5000.0}, "unknown"),
+        ({"state": "withdrawing", "counter_ul": 5000.0}, "unknown"),
+        ({"state": "alarm", "counter_ul": 7012.0, "alarm": "stall"}, "unknown"),
+        ({"counter_ul": 7012.0, "restarted": True}, "unknown"),
+        ({"state": "infusing", "restarted": True}, "unknown"),
+        ({"restarted": True, "earlier_counter_ul": 100.0}, "unknown"),
+        ({"sends": 0}, "not started"),
+        ({"sends": 0, "counter_ul": 120.0}, "unknown"),
+        ({"sends": 0, "restarted": True}, "unknown"),
+        ({}, "look again"),
+        ({"earlier_counter_ul": 100.0}, "not started"),
+        ({"earlier_counter_ul": 100.0, "started": True}, "unknown"),
+        ({"earlier_counter_ul": 100.0, "sends": 2}, "unknown"),
+        ({"earlier_counter_ul": 99.0}, "unknown"),
+    ],
+)
+def test_the_counter_and_the_two_proofs_decide(change: dict[str, object], verdict: str) -> None:
+    found = reconcile(INTENT, replace(SENT, **change))  # type: ignore[arg-type]
+    assert found.verdict == verdict, found.reason
+    assert found.reason
+
+
+def test_an_alarm_heard_before_the_intent_is_no_news_to_the_same_process_only() -> None:
+    intent = replace(INTENT, restarted=True)
+    done = replace(SENT, counter_ul=7012.0, restarted=True)
+    assert reconcile(intent, replace(done, session="one")).verdict == "delivered"
+    assert reconcile(intent, replace(done, session="two")).verdict == "unknown"
+    unmoved = replace(SENT, restarted=True, session="one", earlier_counter_ul=100.0)
+    assert reconcile(intent, unmoved).verdict == "unknown"
+
+
+def test_the_tolerance_is_two_counter_steps_or_half_a_percent() -> None:
+    assert match_tolerance_ul(INTENT, 1.0) == pytest.approx(34.56)
+    assert match_tolerance_ul(INTENT, 100.0) == 200.0

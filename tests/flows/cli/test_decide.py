@@ -1,0 +1,76 @@
+"""A person decides once, by name, about the proposal that is open."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from chiploop.record.record import Record
+from chiploop.study import load_study
+from flows.cli.decide import os_login
+from flows.cli.main import command_line
+
+STUDY_FILE = Path(__file__).parents[3] / "protocols" / "studies" / "ad_jak_dose_finding.yaml"
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    folder = tmp_path / "runs"
+    with Record(str(folder / "record.sqlite")) as record:
+        record.add_run("r1", load_study(STUDY_FILE), seed=1, simulated=True)
+        record.add_run("r2", load_study(STUDY_FILE), seed=2, simulated=True)
+        record.add_proposal("r1", 2, {"L1": 60.0})
+    return folder
+
+
+def decide(runs: Path, *words: str) -> int:
+    return command_line([*words, "--runs", str(runs)])
+
+
+def test_approval_goes_on_record_in_the_name_of_the_login(
+    runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGNAME", "somebody-else")
+    monkeypatch.setenv("USER", "somebody-else")
+    assert decide(runs, "approve", "r1", "--why", "looks right") == 0
+    assert "SIMULATED" in capsys.readouterr().out
+    with Record(str(runs / "record.sqlite")) as record:
+        decision = record.decision_for("r1/c02/p1")
+    assert decision is not None
+    assert (decision.action, decision.by, decision.why) == ("approve", os_login(), "looks right")
+    assert decision.by != "somebody-else"
+
+
+def test_rejection_needs_its_reason(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert decide(runs, "reject", "r1") == 2
+    assert decide(runs, "reject", "r1", "--why", " ") == 2
+    assert decide(runs, "reject", "r1", "--why", "too bold", "--json") == 0
+    out = capsys.readouterr().out
+    told = json.loads(out[out.rindex('{\n  "ok"') :])
+    assert told == {"ok": True, "proposal": "r1/c02/p1", "action": "reject", "by": os_login()}
+
+
+@pytest.mark.parametrize(
+    ("run", "said"), [("r9", "there is no run r9"), ("r2", "has proposed nothing yet")]
+)
+def test_an_unknown_run_or_one_without_a_proposal_is_refused(
+    runs: Path, capsys: pytest.CaptureFixture[str], run: str, said: str
+) -> None:
+    assert decide(runs, "approve", run) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_decision_is_not_taken_back(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert decide(runs, "approve", "r1") == 0
+    assert decide(runs, "reject", "r1", "--why", "second thoughts") == 2
+    assert "was decided before" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_record_is_refused_and_stays_empty(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert decide(tmp_path, "approve", "r1") == 2
+    assert "no record" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
