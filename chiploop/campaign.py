@@ -28,9 +28,9 @@ from chiploop.goals import GRID_NM, GoalEstimate, estimates, goal_values
 from chiploop.inference.likelihood import Likelihood, Scatter
 from chiploop.inference.posterior import CalibrationInfo, Posterior
 from chiploop.inference.prior import Prior
-from chiploop.inference.recalibrate import Effort, recalibrate
+from chiploop.inference.recalibrate import USUAL_EFFORT, Effort, recalibrate
 from chiploop.measurement import Readout
-from chiploop.models.inlet import ChipInlet, chip_inlet
+from chiploop.models.inlet import chip_inlet
 from chiploop.models.tissue_model import TissueModel, load_model
 from chiploop.policies import POLICIES
 from chiploop.policies.prediction_table import (
@@ -149,7 +149,7 @@ def observe(
     campaign: Campaign,
     readouts: Sequence[Readout],
     rng: np.random.Generator,
-    effort: Effort | None = None,
+    effort: Effort = USUAL_EFFORT,
 ) -> tuple[Campaign, CalibrationInfo]:
     """Return the campaign with one more cycle's readouts learned from, and the diagnostics.
 
@@ -160,9 +160,7 @@ def observe(
     model = load_model(study.model)
     likelihood = likelihood_of(study, campaign.schedules, everything)
     prior = Prior.of_study(model, study)
-    posterior, info = recalibrate(
-        likelihood, prior, rng, campaign.posterior, effort or Effort()
-    )
+    posterior, info = recalibrate(likelihood, prior, rng, campaign.posterior, effort)
     return learned(campaign, readouts, posterior, info), info
 
 
@@ -214,7 +212,9 @@ def likelihood_of(
     return Likelihood(load_model(study.model), inlets, donors, readouts, scatter_of(study))
 
 
-def first_proposal(campaign: Campaign, quantise: Quantise, remaining_ul: Mapping[str, float]) -> Proposal:
+def first_proposal(
+    campaign: Campaign, quantise: Quantise, remaining_ul: Mapping[str, float]
+) -> Proposal:
     """Return the pilot ladder that the study file names, one dose per line.
 
     Raises SafetyRefusal where a limit forbids one, DoseNotFeasible where a line can not make it.
@@ -226,12 +226,18 @@ def first_proposal(campaign: Campaign, quantise: Quantise, remaining_ul: Mapping
             study, line.id, "dose", asked, study.timeline.exposure_h, quantise, remaining_ul
         )
         verdict = check_dose(
-            study, programme, highest_read_nm=None, overdose_risk=None, start_h=study.exposure_start_h(1)
+            study,
+            programme,
+            highest_read_nm=None,
+            overdose_risk=None,
+            start_h=study.exposure_start_h(1),
         )
         if not verdict.allowed:
             raise SafetyRefusal(f"first dose of line {line.id}: " + "; ".join(verdict.reasons))
         doses.append(
-            LineDose(line.id, tuple(line.chips), asked, programme.delivered_nm, None, None, programme)
+            LineDose(
+                line.id, tuple(line.chips), asked, programme.delivered_nm, None, None, programme
+            )
         )
     return Proposal(1, "pilot", study.goals[0].name, study.drug.name, tuple(doses), None, ())
 
@@ -292,8 +298,13 @@ def propose(
             )
         )
     return Proposal(
-        campaign.cycle + 1, policy, study.goals[0].name, study.drug.name, tuple(doses),
-        batch.information_nats, refused,
+        campaign.cycle + 1,
+        policy,
+        study.goals[0].name,
+        study.drug.name,
+        tuple(doses),
+        batch.information_nats,
+        refused,
     )
 
 
@@ -320,7 +331,9 @@ def prediction_table(
     model = load_model(study.model)
     cycle = campaign.cycle + 1
     begin, end = study.exposure_start_h(cycle), study.exposure_end_h(cycle)
-    chosen = rng.choice(len(posterior.particles), min(DRAWS, len(posterior.particles)), replace=False)
+    chosen = rng.choice(
+        len(posterior.particles), min(DRAWS, len(posterior.particles)), replace=False
+    )
     parameters = posterior.particles[chosen]
     waiting = {
         chip: waited(study, schedule, begin) for chip, schedule in campaign.schedules.items()
@@ -333,8 +346,12 @@ def prediction_table(
     chip_index = {chip: c for c, chip in enumerate(study.chip_ids)}
     line_chips = [[chip_index[chip] for chip in line.chips] for line in lines]
     rows, known, noise = future_features(
-        likelihood, scatter_of(study), {c: study.donor_of(c).id for c in study.chip_ids}, planned,
-        line_chips, now.readouts,
+        likelihood,
+        scatter_of(study),
+        {c: study.donor_of(c).id for c in study.chip_ids},
+        planned,
+        line_chips,
+        now.readouts,
     )
     programmes, allowed, risks, features = [], [], [], []
     refused: list[RefusedDose] = []
@@ -350,7 +367,11 @@ def prediction_table(
             for chip in line.chips
         ]
         ahead = model.simulate(
-            parameters, inlets, times, starts, states=np.tile(now.states[:, chips], (1, len(feasible), 1))
+            parameters,
+            inlets,
+            times,
+            starts,
+            states=np.tile(now.states[:, chips], (1, len(feasible), 1)),
         )
         n, shape = len(parameters), (len(feasible), len(chips))
         predicted = ahead.readouts.reshape(n, *shape, times.size, -1)
@@ -361,8 +382,12 @@ def prediction_table(
         risk = (viability < study.limits.viability).mean(axis=0)
         verdicts = [
             check_dose(
-                study, programme, highest_read_nm=campaign.highest_read_nm, overdose_risk=float(r),
-                start_h=begin, totals=totals,
+                study,
+                programme,
+                highest_read_nm=campaign.highest_read_nm,
+                overdose_risk=float(r),
+                start_h=begin,
+                totals=totals,
             )
             for programme, r in zip(feasible, risk, strict=True)
         ]
@@ -413,8 +438,12 @@ def with_dose(
 def stimulus_segment(study: Study, drug_nm: float, start_h: float, end_h: float) -> ChipSegment:
     """Return a segment of stimulus medium with drug at the study's flow rate."""
     return ChipSegment(
-        start_h, end_h, study.perfusion.flow_rate_ul_h, drug_nm,
-        study.stimulus_ng_ml.get("IL-4", 0.0), study.stimulus_ng_ml.get("IL-13", 0.0),
+        start_h,
+        end_h,
+        study.perfusion.flow_rate_ul_h,
+        drug_nm,
+        study.stimulus_ng_ml.get("IL-4", 0.0),
+        study.stimulus_ng_ml.get("IL-13", 0.0),
     )
 
 

@@ -43,7 +43,9 @@ class GoalEstimate:
     count as the grid's end."""
 
 
-def reference_inlets(study: Study, exposure_h: float, concentrations_nm: np.ndarray) -> list[ChipInlet]:
+def reference_inlets(
+    study: Study, exposure_h: float, concentrations_nm: np.ndarray
+) -> list[ChipInlet]:
     """Return the reference experiment: one chip without stimulus, then one per concentration."""
     constants = chip_constants(study, "wild_type")
     flow = study.perfusion.flow_rate_ul_h
@@ -77,9 +79,7 @@ def dose_responses(
     return values[:, 0], values[:, 1], values[:, 2:]
 
 
-def goal_values(
-    model: TissueModel, study: Study, parameters: np.ndarray
-) -> dict[str, np.ndarray]:
+def goal_values(model: TissueModel, study: Study, parameters: np.ndarray) -> dict[str, np.ndarray]:
     """Return goal name -> (n,) concentrations in nM; infinite where no concentration has the effect."""
     names = [spec.name for spec in model.readouts]
     found: dict[str, np.ndarray] = {}
@@ -87,7 +87,9 @@ def goal_values(
     for goal in study.goals:
         if goal.exposure_h not in curves:
             curves[goal.exposure_h] = dose_responses(model, study, goal.exposure_h, parameters)
-        rest, vehicle, treated = (part[..., names.index(goal.readout)] for part in curves[goal.exposure_h])
+        rest, vehicle, treated = (
+            part[..., names.index(goal.readout)] for part in curves[goal.exposure_h]
+        )
         found[goal.name] = crossing(effect(rest, vehicle), effect(rest[:, None], treated), goal)
     return found
 
@@ -124,7 +126,13 @@ def estimate(name: str, values: np.ndarray, level: float = 0.9) -> GoalEstimate:
     capped = np.minimum(values, GRID_NM[-1])
     lower, median, upper = np.quantile(capped, [(1 - level) / 2, 0.5, (1 + level) / 2])
     return GoalEstimate(
-        name, "nM", float(median), float(lower), float(upper), level, float(np.mean(~np.isfinite(values)))
+        name,
+        "nM",
+        float(median),
+        float(lower),
+        float(upper),
+        level,
+        float(np.mean(~np.isfinite(values))),
     )
 
 

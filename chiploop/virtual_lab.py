@@ -15,6 +15,7 @@ an interruption, gives the same value.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,8 @@ from chiploop.study import CYTOKINE_MASS_KDA, Study
 TRUTH_MODEL = "virtual_skin_chip"
 STUDY_NAMES = {"ldh_release": "viability"}
 """Readout of the model -> its name in a study's ``variation``, where they differ."""
-CHIP_LN_SD = {"s26": 0.12, "R_max": 0.08, "IC50": 0.08, "kB": 0.10}
-DONOR_LN_SD = {"s26": 0.18, "R_max": 0.12, "IC50": 0.15, "kB": 0.15}
+CHIP_LN_SD = {"s26": 0.12, "R_max": 0.08, "IC50": 0.05, "kB": 0.05}
+DONOR_LN_SD = {"s26": 0.18, "R_max": 0.12, "IC50": 0.10, "kB": 0.08}
 """Differences of the structurally different truth, as factors on its parameters: ln sd."""
 SPECTRUM_SD = 0.01
 """Relative noise of one impedance point."""
@@ -113,8 +114,11 @@ class VirtualLab:
                 constants = chip_constants(self.study, self.study.donors[donor].flg)
                 inlets[chip] = ChipInlet(chip, edges, np.array(per_chip), constants)
         observed, states, steps = self.model.run(
-            self.parameters, [inlets[chip] for chip in self.chips], np.array([float(end_h)]),
-            self.states, self.factors,
+            self.parameters,
+            [inlets[chip] for chip in self.chips],
+            np.array([float(end_h)]),
+            self.states,
+            self.factors,
         )
         if (steps <= 0).any():
             raise RuntimeError(f"the virtual tissue could not be advanced to {end_h} h")
@@ -131,7 +135,9 @@ class VirtualLab:
         if flow <= 0.0:
             return [[end_h, 0.0, 0.0, 0.0, 0.0]]
         concentration = {
-            role: 0.0 if role in ("medium", "stimulus") else self.study.stocks[role].concentration_nm
+            role: 0.0
+            if role in ("medium", "stimulus")
+            else self.study.stocks[role].concentration_nm
             for role in flows_ul_h
         }
         drug = sum(flows_ul_h[role] * concentration[role] for role in flows_ul_h) / flow
@@ -164,17 +170,23 @@ class VirtualLab:
         if observed is None:
             inlets = [
                 ChipInlet(
-                    chip, np.array([0.0, 1e-9]), np.array([[self.study.perfusion.flow_rate_ul_h, 0, 0, 0]]),
+                    chip,
+                    np.array([0.0, 1e-9]),
+                    np.array([[self.study.perfusion.flow_rate_ul_h, 0, 0, 0]]),
                     chip_constants(self.study, self.study.donor_of(chip).flg),
                 )
                 for chip in self.chips
             ]
-            observed = self.model.run(self.parameters, inlets, np.array([0.0]), None, self.factors)[0][0, :, 0]
+            observed = self.model.run(self.parameters, inlets, np.array([0.0]), None, self.factors)[
+                0
+            ][0, :, 0]
         self.history[moment(self.time_h)] = observed.tolist()
 
     # --- signals
 
-    def value(self, chip_id: str, readout: str, end_h: float, start_h: float | None = None) -> float:
+    def value(
+        self, chip_id: str, readout: str, end_h: float, start_h: float | None = None
+    ) -> float:
         """Return what a perfect instrument would read: the truth with the deviations of chip, donor and reading.
 
         Raises ValueError for a time at which the study did not stop: samples are taken at stops.
@@ -190,8 +202,10 @@ class VirtualLab:
             value = change / (end_h - start_h) if spec.kind == "window_mean" else -change
         variation = self.study.variation
         key = STUDY_NAMES.get(readout, readout)
-        sources = [(variation.between_readings, (chip_id, moment(end_h)))]
-        if self.matched:
+        sources: list[tuple[Mapping[str, float], tuple[str, ...]]] = [
+            (variation.between_readings, (chip_id, moment(end_h)))
+        ]
+        if self.matched or spec.scale == "linear":
             sources += [
                 (variation.between_chips, (chip_id,)),
                 (variation.between_donors, (self.study.donor_of(chip_id).id,)),
@@ -264,8 +278,12 @@ class VirtualLab:
             "matched": self.matched,
             "model": self.model.name,
             "goals": {name: float(values[0]) for name, values in goals.items()},
-            "parameters": dict(zip(self.model.estimated_names, self.parameters[0].tolist(), strict=True)),
-            "viability": {chip: last[i][len(self.model.readouts)] for i, chip in enumerate(self.chips)},
+            "parameters": dict(
+                zip(self.model.estimated_names, self.parameters[0].tolist(), strict=True)
+            ),
+            "viability": {
+                chip: last[i][len(self.model.readouts)] for i, chip in enumerate(self.chips)
+            },
         }
 
     def state(self) -> dict[str, Any]:
@@ -281,7 +299,9 @@ class VirtualLab:
         """Take over what ``state`` gave."""
         self.time_h = float(state["time_h"])
         self.states = None if state["states"] is None else np.array(state["states"])
-        self.tubing = {line: [list(plug) for plug in plugs] for line, plugs in state["tubing"].items()}
+        self.tubing = {
+            line: [list(plug) for plug in plugs] for line, plugs in state["tubing"].items()
+        }
         self.history = dict(state["history"])
 
 

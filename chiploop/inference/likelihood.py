@@ -38,7 +38,9 @@ class Scatter:
     reading: Mapping[str, float]
     """Between readings of one chip."""
 
-    def covariance(self, readout: str, chip: np.ndarray, donor: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    def covariance(
+        self, readout: str, chip: np.ndarray, donor: np.ndarray, sd: np.ndarray
+    ) -> np.ndarray:
         """Return Sigma (m, m) of readings of these chips and donors (m,) with these assay sds (m,)."""
         matrix = np.diag(sd**2 + self.reading.get(readout, 0.0) ** 2)
         matrix += self.chip.get(readout, 0.0) ** 2 * (chip[:, None] == chip)
@@ -139,13 +141,23 @@ class Likelihood:
                 continue
             chip = np.array([chips[r.chip_id] for _, r in exact])
             donor = np.array([donor_index[donors[r.chip_id]] for _, r in exact])
-            sd = np.array([r.sd for _, r in exact])
-            covariance = scatter.covariance(name, chip, donor, sd)
-            times = [place[(r.time_h, -1.0 if r.window_start_h is None else r.window_start_h)] for _, r in exact]
+            assay_sd = np.array([r.sd for _, r in exact])
+            covariance = scatter.covariance(name, chip, donor, assay_sd)
+            times = [
+                place[(r.time_h, -1.0 if r.window_start_h is None else r.window_start_h)]
+                for _, r in exact
+            ]
             values = np.array([scaled(r.value, log_scale) for _, r in exact])
             blocks.append(
-                Block(k, log_scale, chip, np.array(times), values, np.linalg.cholesky(covariance),
-                      tuple(i for i, _ in exact))
+                Block(
+                    k,
+                    log_scale,
+                    chip,
+                    np.array(times),
+                    values,
+                    np.linalg.cholesky(covariance),
+                    tuple(i for i, _ in exact),
+                )
             )
         self.blocks = tuple(blocks)
         self.bounds = tuple(bounds)

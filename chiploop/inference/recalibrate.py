@@ -8,7 +8,8 @@ likelihood's standardised residuals r. (1) Levenberg-Marquardt from several star
 covariance and are tempered to the posterior (sequential Monte Carlo, Del Moral et al. 2006). The moves are
 Metropolis-adjusted steps along an approximate gradient, -J^T r - z with the Jacobian J of the mode and the
 particle's own residuals r, which costs no simulation and leaves the target exact (any drift that is a function
-of the point is corrected by the acceptance), and random walks. Two populations because one can not tell that it is wrong.
+of the point is corrected by the acceptance), and random walks. Two populations, because one can not tell that
+it is wrong.
 """
 
 from __future__ import annotations
@@ -46,6 +47,10 @@ class Effort:
     """Effective share of the particles that one tempering step must keep."""
 
 
+USUAL_EFFORT = Effort()
+USUAL_LIMITS = Limits()
+
+
 @dataclass(frozen=True)
 class Mode:
     """Where the search ended."""
@@ -79,8 +84,8 @@ def recalibrate(
     prior: Prior,
     rng: np.random.Generator,
     previous: Posterior | None = None,
-    effort: Effort = Effort(),
-    limits: Limits = Limits(),
+    effort: Effort = USUAL_EFFORT,
+    limits: Limits = USUAL_LIMITS,
 ) -> tuple[Posterior, CalibrationInfo]:
     """Return the posterior given the readouts, and the diagnostics.
 
@@ -306,7 +311,9 @@ def spread(z: np.ndarray, weights: np.ndarray, mode: Mode) -> np.ndarray:
     n, p = z.shape
     centred = z - weights @ z
     share = 1.0 / (1.0 + 0.25 * n / p)
-    return np.asarray((1 - share) * (centred * weights[:, None]).T @ centred + share * mode.covariance)
+    return np.asarray(
+        (1 - share) * (centred * weights[:, None]).T @ centred + share * mode.covariance
+    )
 
 
 def moved(
@@ -393,7 +400,8 @@ def diagnose(
     failures = tuple(text for good, text in checks if not good)
     predictive = predictive_p(likelihood, prior, z)
     warnings = tuple(
-        f"{name}: posterior predictive p {p:.3f}: the model does not explain its scatter"
+        f"{name}: posterior predictive p {p:.2g}: it scatters "
+        + ("more than the model explains" if p < 0.5 else "less than the study's variation assumes")
         for name, p in predictive.items()
         if not limits.predictive_p <= p <= 1 - limits.predictive_p
     )
@@ -415,7 +423,9 @@ def diagnose(
     )
 
 
-def predictive_p(likelihood: Likelihood, prior: Prior, z: np.ndarray, most: int = 128) -> dict[str, float]:
+def predictive_p(
+    likelihood: Likelihood, prior: Prior, z: np.ndarray, most: int = 128
+) -> dict[str, float]:
     """Return per readout P(replicated squared residuals >= observed), averaged over particles.
 
     Replicates under a particle have chi-squared sums, so no replicate is simulated (Gelman et al. 1996).
@@ -423,5 +433,3 @@ def predictive_p(likelihood: Likelihood, prior: Prior, z: np.ndarray, most: int 
     some = z[:: max(1, len(z) // most)]
     squares = likelihood.squares_by_readout(likelihood.residuals(prior.parameters(some)))
     return {name: float(np.mean(chi2.sf(total, m))) for name, (total, m) in squares.items()}
-
-

@@ -134,7 +134,7 @@ def resolve_assignments(assignments: dict[str, Any], name: str) -> dict[str, Any
     """Return assignment rules with each other put in; FileNotValid where they go in a circle."""
     resolved = dict(assignments)
     for _ in range(len(assignments) + 1):
-        by_name = {key: value for key, value in resolved.items()}
+        by_name = dict(resolved)
         changed = False
         for key, value in resolved.items():
             used = {s: by_name[str(s)] for s in value.free_symbols if str(s) in by_name}
@@ -156,7 +156,9 @@ def generate(
     """
     import sympy
 
-    states = needed_states(text, [name.removeprefix("integral_") for name in (*observed, *integrals)])
+    states = needed_states(
+        text, [name.removeprefix("integral_") for name in (*observed, *integrals)]
+    )
     parameters = tuple(name for name in text.constants if name not in inputs)
     symbols = {name: sympy.Symbol(name, real=True) for name in states}
     known = {**text.assignments, **symbols}
@@ -167,7 +169,9 @@ def generate(
     names = states + tuple(f"integral_{name}" for name in integrals)
     n = len(names)
 
-    array = {sympy.Symbol(s, real=True): sympy.Symbol(f"y{i}", real=True) for i, s in enumerate(names)}
+    array = {
+        sympy.Symbol(s, real=True): sympy.Symbol(f"y{i}", real=True) for i, s in enumerate(names)
+    }
     for i, name in enumerate(parameters):
         array[sympy.Symbol(name, real=True)] = sympy.Symbol(f"p_{i}", real=True)
     for i, name in enumerate(inputs):
@@ -230,11 +234,13 @@ def needed_states(text: ModelText, quantities: Sequence[str]) -> tuple[str, ...]
         else:
             expression = text.assignments[name]
         found = {str(symbol) for symbol in expression.free_symbols}
-        waiting += [s for s in found if (s in text.rates and s not in needed) or s in text.assignments]
+        waiting += [
+            s for s in found if (s in text.rates and s not in needed) or s in text.assignments
+        ]
     return tuple(name for name in text.rates if name in needed)
 
 
-COMPILE = '''
+COMPILE = """
 # no nnan and no ninf: failure is detected through values that are not numbers
 FLAGS = {"reassoc", "contract", "arcp", "nsz", "afn"}
 OPTIONS = dict(fastmath=FLAGS, error_model="numpy", cache=True, nogil=True)
@@ -248,7 +254,7 @@ trajectory = numba.njit(
 batch = numba.njit(
     f"void({A3},{A3},{A2},{A3},int64[::1],{A1},float64,{A1},int64,{A2},{A4},int64[:,::1])", **OPTIONS
 )(batch)
-'''
+"""
 
 
 def straight_line(expressions: list[Any], prefix: str) -> tuple[rosenbrock.Lines, list[str]]:
@@ -324,7 +330,9 @@ def compile_model(
         quantities = {*parts.assignments, *parts.rates, *(f"integral_{s}" for s in integrals)}
         missing += [s for s in (*observed, *integrals) if s not in quantities]
         if missing:
-            raise FileNotValid(f"model {name}: {', '.join(missing)} is named beside it but not in it")
+            raise FileNotValid(
+                f"model {name}: {', '.join(missing)} is named beside it but not in it"
+            )
         source, states, parameters = generate(parts, inputs, observed, integrals)
         facts = {
             "STATES": states,
@@ -333,7 +341,9 @@ def compile_model(
         }
         source += "".join(f"{fact} = {value!r}\n" for fact, value in facts.items())
         folder.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(f".{hashlib.sha256(repr(id(source)).encode()).hexdigest()[:8]}")
+        unfinished = path.with_suffix(
+            f".{hashlib.sha256(repr(id(source)).encode()).hexdigest()[:8]}"
+        )
         unfinished.write_text(source, encoding="utf-8")
         unfinished.replace(path)
     module = load_source(path)

@@ -12,6 +12,7 @@ without pivoting: the diagonal 1/(h gamma) dominates at every step that the erro
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 GAMMA = 0.25
@@ -39,7 +40,9 @@ STAGE_C: dict[int, tuple[float, ...]] = {
 Lines = list[tuple[str, str]]
 
 
-def elimination_order(n: int, pattern: set[tuple[int, int]]) -> tuple[list[int], set[tuple[int, int]]]:
+def elimination_order(
+    n: int, pattern: set[tuple[int, int]]
+) -> tuple[list[int], set[tuple[int, int]]]:
     """Return an order of elimination with little fill, and the pattern with its fill.
 
     Greedy minimum local fill on the unsymmetric pattern (diagonal pivots).
@@ -48,20 +51,20 @@ def elimination_order(n: int, pattern: set[tuple[int, int]]) -> tuple[list[int],
     left = set(range(n))
     order: list[int] = []
     while left:
-
-        def fill(k: int) -> tuple[int, int]:
-            rows = [i for i in left if i != k and (i, k) in filled]
-            columns = [j for j in left if j != k and (k, j) in filled]
-            new = sum((i, j) not in filled for i in rows for j in columns)
-            return new, len(rows) * len(columns)
-
-        pivot = min(sorted(left), key=fill)
+        _, pivot = min((fill_of(k, left, filled), k) for k in left)
         order.append(pivot)
         left.discard(pivot)
         for i in left:
             if (i, pivot) in filled:
                 filled |= {(i, j) for j in left if (pivot, j) in filled}
     return order, filled
+
+
+def fill_of(k: int, left: set[int], filled: set[tuple[int, int]]) -> tuple[int, int]:
+    """Return how many entries eliminating k would fill in, and how many it would touch."""
+    rows = [i for i in left if i != k and (i, k) in filled]
+    columns = [j for j in left if j != k and (k, j) in filled]
+    return sum((i, j) not in filled for i in rows for j in columns), len(rows) * len(columns)
 
 
 def factor_lines(
@@ -83,9 +86,7 @@ def factor_lines(
     return lines
 
 
-def solve_lines(
-    n: int, order: Sequence[int], filled: set[tuple[int, int]], vector: str
-) -> Lines:
+def solve_lines(n: int, order: Sequence[int], filled: set[tuple[int, int]], vector: str) -> Lines:
     """Return the lines that solve the factored system in place on ``{vector}0 .. {vector}n-1``."""
     place = {k: q for q, k in enumerate(order)}
     lines: Lines = []
@@ -125,9 +126,7 @@ def step_source(
         elif stage < 6:
             state = [f"s{stage}_{i}" for i in range(n)]
             for i in range(n):
-                terms = "".join(
-                    f"+({a!r})*k{j}_{i}" for j, a in enumerate(STAGE_A[stage], start=1)
-                )
+                terms = "".join(f"+({a!r})*k{j}_{i}" for j, a in enumerate(STAGE_A[stage], start=1))
                 body.append((state[i], f"y{i}{terms}"))
         else:
             state = [f"s6_{i}" for i in range(n)]
@@ -148,8 +147,6 @@ def step_source(
 
 def rename(lines: Lines, names: set[str], stage: int, state: Sequence[str]) -> Lines:
     """Return right-hand-side lines evaluated at a stage: own temporaries, the stage's state."""
-    import re
-
     word = re.compile(r"\b[A-Za-z_]\w*\b")
 
     def swap(match: re.Match[str]) -> str:

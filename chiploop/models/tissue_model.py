@@ -79,7 +79,9 @@ class TissueModel:
         facts_path = path.with_suffix(".yaml")
         for needed in (path, facts_path):
             if not needed.is_file():
-                raise FileNotValid(f"model {name}: there is no file {needed.name} beside {path.parent.name}/")
+                raise FileNotValid(
+                    f"model {name}: there is no file {needed.name} beside {path.parent.name}/"
+                )
         facts: dict[str, Any] = YAML(typ="safe").load(facts_path.read_text(encoding="utf-8"))
         self.name = name
         self.rtol = rtol
@@ -113,7 +115,9 @@ class TissueModel:
         self.index = {p: i for i, p in enumerate(self.compiled.parameters)}
         self.estimated_names = tuple(p.name for p in self.estimated)
         self.n_states = len(self.compiled.states)
-        self.sha256 = hashlib.sha256((self.text + facts_path.read_text("utf-8")).encode()).hexdigest()
+        self.sha256 = hashlib.sha256(
+            (self.text + facts_path.read_text("utf-8")).encode()
+        ).hexdigest()
 
     def simulate(
         self,
@@ -151,18 +155,24 @@ class TissueModel:
         times_h = np.asarray(times_h, dtype=float)
         starts = np.full(times_h.shape, np.nan) if window_starts_h is None else window_starts_h
         if parameters.shape[1] != len(self.estimated):
-            raise ValueError(f"{parameters.shape[1]} parameters given, {len(self.estimated)} expected")
+            raise ValueError(
+                f"{parameters.shape[1]} parameters given, {len(self.estimated)} expected"
+            )
         # + 0.0: one zero, so that -0.0 and 0.0 are one grid point
         grid = np.unique(np.concatenate([times_h, starts[np.isfinite(starts)]]) + 0.0)
         for inlet in inlets:
-            if grid.size and (grid[0] < inlet.edges_h[0] - 1e-9 or grid[-1] > inlet.edges_h[-1] + 1e-9):
+            if grid.size and (
+                grid[0] < inlet.edges_h[0] - 1e-9 or grid[-1] > inlet.edges_h[-1] + 1e-9
+            ):
                 raise ValueError(
                     f"sampling from {grid[0]} to {grid[-1]} h lies outside {inlet.chip_id}'s perfusion, "
                     f"{inlet.edges_h[0]} to {inlet.edges_h[-1]} h"
                 )
         distinct, member = self.distinct_chips(inlets, states, chip_factors)
         observed, end_states, steps = self.run(
-            parameters, [inlets[c] for c in distinct], grid,
+            parameters,
+            [inlets[c] for c in distinct],
+            grid,
             None if states is None else states[:, distinct],
             {k: v[distinct] for k, v in (chip_factors or {}).items()},
         )
@@ -249,8 +259,18 @@ class TissueModel:
         def part(a: int, b: int) -> None:
             scratch = np.empty((grid.size, self.n_states))
             self.compiled.batch(
-                full[a:b], y[a:b], edges, inputs, segments, grid, self.rtol, absolute, MAX_STEPS,
-                scratch, observed[a:b], steps[a:b],
+                full[a:b],
+                y[a:b],
+                edges,
+                inputs,
+                segments,
+                grid,
+                self.rtol,
+                absolute,
+                MAX_STEPS,
+                scratch,
+                observed[a:b],
+                steps[a:b],
             )
 
         workers = min(thread_count(), max(1, n // 4))
@@ -273,11 +293,18 @@ def pool() -> ThreadPoolExecutor:
 def prior_spec(name: str, spec: dict[str, Any]) -> PriorSpec:
     """Return the prior of one parameter from its entry beside the model."""
     if spec["kind"] == "lognormal":
-        return PriorSpec(name, "lognormal", spec["unit"], float(spec["median"]), float(spec["ln_sd"]))
+        return PriorSpec(
+            name, "lognormal", spec["unit"], float(spec["median"]), float(spec["ln_sd"])
+        )
     if spec["kind"] == "truncated_normal":
         return PriorSpec(
-            name, "truncated_normal", spec["unit"], float(spec["mean"]), float(spec["sd"]),
-            float(spec["low"]), float(spec["high"]),
+            name,
+            "truncated_normal",
+            spec["unit"],
+            float(spec["mean"]),
+            float(spec["sd"]),
+            float(spec["low"]),
+            float(spec["high"]),
         )
     raise FileNotValid(f"prior of {name}: {spec['kind']} is not one of lognormal, truncated_normal")
 

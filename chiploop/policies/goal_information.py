@@ -63,7 +63,8 @@ def goal_information(table: PredictionTable) -> Batch:
     """
     measure = LinearGaussian(table)
     open_to = {
-        line: [int(k) for k in np.flatnonzero(allowed)] for line, allowed in enumerate(table.allowed)
+        line: [int(k) for k in np.flatnonzero(allowed)]
+        for line, allowed in enumerate(table.allowed)
     }
     empty = [table.lines[line] for line, options in open_to.items() if not options]
     if empty:

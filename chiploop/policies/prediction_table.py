@@ -133,5 +133,3 @@ def table_features(
         values = predicted[:, :, list(chips).index(chip), plan.time, plan.readout]
         parts.append(on_scale(values, model.readouts[plan.readout].scale == "log"))
     return np.stack(parts, axis=-1)
-
-

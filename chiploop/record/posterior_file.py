@@ -60,11 +60,11 @@ def read_posterior(path: Path) -> tuple[Posterior, CalibrationInfo]:
     import xarray as xr
 
     with xr.open_datatree(path, engine="h5netcdf") as tree:
-        posterior, standard = tree["posterior"], tree["unconstrained_posterior"]
+        posterior, standard = tree["posterior"].to_dataset(), tree["unconstrained_posterior"].to_dataset()
         names = tuple(str(name) for name in posterior.data_vars)
 
-        def matrix(group: xr.DataTree) -> np.ndarray:
-            return np.stack([group[name].values.reshape(-1) for name in names], axis=1)
+        def matrix(group: xr.Dataset) -> np.ndarray:
+            return np.stack([np.asarray(group[name]).reshape(-1) for name in names], axis=1)
 
         found = Posterior(
             names=names,

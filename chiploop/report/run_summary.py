@@ -29,7 +29,7 @@ def summarise(record: Record, journal: Journal, study: Study, run_id: str) -> di
         for name, value in event.content["goals"].items()
     }
     actions = journal.actions(run_id)
-    cycles = []
+    cycles: list[dict[str, Any]] = []
     for calibration in record.calibrations(run_id):
         cycle, content = calibration.cycle, calibration.content
         proposal, decision = proposed_after(record, run_id, cycle)

@@ -65,9 +65,9 @@ def test_lab_serves_its_devices_and_its_control_channel(state_dir: Path, start: 
         assert json.loads((state_dir / "ports.json").read_text())["ports"] == lab.ports
         begin_dose(lab)
         assert lab.control.call("advance", to_h=2.0)["time_h"] == 2.0
-        assert ask(lab, b"1DIS\r", 20) == b"\x0201II40.00W0.000UL\x03"
+        assert ask(lab, b"1DIS\r", 19) == b"\x0201II40.00W0.000UL\x03"
         if HAS_PTYS:
-            assert ask(lab, b"1DIS\r", 20, "pty") == b"\x0201II40.00W0.000UL\x03"
+            assert ask(lab, b"1DIS\r", 19, "pty") == b"\x0201II40.00W0.000UL\x03"
         truth = lab.control.call("truth")
         assert truth["goals"] == {"half": 1.0}
         assert truth["pumps"]["L1-low"]["delivered_ul"] == truth["felt_ul"]["L1-low"] == 40.0
@@ -97,7 +97,7 @@ def test_end_of_the_owners_pipe_ends_the_process_and_a_restart_goes_on(
     with start(state_dir) as lab:
         assert lab.control.call("hello")["time_h"] == 2.0
         lab.control.call("advance", to_h=50.0)
-        assert ask(lab, b"1DIS\r", 20) == b"\x0201PI40.00W0.000UL\x03"
+        assert ask(lab, b"1DIS\r", 19) == b"\x0201PI40.00W0.000UL\x03"
         assert lab.control.call("truth")["felt_ul"]["L1-low"] == 40.0
 
 
@@ -115,7 +115,7 @@ def test_killed_lab_loses_nothing_that_it_has_answered(
     with start(state_dir) as lab:
         assert lab.control.call("hello")["time_h"] == killings
         lab.control.call("advance", to_h=100.0)
-        assert ask(lab, b"1DIS\r", 20) == b"\x0201SI100.0W0.000UL\x03"
+        assert ask(lab, b"1DIS\r", 19) == b"\x0201SI100.0W0.000UL\x03"
         truth = lab.control.call("truth")
         assert truth["pumps"]["L1-low"]["starts"] == 1
         assert truth["felt_ul"]["L1-low"] == pytest.approx(100.0, abs=1e-9)
