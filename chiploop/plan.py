@@ -124,7 +124,7 @@ def plan_study(study: Study, quantise: Quantise = exactly, plates_of_cycle: int 
         syringes=syringes,
         plates=tuple(plate_map(study, assay, plates_of_cycle) for assay in study.assays),
         end_h=study.end_h,
-        teer_readings=cycles * len(study.sampling.teer_h) * len(study.chip_ids),
+        teer_readings=(1 + cycles * len(study.sampling.teer_h)) * len(study.chip_ids),
         plate_reads=cycles * len(study.assays),
         plates_from_files=cycles * from_files,
         refusals=tuple(refusals),
@@ -184,6 +184,8 @@ def _timetable(study: Study) -> Iterator[TimetableRow]:
     lines = study.line_ids
     if study.timeline.stimulus_from_h > 0:
         yield TimetableRow(0.0, study.timeline.stimulus_from_h, "plain medium", lines, "pumps")
+    what = "TEER of every chip before the stimulus"
+    yield TimetableRow(study.timeline.stimulus_from_h, None, what, lines, "meter")
     for cycle in range(1, study.timeline.cycles + 1):
         yield from _cycle_rows(study, cycle, lines)
 

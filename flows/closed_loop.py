@@ -123,6 +123,8 @@ def next_doses(
         proposal_id = tasks.record_proposal(lab, tasks.propose(lab, campaign))
         if lab.simulated:  # virtual time stands still while a person thinks
             wait_for_decision(lab, proposal_id, campaign.cycle)
+        if not hold:
+            raise WaitingForPerson("every line is held until a person has looked; nothing was dosed")
         lab.clock.wait_until_h(max(p.begins_h for p in hold) + lab.study.timeline.turnaround_h)
         campaign = tasks.delivered(campaign, tasks.finish_pumps(lab, hold))
         decision = lab.record.decision_for(proposal_id)

@@ -24,7 +24,7 @@ from chiploop.assays import ASSAYS
 from chiploop.assays.teer import blank_of_lot, teer_readout
 from chiploop.campaign import Campaign, Proposal, proposal_from_dict
 from chiploop.dosing import PumpProgramme, make_programme, remaining_ul
-from chiploop.errors import FileNotValid, WaitingForPerson
+from chiploop.errors import ChiploopError, FileNotValid, WaitingForPerson
 from chiploop.exports import read_export
 from chiploop.exports.softmax_pro import absorbance_plate
 from chiploop.measurement import AbsorbancePlate, Readout
@@ -36,26 +36,35 @@ from chiploop.record.rows import RawFile
 from chiploop.safety import check_before_wire
 from flows.fault_points import reached
 from flows.laboratory import Laboratory
-from instruments.delivery import finish_programme, quantise_with, start_programme
+from instruments.delivery import (
+    Guard,
+    finish_programme,
+    hold_programme,
+    quantise_with,
+    start_programme,
+)
 
 LIQUID: dict[str, Any] = {"retries": 0, "cache_policy": NO_CACHE, "persist_result": False}
 STEP: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 SAME_READING_H = 6.0
 """How late a reading may be and still count as the planned one."""
-OVERDUE_H = 0.02
-"""How long after its planned end a pump may still run: the rounding of rate and volume."""
+LOOK_AGAIN_H = 0.02
+"""Between two looks at a pump that should have ended."""
+OVERDUE_SHARE = 0.05
+"""How late a pump may end, as a part of its programme: clocks of pump and computer differ."""
 
 
 @task(name="start pumps", **LIQUID)
 def start_pumps(
     lab: Laboratory, programmes: Sequence[PumpProgramme], cycle: int, phase: str
 ) -> list[ProgrammeProgress]:
-    """Start one programme per line, each at most once ever; a line that is held is left out."""
+    """Start one programme per line, each at most once ever; a line that is held gets plain medium."""
     held = lab.journal.held(lab.run_id)
     started = []
     for programme in programmes:
         key = programme_key(lab.run_id, cycle, programme.line, phase)
         if programme.line in held and not lab.journal.programme(key):
+            keep_alive(lab, programme, cycle, phase)
             continue
         started.append(
             start_programme(
@@ -65,29 +74,67 @@ def start_pumps(
                 key,
                 programme,
                 lab.clock.now_h(),
-                lambda asked, totals, at_h: check_before_wire(lab.study, asked, totals, at_h),
+                guard(lab),
             )
         )
         reached("line_started")
     return started
 
 
+def keep_alive(lab: Laboratory, instead_of: PumpProgramme, cycle: int, phase: str) -> None:
+    """Perfuse a held line with plain medium for as long; what can not be done is noted, not forced.
+
+    Tissue dies without flow. The plain medium pump is not the one that is in doubt.
+    """
+    line = instead_of.line
+    key = programme_key(lab.run_id, cycle, line, f"{phase}-plain")
+    left = remaining_ul(lab.study, lab.journal.totals(lab.run_id).drawn_ul)
+    try:
+        programme = make_programme(
+            lab.study,
+            line,
+            "medium",
+            0.0,
+            instead_of.duration_h,
+            quantise_with(lab.bench.pumps),
+            left,
+        )
+        start_programme(
+            lab.journal, lab.bench.pumps, lab.run_id, key, programme, lab.clock.now_h(), guard(lab)
+        )
+    except ChiploopError as trouble:
+        why = f"held line {line} could not be perfused with plain medium: {trouble}"
+        lab.journal.note(lab.run_id, key, lab.clock.now_h(), why)
+        lab.say(cycle, why)
+
+
+def guard(lab: Laboratory) -> Guard:
+    """Return the last look at the limits before the pumps."""
+    return lambda programme, totals, time_h: check_before_wire(
+        lab.study, programme, totals, time_h
+    )
+
+
 @task(name="finish pumps", **LIQUID)
 def finish_pumps(lab: Laboratory, started: Sequence[ProgrammeProgress]) -> list[ProgrammeProgress]:
-    """Read every pump's counter at its end and put the outcome into the journal."""
+    """Read every pump's counter at its end and put the outcome into the journal.
+
+    A pump that still runs long after its end is stopped and its line held.
+    """
     finished = []
     for progress in started:
-        if not (progress.done or progress.held):
-            now = finish_programme(
-                lab.journal, lab.bench.pumps, progress.programme_key, lab.clock.now_h()
-            )
-            while now.running and not now.held:
-                lab.clock.wait_until_h(lab.clock.now_h() + OVERDUE_H)
-                now = finish_programme(
-                    lab.journal, lab.bench.pumps, progress.programme_key, lab.clock.now_h()
+        key = progress.programme_key
+        while not (progress.done or progress.held):
+            progress = finish_programme(lab.journal, lab.bench.pumps, key, lab.clock.now_h())
+            late_h = lab.clock.now_h() - progress.ends_h
+            if progress.running and late_h > OVERDUE_SHARE * progress.programme.duration_h:
+                reason = f"it still runs {late_h:.2g} h after its end"
+                progress = hold_programme(
+                    lab.journal, lab.bench.pumps, key, lab.clock.now_h(), reason
                 )
-            progress = now
-        finished.append(programme_progress(lab.journal, progress.programme_key))
+            elif progress.running:
+                lab.clock.wait_until_h(lab.clock.now_h() + LOOK_AGAIN_H)
+        finished.append(programme_progress(lab.journal, key))
         reached("line_finished")
     return finished
 

@@ -112,19 +112,25 @@ def _show(export: Export) -> None:
         console.print(f"note: {note}", markup=False)
     first = Table("plate", "table", "well", "sample", "analyte", box=box.SIMPLE, title=None)
     first.add_column("value", justify="right")
-    for name in ("unit", "qc", "reasons"):
+    for name in ("unit", "qc"):
         first.add_column(name)
+    footnotes: dict[str, int] = {}
+    for row in export.rows:
+        for reason in row.readout.reasons:
+            footnotes.setdefault(reason, len(footnotes) + 1)
     for row in export.rows[:SHOWN_ROWS]:
         one = row.readout
-        reasons = "; ".join(one.reasons)
+        marks = ",".join(str(footnotes[reason]) for reason in one.reasons)
         place = (row.plate, row.statistic, one.well, one.sample, one.analyte)
-        said = (_shown(one), one.unit, one.qc, reasons)
+        said = (_shown(one), one.unit, f"{one.qc} ({marks})" if marks else one.qc)
         first.add_row(*(escape(cell) for cell in (*place, *said)))
     console.print(first)
     if len(export.rows) > SHOWN_ROWS:
         console.print(
             f"... and {len(export.rows) - SHOWN_ROWS} more; --json has them all.", markup=False
         )
+    for reason, number in footnotes.items():
+        console.print(f"({number}) {reason}", markup=False)
     summary = Table("table", "analyte", box=box.SIMPLE)
     for name in ("n", "numbers", "censored", "flagged", "median"):
         summary.add_column(name, justify="right")

@@ -105,7 +105,7 @@ VERBS: dict[str, Verb] = {
     "simulate": Verb("Run the whole loop on virtual chips, in minutes.", _simulate),
     "run": Verb("Run a study on the instruments of the laboratory.", _run),
     "resume": Verb("Go on with a run that was interrupted.", _resume),
-    "ingest": Verb("Read a plate reader's file into a run.", _ingest),
+    "ingest": Verb("Read a plate reader's export and show tidy readouts.", _ingest),
     "approve": Verb("Approve the proposed doses, by name.", _approve),
     "reject": Verb("Reject the proposed doses, by name and with the reason.", _reject),
     "audit": Verb("Verify that no record was altered.", _audit),

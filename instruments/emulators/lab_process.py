@@ -106,8 +106,8 @@ def _serve(folder: Path, open_tissue: OpenTissue, owner: int) -> None:
     ready = {"ready": True, "control": {"host": host, "port": port}, "ports": about()["ports"]}
     state.save(sync=True)
     (folder / PORTS_FILE).write_text(json.dumps(ready), encoding="utf-8")
-    print(json.dumps(ready), flush=True)
     _stop_with(owner, board)
+    print(json.dumps(ready), flush=True)
     try:
         board.run()
     finally:

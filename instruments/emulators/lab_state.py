@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chiploop.errors import FileNotValid
 from instruments.emulators.virtual_room import VirtualRoom
 
 FORMAT_VERSION = 1
@@ -45,12 +46,12 @@ class LabState:
         }
 
     def load(self) -> bool:
-        """Take over the saved state; False where there is none. ValueError for another format."""
+        """Take over the saved state; False where there is none. FileNotValid for another rig."""
         if not self.path.exists():
             return False
         saved = json.loads(self.path.read_text(encoding="utf-8"))
         if saved["format"] != FORMAT_VERSION or set(saved["parts"]) != set(self._parts):
-            raise ValueError(f"{self.path} is of another rig or another version of chiploop")
+            raise FileNotValid(f"{self.path} is of another rig or another version of chiploop")
         for name, part in self._parts.items():
             part.restore(saved["parts"][name])
         return True

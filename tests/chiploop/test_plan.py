@@ -38,7 +38,7 @@ def test_the_timetable_is_in_order_and_tells_every_phase(example: Study) -> None
     ends_and_starts = list(zip(pumps, pumps[1:], strict=False))
     assert all(before.end_h == after.time_h for before, after in ends_and_starts)
     assert pumps[-1].end_h == planned.end_h == 280.0
-    assert planned.teer_readings == 5 * 2 * 12
+    assert planned.teer_readings == (1 + 5 * 2) * 12  # once before the stimulus
     assert planned.plate_reads == 10
     assert planned.plates_from_files == 0
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from chiploop.errors import FileNotValid
 from chiploop.study import load_study
 from instruments.emulators.lab_state import LabState
 from instruments.emulators.virtual_room import VirtualRoom, rig_of
@@ -159,7 +160,7 @@ def test_state_of_another_rig_is_refused(tmp_path: Path) -> None:
     saved = json.loads(path.read_text())
     del saved["parts"]["pump L2-low"]
     path.write_text(json.dumps(saved))
-    with pytest.raises(ValueError, match="another rig"):
+    with pytest.raises(FileNotValid, match="another rig"):
         state.load()
 
 
