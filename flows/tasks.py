@@ -115,6 +115,11 @@ def guard(lab: Laboratory) -> Guard:
     )
 
 
+def unsettled(progress: ProgrammeProgress) -> bool:
+    """Return whether a pump of the programme has no outcome yet that time alone would bring."""
+    return not progress.held and any(p.state in ("waiting", "running") for p in progress.pumps)
+
+
 @task(name="finish pumps", **LIQUID)
 def finish_pumps(lab: Laboratory, started: Sequence[ProgrammeProgress]) -> list[ProgrammeProgress]:
     """Read every pump's counter at its end and put the outcome into the journal.
@@ -124,7 +129,7 @@ def finish_pumps(lab: Laboratory, started: Sequence[ProgrammeProgress]) -> list[
     finished = []
     for progress in started:
         key = progress.programme_key
-        while not (progress.done or progress.held):
+        while unsettled(progress):
             progress = finish_programme(lab.journal, lab.bench.pumps, key, lab.clock.now_h())
             late_h = lab.clock.now_h() - progress.ends_h
             if progress.running and late_h > OVERDUE_SHARE * progress.programme.duration_h:
