@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from chiploop.errors import WrongUse
+from chiploop.dosing import pump_name
+from chiploop.errors import FileNotValid, WrongUse
 from chiploop.record.journal import Journal
 from chiploop.record.raw_files import RawFileStore
 from chiploop.record.record import Record
@@ -24,6 +25,7 @@ from flows.laboratory import Laboratory, Tell
 from flows.technician import PersonAtTerminal, Technician, VirtualTechnician
 from instruments.bench import load_lab_settings, open_bench
 from instruments.emulators.control import LabHandle, start_lab_process
+from instruments.lab_settings import LabSettings
 
 STUDY_FILE, SETTINGS_FILE, VIRTUAL_FOLDER = "study.json", "lab.toml", "virtual_lab"
 
@@ -77,7 +79,9 @@ def known_run(run: str, runs: Path) -> RunFiles:
 
 
 @contextmanager
-def open_laboratory(files: RunFiles, settings_path: Path | None, tell: Tell) -> Iterator[Laboratory]:
+def open_laboratory(
+    files: RunFiles, settings_path: Path | None, tell: Tell
+) -> Iterator[Laboratory]:
     """Open record, journal, clock and bench of a run; the virtual lab where it is simulated.
 
     Raises
@@ -105,10 +109,9 @@ def open_laboratory(files: RunFiles, settings_path: Path | None, tell: Tell) -> 
                 shutil.copyfile(settings_path, folder / SETTINGS_FILE)
             clock, technician = WallClock(folder), PersonAtTerminal()
         settings = load_lab_settings(settings_path)
+        fits_the_study(settings, study, settings_path)
         bench = stack.enter_context(open_bench(settings, folder / "wire"))
-        record.add_run(
-            files.run_id, study, files.seed, files.simulated, {"matched": files.matched}
-        )
+        record.add_run(files.run_id, study, files.seed, files.simulated, {"matched": files.matched})
         yield Laboratory(
             study=study,
             run_id=files.run_id,
@@ -123,6 +126,39 @@ def open_laboratory(files: RunFiles, settings_path: Path | None, tell: Tell) -> 
             raw=RawFileStore(folder / "raw"),
             tell=tell,
         )
+
+
+def fits_the_study(settings: LabSettings, study: Study, path: Path) -> None:
+    """Raise FileNotValid naming everything that the study needs and the bench has not, or has otherwise."""
+    problems = []
+    for line in study.lines:
+        for role, syringe in study.perfusion.syringes.items():
+            name = pump_name(line.id, role)
+            pump = settings.pumps.get(name)
+            if pump is None:
+                problems.append(f"pumps.{name} is missing")
+            elif (pump.syringe_diameter_mm, pump.syringe_volume_ml * 1000.0) != (
+                syringe.diameter_mm,
+                syringe.volume_ul,
+            ):
+                problems.append(
+                    f"pumps.{name} holds {pump.syringe_volume_ml:g} mL of {pump.syringe_diameter_mm:g} mm, "
+                    f"the study says {syringe.volume_ul / 1000.0:g} mL of {syringe.diameter_mm:g} mm"
+                )
+    read_here = [a for a, assay in study.assays.items() if assay.plate_file is None]
+    if read_here and len(settings.plate_readers) != 1:
+        problems.append(
+            f"one plate reader is needed for {', '.join(read_here)}, {len(settings.plate_readers)} named"
+        )
+    if len(settings.impedance_meters) != 1:
+        problems.append(f"one impedance meter is needed, {len(settings.impedance_meters)} named")
+    for name, meter in settings.impedance_meters.items():
+        without = [chip for chip in study.chip_ids if chip not in meter.channels]
+        if without:
+            problems.append(f"impedance_meters.{name}.channels has no {', '.join(without)}")
+    if problems:
+        told = "".join(f"\n  {problem}" for problem in problems)
+        raise FileNotValid(f"{path} does not fit {study.name}; nothing was sent:{told}")
 
 
 @contextmanager
@@ -164,8 +200,18 @@ def virtual_settings(study: Study, lab: LabHandle) -> str:
             f"syringe_volume_ml = {syringe.volume_ul / 1000.0}",
             "min_flow_rate_ul_h = 3.0",
         ]
-    lines += ["", "[plate_readers.reader]", 'make = "spectramax"', f"url = {json.dumps(url('reader'))}"]
-    lines += ["", "[impedance_meters.teer]", 'make = "emstat_pico"', f"url = {json.dumps(url('teer'))}"]
+    lines += [
+        "",
+        "[plate_readers.reader]",
+        'make = "spectramax"',
+        f"url = {json.dumps(url('reader'))}",
+    ]
+    lines += [
+        "",
+        "[impedance_meters.teer]",
+        'make = "emstat_pico"',
+        f"url = {json.dumps(url('teer'))}",
+    ]
     lines += ["", "[impedance_meters.teer.channels]"]
     lines += [f"{chip} = {channel}" for channel, chip in enumerate(study.chip_ids)]
     return "\n".join(lines) + "\n"
