@@ -9,6 +9,7 @@ journal first, so what was done is not done again. ``simulate`` and ``run`` use 
 from __future__ import annotations
 
 import time
+from itertools import count
 from typing import Any
 
 from prefect import flow
@@ -37,9 +38,10 @@ def closed_loop(laboratory: Any) -> Campaign:
     lab.say(1, "measuring TEER before the stimulus")
     before = tasks.measure_teer(lab, 1)
     for cycle in range(1, study.timeline.cycles + 1):
-        campaign, readouts = expose(lab, campaign, proposal, cycle)
+        campaign, readouts, window_h = expose(lab, campaign, proposal, cycle)
         last = cycle == study.timeline.cycles
-        hold = [] if last else start_hold(lab, cycle, "hold")
+        hold = [] if last else start_hold(lab, cycle, "hold")  # no chip stands dry beside a plate
+        readouts += read_plates(lab, cycle, window_h)
         lab.say(cycle, "fitting the model to everything read so far")
         campaign = tasks.recalibrate(lab, campaign, [*before, *readouts], cycle)
         before = []
@@ -78,14 +80,14 @@ def perfuse(lab: Laboratory, campaign: Campaign, purpose: str, duration_h: float
     lab.say(0, f"{purpose} on every line")
     programmes = tasks.plain_programmes(lab, purpose, duration_h)
     started = tasks.start_pumps(lab, programmes, 0, purpose)
-    lab.clock.wait_until_h(max(p.begins_h for p in started) + duration_h)
+    lab.clock.wait_until_h(latest_begin_h(started) + duration_h)
     return tasks.delivered(campaign, tasks.finish_pumps(lab, started))
 
 
 def expose(
     lab: Laboratory, campaign: Campaign, proposal: Proposal, cycle: int
-) -> tuple[Campaign, list[Readout]]:
-    """Give the approved doses, read TEER meanwhile, collect effluent, and read the plates at the end."""
+) -> tuple[Campaign, list[Readout], tuple[float, float]]:
+    """Give the approved doses, read TEER meanwhile, collect effluent; say from when to when."""
     study = lab.study
     lab.say(cycle, "dosing " + ", ".join(f"{d.line} {d.asked_nm:g} nM" for d in proposal.doses))
     started = tasks.start_pumps(lab, [dose.programme for dose in proposal.doses], cycle, "dose")
@@ -100,11 +102,16 @@ def expose(
         if stop_h in teer_h:
             lab.say(cycle, "measuring TEER")
             readouts += tasks.measure_teer(lab, cycle, stop_h)
-    campaign = tasks.delivered(campaign, tasks.finish_pumps(lab, started))
-    for assay in study.assays:
+    return tasks.delivered(campaign, tasks.finish_pumps(lab, started)), readouts, window_h
+
+
+def read_plates(lab: Laboratory, cycle: int, window_h: tuple[float, float]) -> list[Readout]:
+    """Read the plates with the effluent of a window."""
+    readouts: list[Readout] = []
+    for assay in lab.study.assays:
         lab.say(cycle, f"reading the {assay} plate")
         readouts += tasks.read_plate(lab, cycle, assay, window_h)
-    return campaign, readouts
+    return readouts
 
 
 def start_hold(lab: Laboratory, cycle: int, phase: str) -> list[ProgrammeProgress]:
@@ -117,22 +124,28 @@ def next_doses(
     lab: Laboratory, campaign: Campaign, hold: list[ProgrammeProgress]
 ) -> tuple[Campaign, Proposal]:
     """Propose, wait for the decision and for the end of the hold; hold again while nobody has decided."""
-    turn = 1
-    while True:
-        lab.say(campaign.cycle, "proposing the next doses")
-        proposal_id = tasks.record_proposal(lab, tasks.propose(lab, campaign))
-        if lab.simulated:  # virtual time stands still while a person thinks
-            wait_for_decision(lab, proposal_id, campaign.cycle)
+    for turn in count(2):
+        again, approval = f"hold-{turn}", None
+        if not tasks.begun(lab, campaign.cycle, again):
+            lab.say(campaign.cycle, "proposing the next doses")
+            approval = tasks.record_proposal(lab, tasks.propose(lab, campaign))
+            if lab.simulated:  # virtual time stands still while a person thinks
+                wait_for_decision(lab, approval, campaign.cycle)
         if not hold:
             raise WaitingForPerson("every line is held until a person has looked; nothing was dosed")
-        lab.clock.wait_until_h(max(p.begins_h for p in hold) + lab.study.timeline.turnaround_h)
+        lab.clock.wait_until_h(latest_begin_h(hold) + lab.study.timeline.turnaround_h)
         campaign = tasks.delivered(campaign, tasks.finish_pumps(lab, hold))
-        decision = lab.record.decision_for(proposal_id)
-        if decision is not None and decision.action == "approve":
-            return campaign, approved(lab, proposal_id)
-        turn += 1
+        decision = lab.record.decision_for(approval) if approval else None
+        if approval is not None and decision is not None and decision.action == "approve":
+            return campaign, approved(lab, approval)
         lab.say(campaign.cycle, "no approved doses yet: stimulus without drug on every line")
-        hold = start_hold(lab, campaign.cycle, f"hold-{turn}")
+        hold = start_hold(lab, campaign.cycle, again)
+    raise AssertionError("count does not end")
+
+
+def latest_begin_h(started: list[ProgrammeProgress]) -> float:
+    """Return when the last of these programmes began."""
+    return max(progress.begins_h for progress in started)
 
 
 def approved(lab: Laboratory, proposal_id: str) -> Proposal:

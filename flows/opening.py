@@ -1,12 +1,14 @@
 """Opening what a run works with, for the virtual lab and for a real one.
 
-Belongs here: run folders, lab.toml of the virtual lab, journal, record, bench; all closed on the way out.
+Belongs here: run folders and who works on them, lab.toml of the virtual lab, journal, record, bench;
+all closed on the way out.
 Not here: the flow (closed_loop), the command line (cli).
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,8 +16,10 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from chiploop.dosing import pump_name
-from chiploop.errors import FileNotValid, WrongUse
+from chiploop.errors import FileNotValid, InstrumentTrouble, WrongUse
 from chiploop.record.journal import Journal
 from chiploop.record.raw_files import RawFileStore
 from chiploop.record.record import Record
@@ -28,6 +32,13 @@ from instruments.emulators.control import LabHandle, start_lab_process
 from instruments.lab_settings import LabSettings
 
 STUDY_FILE, SETTINGS_FILE, VIRTUAL_FOLDER = "study.json", "lab.toml", "virtual_lab"
+FACTS_FILE, LOCK_FILE, OWNER_FILE = "run.json", "run.lock", "run.owner"
+
+
+class RunInUse(InstrumentTrouble):
+    """Another process works on this run."""
+
+    code = "CL-403"
 
 
 @dataclass(frozen=True)
@@ -48,34 +59,83 @@ class RunFiles:
 
 
 def new_run(study: Study, runs: Path, seed: int, simulated: bool, matched: bool) -> RunFiles:
-    """Make the folder of a new run, with frozen copies of the study; return its files."""
+    """Make the folder of a new run, with frozen copies of the study; return its files.
+
+    The study's own file is kept by its whole path, so that a run can be resumed from anywhere.
+    Raises WrongUse where the folder of the runs can not be written.
+    """
+    if study.source_path:
+        study = study.model_copy(update={"source_path": str(Path(study.source_path).resolve())})
+    try:
+        folder = _free_folder(runs, f"{date.today():%Y-%m-%d}_{study.name}", simulated)
+        (folder / STUDY_FILE).write_text(study.model_dump_json(indent=1), encoding="utf-8")
+        if study.source_path:
+            shutil.copyfile(study.source_path, folder / "study.yaml")
+        facts = {"seed": seed, "simulated": simulated, "matched": matched}
+        (folder / FACTS_FILE).write_text(json.dumps(facts), encoding="utf-8")
+    except OSError as problem:
+        raise WrongUse(
+            f"the run can not be kept in {runs} ({problem.strerror}); "
+            "name a folder that can be written with --runs. Nothing was started"
+        ) from problem
+    return RunFiles(folder.name, folder.resolve(), study, seed, simulated, matched)
+
+
+def _free_folder(runs: Path, begin: str, simulated: bool) -> Path:
+    """Make and return a folder for a run, with the first number that nobody has."""
     runs.mkdir(parents=True, exist_ok=True)
-    stem = f"{date.today().isoformat()}_{study.name}" + ("_sim" if simulated else "")
+    stem = begin + ("_sim" if simulated else "")
     number = 1
     while True:
         folder = runs / f"{stem}_{number}"
         try:
             folder.mkdir()
-            break
+            return folder
         except FileExistsError:
             number += 1
-    (folder / STUDY_FILE).write_text(study.model_dump_json(indent=1), encoding="utf-8")
-    if study.source_path:
-        shutil.copyfile(study.source_path, folder / "study.yaml")
-    facts = {"seed": seed, "simulated": simulated, "matched": matched}
-    (folder / "run.json").write_text(json.dumps(facts), encoding="utf-8")
-    return RunFiles(folder.name, folder, study, seed, simulated, matched)
 
 
 def known_run(run: str, runs: Path) -> RunFiles:
-    """Return the files of an earlier run by its id or folder; WrongUse where there is none."""
-    folder = Path(run) if (Path(run) / "run.json").is_file() else runs / run
-    if not (folder / "run.json").is_file():
-        names = sorted(path.parent.name for path in runs.glob("*/run.json"))
+    """Return the files of an earlier run by its id or folder.
+
+    Raises WrongUse where there is none, FileNotValid where its files are damaged.
+    """
+    folder = Path(run) if (Path(run) / FACTS_FILE).is_file() else runs / run
+    if not run or not (folder / FACTS_FILE).is_file():
+        names = sorted(path.parent.name for path in runs.glob(f"*/{FACTS_FILE}"))
         raise WrongUse(f"there is no run {run} in {runs}; there are: {', '.join(names) or 'none'}")
-    facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    folder = folder.resolve()
     study = load_study(folder / STUDY_FILE)
-    return RunFiles(folder.name, folder, study, **facts)
+    try:
+        facts = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
+        return RunFiles(
+            folder.name, folder, study, facts["seed"], facts["simulated"], facts["matched"]
+        )
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise FileNotValid(
+            f"{folder / FACTS_FILE} is damaged ({problem}); nothing was sent to any instrument"
+        ) from problem
+
+
+@contextmanager
+def only_owner(folder: Path) -> Iterator[None]:
+    """Own a run for this process alone; the system takes it back however the process ends.
+
+    Raises RunInUse, naming who works on it.
+    """
+    lock = FileLock(folder / LOCK_FILE)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as held:
+        owner = folder / OWNER_FILE
+        who = owner.read_text(encoding="utf-8") if owner.exists() else "another process"
+        raise RunInUse(
+            f"run {folder.name} is being worked on by {who}; wait for it or end it first. "
+            "Nothing was sent from here"
+        ) from held
+    with lock:
+        (folder / OWNER_FILE).write_text(f"process {os.getpid()}", encoding="utf-8")
+        yield
 
 
 @contextmanager
@@ -86,13 +146,16 @@ def open_laboratory(
 
     Raises
     ------
+    RunInUse
+        Another process works on this run.
     FileNotValid
-        lab.toml can not be used.
+        lab.toml, record or journal can not be used.
     InstrumentError
         Naming every port and device that could not be opened; nothing was sent to the others.
     """
     with ExitStack() as stack:
         folder, study = files.folder, files.study
+        stack.enter_context(only_owner(folder))
         record = stack.enter_context(Record(str(files.runs / "record.sqlite")))
         journal = stack.enter_context(Journal(files.runs / "journal.sqlite"))
         clock: Clock

@@ -48,6 +48,8 @@ LIQUID: dict[str, Any] = {"retries": 0, "cache_policy": NO_CACHE, "persist_resul
 STEP: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 SAME_READING_H = 6.0
 """How late a reading may be and still count as the planned one."""
+ROUNDING_H = 0.25
+"""How long before the planned end a pump may be done: the rounding of rate and volume."""
 LOOK_AGAIN_H = 0.02
 """Between two looks at a pump that should have ended."""
 OVERDUE_SHARE = 0.05
@@ -79,6 +81,12 @@ def start_pumps(
         )
         reached("line_started")
     return started
+
+
+def begun(lab: Laboratory, cycle: int, phase: str) -> bool:
+    """Return whether a phase is on record for any line: an interrupted run had come that far."""
+    keys = (programme_key(lab.run_id, cycle, line, phase) for line in lab.study.line_ids)
+    return any(lab.journal.programme(key) for key in keys)
 
 
 def keep_alive(lab: Laboratory, instead_of: PumpProgramme, cycle: int, phase: str) -> None:
@@ -281,9 +289,30 @@ def on_record(lab: Laboratory, readouts: Sequence[Readout]) -> list[Readout]:
     return marked
 
 
+def explained(campaign: Campaign, readouts: Sequence[Readout]) -> list[Readout]:
+    """Return the readouts, marked as not to be learned from where nobody knows what the chip got.
+
+    A line that is held at the end of an exposure leaves its chips' schedules open; a reading that
+    was taken well on the way says nothing without them.
+    """
+    known_h = {
+        chip: schedule.segments[-1].end_h if schedule.segments else 0.0
+        for chip, schedule in campaign.schedules.items()
+    }
+    return [
+        r
+        if r.time_h <= known_h[r.chip_id] + ROUNDING_H or r.qc == "fail"
+        else replace(
+            r, qc="fail", reasons=(*r.reasons, "what its line delivered until then is not known")
+        )
+        for r in readouts
+    ]
+
+
 @task(name="recalibrate", **STEP)
 def recalibrate(lab: Laboratory, campaign: Campaign, readouts: Sequence[Readout], cycle: int) -> Campaign:
     """Fit the model to everything read so far; a calibration on record is taken from its file."""
+    readouts = explained(campaign, readouts)
     path = lab.folder / f"cal-{cycle:02d}" / "posterior.nc"
     done = [c for c in lab.record.calibrations(lab.run_id) if c.cycle == cycle]
     if done and path.exists():

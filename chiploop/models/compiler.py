@@ -26,6 +26,10 @@ from chiploop.models import rosenbrock
 
 GENERATOR = 2
 """Raised whenever the generated source changes for an unchanged model text."""
+FUNCTIONS = frozenset(
+    {"exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "atan", "Abs", "Max", "Min"}
+)
+"""What a formula may call (sympy's names); each has a derivative that can be written out."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,17 @@ def read_antimony(text: str, name: str) -> ModelText:
 
     def expression(node: Any, place: str) -> Any:
         formula = libsbml.formulaToL3String(node).replace("^", "**")
-        parsed = sympy.sympify(formula, locals=dict(symbols))
+        try:
+            parsed = sympy.sympify(formula, locals=dict(symbols))
+        except (sympy.SympifyError, TypeError) as problem:
+            raise FileNotValid(f"model {name}, {place}: {formula} is not read: {problem}") from None
+        calls = {type(call).__name__ for call in parsed.atoms(sympy.core.function.Application)}
+        if not isinstance(parsed, sympy.Expr) or calls - FUNCTIONS:
+            what = ", ".join(sorted(calls - FUNCTIONS)) or "a comparison"
+            raise FileNotValid(
+                f"model {name}, {place}: {what} is not supported; a formula may hold + - * / ^, "
+                "sqrt, ln, abs, " + ", ".join(sorted(f for f in FUNCTIONS if f.islower()))
+            )
         unknown = sorted(str(s) for s in parsed.free_symbols if str(s) not in symbols)
         if unknown:
             raise FileNotValid(
@@ -109,12 +123,11 @@ def read_antimony(text: str, name: str) -> ModelText:
             assignments[target] = expression(rule.getMath(), f"{target} :=")
         else:
             raise FileNotValid(f"model {name}: an algebraic rule is not supported")
-    initials = {
-        model.getInitialAssignment(i).getSymbol(): expression(
-            model.getInitialAssignment(i).getMath(), "initial value"
-        )
-        for i in range(model.getNumInitialAssignments())
-    }
+    initials: dict[str, Any] = {}
+    for i in range(model.getNumInitialAssignments()):
+        target = model.getInitialAssignment(i).getSymbol()
+        math = model.getInitialAssignment(i).getMath()
+        initials[target] = expression(math, f"initial value of {target}")
     constants: dict[str, float] = {}
     for i in range(model.getNumParameters()):
         parameter = model.getParameter(i)
@@ -127,11 +140,19 @@ def read_antimony(text: str, name: str) -> ModelText:
             initials[identifier] = sympy.Float(parameter.getValue())
         else:
             constants[identifier] = float(parameter.getValue())
-    return ModelText(rates, resolve_assignments(assignments, name), initials, constants)
+    # at the start every name stands for its own start, so that only constants are left
+    at_start = resolve_assignments({**assignments, **initials}, name)
+    derived = {target: at_start[target] for target in initials if target not in rates}
+    return ModelText(
+        rates=rates,
+        assignments=resolve_assignments({**assignments, **derived}, name),
+        initials={target: at_start[target] for target in rates},
+        constants=constants,
+    )
 
 
 def resolve_assignments(assignments: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return assignment rules with each other put in; FileNotValid where they go in a circle."""
+    """Return formulas with each other put in; FileNotValid where they go in a circle."""
     resolved = dict(assignments)
     for _ in range(len(assignments) + 1):
         by_name = dict(resolved)
@@ -143,7 +164,7 @@ def resolve_assignments(assignments: dict[str, Any], name: str) -> dict[str, Any
                 changed = True
         if not changed:
             return resolved
-    raise FileNotValid(f"model {name}: its assignment rules (:=) refer to each other in a circle")
+    raise FileNotValid(f"model {name}: its assignments refer to each other in a circle")
 
 
 def generate(
@@ -333,6 +354,12 @@ def compile_model(
             raise FileNotValid(
                 f"model {name}: {', '.join(missing)} is named beside it but not in it"
             )
+        for state, start in parts.initials.items():
+            if any(str(symbol) in inputs for symbol in start.free_symbols):
+                raise FileNotValid(
+                    f"model {name}: the initial value of {state} depends on an input; "
+                    "inputs are set by the perfusion and have no value before it"
+                )
         source, states, parameters = generate(parts, inputs, observed, integrals)
         facts = {
             "STATES": states,

@@ -41,7 +41,7 @@ def delayed(
     What stood in the tubing at the start carries no drug and no cytokine. Gaps have zero flow.
     """
     rows: list[tuple[float, float, float, tuple[float, float, float]]] = []
-    clock = segments[0].start_h if segments else from_h
+    clock = min([from_h, *(segment.start_h for segment in segments[:1])])
     for segment in segments:
         if segment.start_h > clock + 1e-9:
             rows.append((clock, segment.start_h, 0.0, (0.0, 0.0, 0.0)))

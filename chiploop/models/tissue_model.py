@@ -64,7 +64,7 @@ class Simulation:
     """(n, chips, times, readouts) in the model's readout order; NaN for a window readout at a moment
     without a window, and for a trajectory that failed."""
     states: np.ndarray
-    """(n, chips, states) at the last segment's end."""
+    """(n, chips, states) at the last segment's end; NaN for a trajectory that failed."""
     viability: np.ndarray
     """(n, chips, times) viable fraction."""
     failed: int
@@ -168,15 +168,22 @@ class TissueModel:
                     f"sampling from {grid[0]} to {grid[-1]} h lies outside {inlet.chip_id}'s perfusion, "
                     f"{inlet.edges_h[0]} to {inlet.edges_h[-1]} h"
                 )
+        # the tolerance above is for rounded times; the solver takes only those within every inlet
+        within = np.clip(
+            grid,
+            max(inlet.edges_h[0] for inlet in inlets),
+            min(inlet.edges_h[-1] for inlet in inlets),
+        )
         distinct, member = self.distinct_chips(inlets, states, chip_factors)
         observed, end_states, steps = self.run(
             parameters,
             [inlets[c] for c in distinct],
-            grid,
+            within,
             None if states is None else states[:, distinct],
             {k: v[distinct] for k, v in (chip_factors or {}).items()},
         )
         observed, end_states, steps = observed[:, member], end_states[:, member], steps[:, member]
+        end_states[steps <= 0] = np.nan
         at = np.searchsorted(grid, times_h)
         windowed = np.isfinite(starts)
         since = np.where(windowed, np.searchsorted(grid, np.where(windowed, starts, grid[:1])), at)

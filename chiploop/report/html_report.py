@@ -1,4 +1,356 @@
-"""Placeholder until the report is written."""
+"""The report of a run: one HTML file with its figures inside, no script, the same bytes on every rerun.
+
+Belongs here: which parts the report has and in which order they are made. Not here: rows (run_tables,
+dose_tables), judging (verdicts), bands (predictions), drawing (figures, chip_figures), markup (report.html.j2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
-def write_report(record, journal, study, run_id, folder):
-    return Path(folder) / "report.html"
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from chiploop.inference.posterior import Posterior
+from chiploop.models.tissue_model import TissueModel, load_model
+from chiploop.record.journal import Journal
+from chiploop.record.posterior_file import read_posterior
+from chiploop.record.record import Record
+from chiploop.record.replay import schedules_of
+from chiploop.report import dose_tables as doses_of
+from chiploop.report import run_tables as tables
+from chiploop.report.chip_figures import course_figure, window_figure
+from chiploop.report.figures import (
+    GoalAt,
+    NextDose,
+    dose_response_figure,
+    history_figure,
+)
+from chiploop.report.predictions import DRAWS, LEVEL, Course, Predicted, Predictions
+from chiploop.report.svg import MARK, Drawn, drawn
+from chiploop.report.verdicts import verdicts
+from chiploop.study import Goal, Study
+
+TEMPLATE = "report.html.j2"
+FILE = "report.html"
+
+
+def write_report(
+    record: Record, journal: Journal, study: Study, run_id: str, folder: Path | str
+) -> Path:
+    """Write the report of a run into its folder and return its path.
+
+    Raises ValueError where the run is not on record. Everything else that can not be shown is told in its
+    place: a report is wanted most when something went wrong.
+    """
+    path = Path(folder) / FILE
+    draft = path.with_suffix(".html.unfinished")
+    text = report_text(RunEvidence(record, journal, study, run_id, Path(folder)))
+    draft.write_text(text, encoding="utf-8", newline="\n")
+    draft.replace(path)
+    return path
+
+
+class RunEvidence:
+    """Everything on record about one run; what costs time is worked out once, when it is asked for."""
+
+    def __init__(
+        self, record: Record, journal: Journal, study: Study, run_id: str, folder: Path
+    ) -> None:
+        run = record.run(run_id)
+        if run is None:
+            raise ValueError(f"there is no run {run_id} on record")
+        self.record, self.study, self.run, self.folder = record, study, run, folder
+        self.calibrations = tuple({c.cycle: c for c in record.calibrations(run_id)}.values())
+        """The last attempt of every cycle."""
+        self.readouts = record.readouts(run_id)
+        self.actions = journal.actions(run_id)
+        self.held = journal.held(run_id)
+        self.schedules = schedules_of(journal, study, run_id)
+        self.truths: dict[str, float] = {
+            name: value
+            for event in record.events(run_id, "truth")
+            for name, value in event.content["goals"].items()
+            if value is not None
+        }
+
+    @property
+    def info(self) -> dict[str, Any] | None:
+        """The last calibration's diagnostics."""
+        return self.calibrations[-1].content["info"] if self.calibrations else None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the last calibration passed."""
+        return self.info is not None and bool(self.info["passed"])
+
+    @property
+    def refused(self) -> bool:
+        """Whether the last calibration failed."""
+        return self.info is not None and not self.accepted
+
+    @cached_property
+    def model(self) -> TissueModel:
+        """The model that was fitted."""
+        return load_model(self.study.model)
+
+    def posterior_of(self, back: int) -> Posterior | None:
+        """Return the posterior so many calibrations before the last; None where there was none."""
+        if len(self.calibrations) <= back:
+            return None
+        return read_posterior(self.folder / self.calibrations[-1 - back].content["posterior"])[0]
+
+    @cached_property
+    def posterior(self) -> Posterior:
+        """The posterior of the last calibration; ValueError where there was none."""
+        found = self.posterior_of(0)
+        if found is None:
+            raise ValueError("no calibration is on record")
+        return found
+
+    @cached_property
+    def predictions(self) -> Predictions:
+        """What the last posterior says."""
+        last = self.calibrations[-1].cycle
+        known = [r for r in self.readouts if r.cycle <= last]
+        return Predictions(self.study, self.schedules, known, self.posterior)
+
+    @cached_property
+    def courses(self) -> dict[str, dict[str, Course]]:
+        """Courses of the readouts that have a value at every moment."""
+        return self.predictions.courses()
+
+    @cached_property
+    def predicted(self) -> tuple[Predicted, ...]:
+        """Every reading beside its prediction."""
+        return self.predictions.readings()
+
+    def goals_over_cycles(self) -> dict[str, list[GoalAt]]:
+        """Return goal -> its estimate after every calibration."""
+        found: dict[str, list[GoalAt]] = {goal.name: [] for goal in self.study.goals}
+        for calibration in self.calibrations:
+            passed = bool(calibration.content["info"]["passed"])
+            for one in calibration.content["goals"]:
+                at = GoalAt(calibration.cycle, one["median"], one["lower"], one["upper"], passed)
+                found[one["name"]].append(at)
+        return found
+
+    def next_doses(self) -> tuple[list[NextDose], int | None, bool]:
+        """Return what was last proposed, for which cycle, and whether it is an outlook only.
+
+        Nothing where the last calibration failed: then nothing is proposed.
+        """
+        if not self.accepted:
+            return [], None, False
+        after = self.calibrations[-1].cycle + 1
+        outlooks = [e.content for e in self.record.events(self.run.run_id, "outlook")]
+        outlooks = [c for c in outlooks if c["cycle"] == after]
+        found = outlooks or [
+            p.content for p in self.record.proposals(self.run.run_id) if p.cycle == after
+        ]
+        if not found:
+            return [], None, False
+        doses = [NextDose(d["line"], d["asked_nm"], d["risk"]) for d in found[-1]["doses"]]
+        return doses, after, bool(outlooks)
+
+
+def report_text(run: RunEvidence) -> str:
+    """Return the whole page."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["safe_svg"] = Markup  # our own SVG, cleaned in chiploop.report.svg
+    return environment.get_template(TEMPLATE).render(page(run)) + "\n"
+
+
+def page(run: RunEvidence) -> dict[str, Any]:
+    """Return everything that the template shows."""
+    study, record, run_id = run.study, run.record, run.run.run_id
+    contents = [c.content for c in run.calibrations]
+    proposals = doses_of.proposal_rows(record, run_id, doses_of.given_doses(study, run.actions))
+    doses, next_cycle, outlook = run.next_doses()
+    approved = [
+        dose["risk"]
+        for p in record.proposals(run_id)
+        if (d := record.decision_for(p.key)) is not None and d.action == "approve"
+        for dose in p.content["doses"]
+        if dose["risk"] is not None
+    ]
+    return {
+        "mark": MARK,
+        "run": run.run,
+        "study": study,
+        "level": f"{100 * LEVEL:g} %",
+        "draws": DRAWS,
+        "facts": header_facts(run),
+        "verdicts": verdicts(study, run.info, run.readouts, run.actions, run.held, approved),
+        "info": run.info,
+        "accepted": run.accepted,
+        "goals": tables.goal_rows(study, contents[-1]["goals"] if contents else [], run.truths),
+        "truths": run.truths,
+        "history": tables_of_history(run),
+        "history_figure": history(run),
+        "dose_figures": [dose_figure(run, goal) for goal in study.goals],
+        "next_cycle": next_cycle,
+        "outlook": outlook,
+        "next_doses": doses,
+        "course_figures": [course(run, s.name) for s in run.model.readouts if s.kind == "moment"],
+        "window_figures": [window(run, s.name) for s in run.model.readouts if s.kind != "moment"],
+        "coverage": guarded(lambda: coverage(run)),
+        "parameters": guarded(lambda: parameters(run)),
+        "learned": tables.LEARNED,
+        "scatter": scatter_rows(study),
+        "proposals": proposals,
+        "deliveries": doses_of.delivery_rows(run.actions),
+        "held": run.held,
+        "readout_counts": tables.readout_counts(run.readouts),
+        "unusual": tables.unusual_readouts(run.readouts),
+        "files": tables.file_rows(run.folder, contents),
+        "raw_kinds": tables.raw_file_kinds(record.raw_files(run_id)),
+        "raw_files": record.raw_files(run_id),
+        "simulations": sum(c["info"]["simulations"] for c in contents),
+        "events": [e for e in record.events(run_id) if e.kind == "state"],
+        "utc": tables.utc,
+        "number": tables.number,
+    }
+
+
+def header_facts(run: RunEvidence) -> list[tuple[str, str]]:
+    """Return what identifies the run, in the order of the header."""
+    stamps = [run.run.begun_utc, *(e.at_utc for e in run.record.events(run.run.run_id))]
+    deciders = sorted({d.by for d in run.record.decisions(run.run.run_id)})
+    who = ", ".join("the study file (auto)" if by == "auto" else by for by in deciders)
+    truth = " (hidden truth drawn from the fitted model)" if run.run.settings.get("matched") else ""
+    study_h = max((r.time_h for r in run.readouts), default=0.0)
+    return [
+        ("Study", run.study.name),
+        ("Run", run.run.run_id),
+        ("State", f"{run.run.state or 'not begun'}, {study_h:g} of {run.study.end_h:g} h read"),
+        ("Seed", f"{run.run.seed}{truth}"),
+        ("Drug", run.study.drug.title or run.study.drug.name),
+        (
+            "Chips",
+            f"{len(run.study.chip_ids)} in {len(run.study.lines)} lines, {len(run.study.donors)} donors",
+        ),
+        ("Model", f"{run.study.model}, sha256 {run.model.sha256[:16]}"),
+        ("Software", f"chiploop {run.run.software_version}"),
+        ("Begun", tables.utc(run.run.begun_utc)),
+        ("Last entry", tables.utc(max(stamps))),
+        ("Decided by", who or "nobody yet"),
+    ]
+
+
+def guarded(make: Callable[[], Any]) -> dict[str, Any]:
+    """Return a part of the page, or what kept it from being made."""
+    try:
+        return {"content": make(), "problem": ""}
+    except Exception as problem:  # one broken part leaves the rest of the report standing
+        return {"content": None, "problem": f"{type(problem).__name__}: {problem}"}
+
+
+def tables_of_history(run: RunEvidence) -> list[dict[str, Any]]:
+    """Return every calibration as a row: its goals and whether it was accepted."""
+    rows = []
+    for calibration in run.calibrations:
+        info = calibration.content["info"]
+        rows.append(
+            {
+                "cycle": calibration.cycle,
+                "time": f"{calibration.content['time_h']:g}",
+                "goals": [
+                    f"{tables.number(g['median'])} ({tables.number(g['lower'])} to {tables.number(g['upper'])})"
+                    for g in calibration.content["goals"]
+                ],
+                "passed": info["passed"],
+                "failures": "; ".join(info["failures"]),
+                "readouts": info["n_readouts"],
+                "ess": f"{info['ess']:.0f}",
+            }
+        )
+    return rows
+
+
+def history(run: RunEvidence) -> Drawn:
+    """Return each goal's interval over the cycles."""
+    return drawn(
+        "goal-history",
+        "Each goal's estimate and interval after every cycle",
+        lambda: history_figure(run.goals_over_cycles(), run.truths),
+        run.run.simulated,
+    )
+
+
+def dose_figure(run: RunEvidence, goal: Goal) -> Drawn:
+    """Return one goal's dose-response."""
+
+    def draw() -> Any:
+        curve = run.predictions.dose_response(goal)
+        doses, _, _ = run.next_doses()
+        unit = run.model.readouts[run.predictions.names.index(goal.readout)].unit
+        latest = run.goals_over_cycles()[goal.name][-1]
+        truth = run.truths.get(goal.name)
+        last = run.calibrations[-1].cycle
+        return dose_response_figure(run.study, curve, unit, latest, truth, doses, last)
+
+    label = f"Dose-response of {goal.readout} with the chips' readings and the next doses"
+    return drawn(f"dose-{goal.name}", label, draw, run.run.simulated, run.refused)
+
+
+def course(run: RunEvidence, readout: str) -> Drawn:
+    """Return a readout over time, one panel per chip."""
+
+    def draw() -> Any:
+        own = [r for r in run.readouts if r.readout == readout]
+        unit = own[0].unit if own else ""
+        return course_figure(run.study, readout, unit, run.courses[readout], own, run.schedules)
+
+    label = f"{readout} of every chip over time, with bands"
+    return drawn(f"chips-{readout}", label, draw, run.run.simulated, run.refused)
+
+
+def window(run: RunEvidence, readout: str) -> Drawn:
+    """Return a collected readout by cycle, one panel per line."""
+
+    def draw() -> Any:
+        failed = [r for r in run.readouts if r.readout == readout and r.qc == "fail"]
+        unit = next((r.unit for r in run.readouts if r.readout == readout), "")
+        return window_figure(run.study, readout, unit, run.predicted, failed)
+
+    label = f"{readout} of every chip and cycle, with bands"
+    return drawn(f"chips-{readout}", label, draw, run.run.simulated, run.refused)
+
+
+def coverage(run: RunEvidence) -> dict[str, tuple[int, int]]:
+    """Return readout -> how many uncensored readings lie in their predictive band, of how many."""
+    found: dict[str, tuple[int, int]] = {}
+    for one in run.predicted:
+        if one.inside is not None:
+            inside, n = found.get(one.reading.readout, (0, 0))
+            found[one.reading.readout] = (inside + one.inside, n + 1)
+    return found
+
+
+def parameters(run: RunEvidence) -> list[dict[str, Any]]:
+    """Return the parameter table of the last calibration."""
+    rows = tables.parameter_rows(run.model, run.study, run.posterior, run.posterior_of(1))
+    return [asdict(row) for row in rows]
+
+
+def scatter_rows(study: Study) -> list[dict[str, str]]:
+    """Return the scatter that the study declares and the fit takes as known."""
+    spreads = study.variation
+    kinds = (spreads.between_chips, spreads.between_donors, spreads.between_readings)
+    names = list(dict.fromkeys(name for kind in kinds for name in kind))
+    rows = []
+    for name in names:
+        chip, donor, reading = ("–" if name not in k else f"{100 * k[name]:g} %" for k in kinds)
+        rows.append({"readout": name, "chip": chip, "donor": donor, "reading": reading})
+    return rows

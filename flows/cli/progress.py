@@ -1,24 +1,32 @@
 """What a person sees while a run goes on, and the table at its end.
 
 Belongs here: the progress line and the closing table. Not here: what happens (flows), the report (chiploop).
-Messages go to stderr, results to stdout; without a terminal each step is one plain line.
+Messages go to stderr, results to stdout; without a terminal each step is one plain line. The closing
+table is plain text that fits a terminal of 80 columns, whatever the study's lines and goals.
 """
 
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from flows.laboratory import Tell, tell_nobody
 
 if TYPE_CHECKING:
     from flows.opening import RunFiles
+
+WIDTH = 79
+INDENT = "  "
+LABEL = 16
+"""Columns for what a line of the table is about."""
+HIGHEST_NM = 1e6
+"""End of the grid on which a potency is sought (``chiploop.goals.GRID_NM``)."""
 
 
 @contextmanager
@@ -61,42 +69,76 @@ def progress_display(files: RunFiles, quiet: bool) -> Iterator[Tell]:
 
 def print_summary(summary: Mapping[str, Any]) -> None:
     """Print the table of a run's cycles and where its report is."""
-    console = Console()
     mark = "SIMULATED  " if summary["simulated"] else ""
-    table = Table(title=f"{mark}{summary['run_id']}", title_justify="left")
-    goals = [goal["name"] for goal in summary["cycles"][0]["goals"]] if summary["cycles"] else []
-    table.add_column("cycle", justify="right")
-    table.add_column("day", justify="right")
-    for name in goals:
-        table.add_column(f"{name}, nM\nmedian (90 % interval)")
-        if summary["simulated"]:
-            table.add_column("hidden\ntruth", justify="right")
-    table.add_column("next doses, nM")
-    table.add_column("diagnostics")
+    print("\n".join(summary_lines(summary)))
+    # Paths stay whole, so that they can be copied.
+    print(f"{mark}Report: {summary['report']}")
+    print(f"{mark}Record: {summary['record']}")
+
+
+def summary_lines(summary: Mapping[str, Any]) -> list[str]:
+    """Return the closing table, a block of lines for each cycle."""
+    simulated = bool(summary["simulated"])
+    lines = [("SIMULATED  " if simulated else "") + f"{summary['run_id']}, seed {summary['seed']}"]
     for cycle in summary["cycles"]:
-        row = [str(cycle["cycle"]), f"{cycle['time_h'] / 24:.1f}"]
-        for goal, truth in zip(cycle["goals"], cycle["truths"], strict=True):
-            row.append(f"{goal['median']:.3g} ({goal['lower']:.3g}-{goal['upper']:.3g})")
-            if summary["simulated"]:
-                row.append(truth_text(goal, truth))
-        row += [doses_text(cycle), diagnostics_text(cycle["diagnostics"])]
-        table.add_row(*row)
-    console.print(table)
-    if summary["held"]:
-        for line, why in summary["held"].items():
-            console.print(f"held: line {line}: {why}. A person must look; nothing more is dosed there.")
-    console.print(f"{mark}Report: {summary['report']}", soft_wrap=True)
-    console.print(f"{mark}Record: {summary['record']}", soft_wrap=True)
+        lines += ["", *cycle_lines(cycle, simulated)]
+    lines.append("")
+    for line, why in held_lines(summary).items():
+        lines += labelled(f"line {line} HELD", why)
+    return lines
+
+
+def held_lines(summary: Mapping[str, Any]) -> dict[str, str]:
+    """Return line -> why a person must look before it gets another dose."""
+    return {
+        line: f"{why}. A person must look; nothing more is dosed there"
+        for line, why in summary["held"].items()
+    }
+
+
+def cycle_lines(cycle: Mapping[str, Any], simulated: bool) -> list[str]:
+    """Return what was known after a cycle, and what was proposed then."""
+    when = f"cycle {cycle['cycle']}, day {cycle['time_h'] / 24:.1f}"
+    head = f"{when:<32}{'median':>9}{'90 % interval':>19}"
+    lines = [head + (f"{'hidden truth':>18}" if simulated else "")]
+    for goal, truth in zip(cycle["goals"], cycle["truths"], strict=True):
+        name = f"{INDENT}{goal['name']}, {goal['unit']}"
+        row = f"{name:<32}{number(goal['median']):>9}{interval_text(goal):>19}"
+        lines.append(row + (f"{truth_text(goal, truth):>18}" if simulated else ""))
+    lines += labelled("next doses, nM", doses_text(cycle))
+    lines += labelled("diagnostics", diagnostics_text(cycle["diagnostics"]))
+    return lines
+
+
+def labelled(label: str, text: str) -> list[str]:
+    """Return a text behind its label, wrapped beside it."""
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=f"{INDENT}{label:<{LABEL}}",
+        subsequent_indent=" " * (len(INDENT) + LABEL),
+        break_on_hyphens=False,
+    )
+
+
+def number(value: float) -> str:
+    """Return three digits; that a potency lies beyond all that was searched where it does."""
+    return f">{HIGHEST_NM:g}" if value >= HIGHEST_NM else f"{value:.3g}"
+
+
+def interval_text(goal: Mapping[str, Any]) -> str:
+    """Return the interval of a goal."""
+    return f"{number(goal['lower'])} to {number(goal['upper'])}"
 
 
 def truth_text(goal: Mapping[str, Any], truth: Mapping[str, Any] | None) -> str:
     """Return the hidden truth and whether the interval holds it."""
     if truth is None:
-        return ""
+        return "not known"
     if truth["value"] is None:
         return "none"
     inside = goal["lower"] <= truth["value"] <= goal["upper"]
-    return f"{truth['value']:.3g} {'inside' if inside else 'OUTSIDE'}"
+    return f"{number(truth['value'])} {'inside' if inside else 'OUTSIDE'}"
 
 
 def doses_text(cycle: Mapping[str, Any]) -> str:
@@ -106,12 +148,17 @@ def doses_text(cycle: Mapping[str, Any]) -> str:
         return "none"
     doses = ", ".join(f"{dose['line']} {dose['concentration_nM']:g}" for dose in proposal["doses"])
     if decision is None:
-        return f"{doses}\n(not decided)"
-    return doses + ("" if decision["action"] == "approve" else f"\n({decision['why'] or decision['action']})")
+        return f"{doses} (not decided)"
+    if decision["action"] == "approve":
+        return doses
+    return f"{doses} ({decision['why'] or decision['action']})"
 
 
 def diagnostics_text(info: Mapping[str, Any]) -> str:
     """Return the verdict and the numbers behind it in a few words."""
     verdict = "passed" if info["passed"] else "FAILED"
     text = f"{verdict}; ESS {info['ess']:.0f}, {info['starts_at_mode']}/{info['starts']} starts agree"
-    return text + ("\nmodel in doubt: " + ", ".join(w.split(":")[0] for w in info["warnings"]) if info["warnings"] else "")
+    if info["failures"]:
+        text += "; " + "; ".join(info["failures"])
+    doubts = ", ".join(warning.split(":")[0] for warning in info["warnings"])
+    return text + (f"; model in doubt: {doubts}" if doubts else "")

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from chiploop.errors import WrongUse
+from chiploop.errors import (
+    ChiploopError,
+    FileNotValid,
+    InstrumentTrouble,
+    WaitingForPerson,
+    WrongUse,
+)
 from flows.cli.screen import JSON_OPTION, print_json
 
 if TYPE_CHECKING:
@@ -22,6 +28,17 @@ if TYPE_CHECKING:
 STUDY = typer.Argument(help="Study file (YAML).")
 RUNS = typer.Option(Path("runs"), "--runs", help="Folder that takes the runs, their record and journal.")
 SEED = typer.Option(1, "--seed", min=0, help="Seed of the virtual chips and of the statistics.")
+WAYS_ON = (InstrumentTrouble, FileNotValid)
+"""Trouble that can be mended outside, and then the run goes on."""
+
+
+class StoppedByPerson(WaitingForPerson):
+    """Ctrl-C: nothing new begins, and no pump is stopped in the middle of its volume."""
+
+    exit_code = 130
+    code = "CL-130"
+
+
 MATCHED = typer.Option(
     False, "--matched", help="Hidden truth drawn from the fitted model itself; for coverage tests."
 )
@@ -104,17 +121,49 @@ def confirm_start(study: Any) -> None:
 
 
 def carry_out(files: RunFiles, settings: Path | None, as_json: bool) -> None:
-    """Run the flow on these files and print what came out."""
+    """Run the flow on these files and print what came out.
+
+    Ends with the exit code of WaitingForPerson where the study is done and lines are held.
+    """
+    begun = time.monotonic()
+    try:
+        summary = run_flow(files, settings, as_json, begun)
+    except KeyboardInterrupt:
+        raise StoppedByPerson(
+            f"stopped. Every pump that runs goes on to the volume it was given and then stops by "
+            f"itself; nothing else is started. Go on with: {way_on(files)}"
+        ) from None
+    except WAYS_ON as trouble:
+        tell_way_on(trouble, files)
+        raise
+    from flows.cli.progress import held_lines, print_summary
+
+    if as_json:
+        print_json(summary)
+    else:
+        print_summary(summary)
+    held = held_lines(summary)
+    if held:
+        for line, why in held.items():
+            print(f"{WaitingForPerson.code}: line {line} is held: {why}", file=sys.stderr)
+        raise typer.Exit(WaitingForPerson.exit_code)
+
+
+def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float) -> dict[str, Any]:
+    """Open the laboratory, run the flow to its end, and return the summary of the run."""
     from flows.prefect_server import start_in_background
 
-    begun = time.monotonic()
     server = start_in_background(files.folder / "prefect")
     try:
         from chiploop.models.tissue_model import load_model
         from flows.cli.progress import progress_display
         from flows.opening import open_laboratory
+        from flows.run_log import run_log
 
-        with progress_display(files, quiet=as_json) as tell:
+        with (
+            progress_display(files, quiet=quiet) as show,
+            run_log(files.folder, show, show_devices=not files.simulated) as tell,
+        ):
             tell(0.0, 0, "starting: model, virtual lab, flow engine")
             load_model(files.study.model)
             with open_laboratory(files, settings, tell) as lab:
@@ -122,13 +171,27 @@ def carry_out(files: RunFiles, settings: Path | None, as_json: bool) -> None:
                 from flows.closed_loop import closed_loop
                 from flows.ending import end_run
 
-                closed_loop(lab)
-                summary = end_run(lab, time.monotonic() - begun)
+                try:
+                    closed_loop(lab)
+                except KeyboardInterrupt:
+                    # A hold, so that leaving the bench stops no pump in the middle of a dose.
+                    raise StoppedByPerson from None
+                return end_run(lab, time.monotonic() - begun_s)
+    except StoppedByPerson:
+        raise KeyboardInterrupt from None
     finally:
         server.stop()
-    if as_json:
-        print_json(summary)
-    else:
-        from flows.cli.progress import print_summary
 
-        print_summary(summary)
+
+def way_on(files: RunFiles) -> str:
+    """Return the command with which a run goes on."""
+    where = "" if files.runs == Path("runs").resolve() else f" --runs {files.runs}"
+    return f"chiploop resume {files.run_id}{where}"
+
+
+def tell_way_on(trouble: ChiploopError, files: RunFiles) -> None:
+    """Add to a message how the run goes on once the trouble is mended."""
+    from flows.opening import RunInUse
+
+    if not isinstance(trouble, RunInUse):
+        trouble.args = (f"{trouble}\nOnce that is mended, go on with: {way_on(files)}",)

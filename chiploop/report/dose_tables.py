@@ -1,0 +1,168 @@
+"""What was proposed, decided and given, as rows of text, from record and journal.
+
+Belongs here: what stands in which column. Not here: what was measured (run_tables), markup (report.html.j2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from chiploop.dosing import PumpStep, mixed_nm
+from chiploop.record.actions import Action
+from chiploop.record.progress import pump_progress
+from chiploop.record.record import Record
+from chiploop.report.run_tables import number, percent, utc
+from chiploop.study import Study
+
+
+@dataclass(frozen=True)
+class DoseRow:
+    """One line of a proposal."""
+
+    line: str
+    chips: str
+    asked: str
+    pumps: str
+    """What the pumps' rounding makes of it."""
+    given: str
+    """What their counters say was given."""
+    risk: str
+    information: str
+
+
+@dataclass(frozen=True)
+class ProposalRows:
+    """One proposal with what became of it."""
+
+    title: str
+    facts: str
+    decision: str
+    decided: str
+    """``approve``, ``reject``, ``open`` or ``none``."""
+    doses: tuple[DoseRow, ...]
+
+
+@dataclass(frozen=True)
+class DeliveryRow:
+    """One pump's part of one phase of a line."""
+
+    cycle: str
+    line: str
+    phase: str
+    pump: str
+    asked: str
+    delivered: str
+    outcome: str
+    good: bool
+
+
+def given_doses(study: Study, actions: Sequence[Action]) -> dict[tuple[int, str], float]:
+    """Return (cycle, line) -> concentration in nM by the pumps' counters, of completed doses."""
+    steps: dict[tuple[int, str], list[PumpStep | None]] = {}
+    for action in actions:
+        _, cycle, line, phase, pump = action.intent.key.rsplit("/", 4)
+        if phase != "dose":
+            continue
+        progress = pump_progress(action)
+        (step,) = (s for s in action.intent.programme.steps if s.pump == pump)
+        is_done = progress.state == "delivered"
+        steps.setdefault((int(cycle.removeprefix("c")), line), []).append(
+            replace(step, volume_ul=progress.delivered_ul) if is_done else None
+        )
+    found = {}
+    for place, parts in steps.items():
+        known = tuple(part for part in parts if part is not None)
+        if len(known) == len(parts) and sum(part.volume_ul for part in known) > 0.0:
+            found[place] = mixed_nm(study, known)
+    return found
+
+
+def proposal_rows(
+    record: Record, run_id: str, given: Mapping[tuple[int, str], float]
+) -> tuple[ProposalRows, ...]:
+    """Return every proposal of a run with its decision, and the outlook at the end."""
+    rows = []
+    for proposal in record.proposals(run_id):
+        decision = record.decision_for(proposal.key)
+        told, decided = "not decided yet", "open"
+        if decision is not None:
+            verb = {"approve": "approved", "reject": "rejected"}[decision.action]
+            told = f"{verb} by {decision.by}, {utc(decision.at_utc)}: {decision.why or 'no reason given'}"
+            decided = decision.action
+        again = f", attempt {proposal.attempt}" if proposal.attempt > 1 else ""
+        rows.append(
+            one_proposal(
+                proposal.content,
+                f"Cycle {proposal.cycle}{again}",
+                told,
+                decided,
+                given if decided == "approve" else {},
+            )
+        )
+    for event in record.events(run_id, "outlook"):
+        title = f"Cycle {event.content['cycle']}: outlook only"
+        rows.append(
+            one_proposal(
+                event.content,
+                title,
+                "the study ended; nobody decides it, nothing was given",
+                "none",
+                {},
+            )
+        )
+    return tuple(rows)
+
+
+def one_proposal(
+    content: Mapping[str, Any],
+    title: str,
+    decision: str,
+    decided: str,
+    given: Mapping[tuple[int, str], float],
+) -> ProposalRows:
+    """Return one proposal's rows."""
+    facts = [f"policy {content['policy']}", f"about {content['goal']}"]
+    if content["eig_nats"] is not None:
+        facts.append(f"expected information of the batch {content['eig_nats']:.3f} nats")
+    if content["refused"]:
+        facts.append(f"{len(content['refused'])} candidates not feasible or not allowed")
+    doses = tuple(
+        DoseRow(
+            line=dose["line"],
+            chips=", ".join(dose["chips"]),
+            asked=number(dose["asked_nm"], 4),
+            pumps=number(dose["delivered_nm"], 4),
+            given=number(given.get((content["cycle"], dose["line"])), 4),
+            risk=percent(dose["risk"], 1),
+            information="–" if dose["eig_nats"] is None else f"{dose['eig_nats']:.3f}",
+        )
+        for dose in content["doses"]
+    )
+    return ProposalRows(title, "; ".join(facts), decision, decided, doses)
+
+
+def delivery_rows(actions: Sequence[Action]) -> tuple[DeliveryRow, ...]:
+    """Return what every pump was asked for and what its counter says it gave."""
+    rows = []
+    for action in actions:
+        progress = pump_progress(action)
+        asked = action.intent.volume_ul
+        known = math.isfinite(progress.delivered_ul)
+        off = abs(progress.delivered_ul - asked) > action.intent.resolution_ul + 1e-9
+        _, cycle, _, phase, _ = action.intent.key.rsplit("/", 4)
+        rows.append(
+            DeliveryRow(
+                cycle=cycle.removeprefix("c").lstrip("0") or "–",
+                line=action.intent.programme.line,
+                phase=phase,
+                pump=action.intent.pump,
+                asked=f"{asked:g}",
+                delivered=f"{progress.delivered_ul:g}" if known else "not known",
+                outcome=progress.state + (f": {progress.reason}" if progress.reason else ""),
+                good=progress.state == "delivered" and not off,
+            )
+        )
+    return tuple(rows)

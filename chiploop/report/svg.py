@@ -1,0 +1,203 @@
+"""A Matplotlib figure as inline SVG: calm, the same bytes every time, marked where it is simulated.
+
+Belongs here: style, colours, marker shapes, the SIMULATED mark, cleaning of the SVG. Not here: what a figure
+shows (figures, chip_figures). Matplotlib is imported by the report alone.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+MARK = "SIMULATED"
+FAILED_FIT = "FAILED FIT"
+WIDTH_IN = 7.6
+"""Of every figure, so that letters keep their size on a 768 px page."""
+
+INK = "#222222"
+QUIET = "#5f6b76"
+MEAN = "#3f6f9f"
+PREDICTIVE = "#c3d4e6"
+TRUTH = "#CC3311"
+FAILED = "#b00020"
+DOSE = "#EE7733"
+DONOR_COLOURS = ("#004488", "#BB5566", "#117733", "#997700", "#663388", "#000000")
+"""Dark enough on a pale band; told apart by shape as well."""
+DONOR_MARKERS = ("o", "s", "^", "D", "v", "P")
+
+STYLE: dict[str, Any] = {
+    "svg.hashsalt": "chiploop",
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Arial", "Helvetica", "sans-serif"],
+    "font.size": 8.0,
+    "axes.titlesize": 8.0,
+    "axes.labelsize": 8.0,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.7,
+    "axes.grid": False,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "xtick.labelsize": 7.0,
+    "ytick.labelsize": 7.0,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "text.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 7.0,
+    "lines.linewidth": 1.2,
+    "path.simplify": False,
+    "axes.unicode_minus": True,
+    "mathtext.default": "regular",
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure of the report, or what kept it from being drawn."""
+
+    name: str
+    svg: str
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """How a readout stands on an axis."""
+
+    title: str
+    unit: str
+    factor: float = 1.0
+    """From the model's unit."""
+
+    @property
+    def label(self) -> str:
+        """Title with unit."""
+        return f"{self.title} ({self.unit})"
+
+
+AXES: dict[str, Axis] = {
+    "TEER": Axis("TEER", "Ω cm²"),
+    "CCL26": Axis("CCL26 in effluent", "pg/mL"),
+    "ldh_release": Axis("LDH release", "% of maximum", 100.0),
+}
+
+
+def axis_of(readout: str, unit: str) -> Axis:
+    """Return how a readout stands on an axis; by its own name and unit where it is a new one."""
+    return AXES.get(readout, Axis(readout, unit))
+
+
+def donor_style(donors: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return donor -> (colour, marker), in the study's order."""
+    return {
+        donor: (DONOR_COLOURS[i % len(DONOR_COLOURS)], DONOR_MARKERS[i % len(DONOR_MARKERS)])
+        for i, donor in enumerate(donors)
+    }
+
+
+def drawn(
+    name: str, label: str, draw: Callable[[], Figure], simulated: bool, refused: bool = False
+) -> Drawn:
+    """Return a figure as inline SVG; whatever goes wrong in it is told in its place.
+
+    ``refused`` says that it rests on a calibration that failed; that stands in the figure as well.
+    """
+    try:
+        with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
+            figure = draw()
+            if simulated:
+                mark(figure)
+            if refused:
+                refuse(figure)
+            buffer = io.StringIO()
+            nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+            figure.savefig(buffer, format="svg", metadata=nothing)
+        return Drawn(name, inline(buffer.getvalue(), name, label, simulated))
+    except Exception as problem:  # one broken figure leaves the rest of the report standing
+        return Drawn(name, "", f"{type(problem).__name__}: {problem}")
+
+
+def mark(figure: Figure) -> None:
+    """Print SIMULATED across a figure and above its corner."""
+    figure.text(
+        0.5, 0.5, MARK, fontsize=44, fontweight="bold", color=TRUTH, alpha=0.07,
+        ha="center", va="center", rotation=14, zorder=-10,
+    )  # fmt: skip
+    figure.text(
+        0.995, 0.995, MARK, fontsize=8, fontweight="bold", color=TRUTH, ha="right", va="top"
+    )
+
+
+def refuse(figure: Figure) -> None:
+    """Print into a figure that its calibration failed."""
+    height_in = float(figure.get_size_inches()[1])
+    figure.text(
+        0.995, 1.0 - 0.17 / height_in, FAILED_FIT, fontsize=8, fontweight="bold", color=FAILED,
+        ha="right", va="top",
+    )  # fmt: skip
+
+
+def inline(text: str, name: str, label: str, simulated: bool) -> str:
+    """Return Matplotlib's SVG without namespaces, metadata and comments; ids carry the figure's name."""
+    text = text[text.index("<svg") :]
+    for waste in (r"<metadata>.*?</metadata>\s*", r"<style.*?</style>\s*", r"<!--.*?-->\s*"):
+        text = re.sub(waste, "", text, flags=re.DOTALL)
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
+
+    def renamed(found: re.Match[str]) -> str:
+        return f' id="{name}-{found[1]}"' if found[1] in used else ""
+
+    text = re.sub(r' id="([^"]*)"', renamed, text)
+    text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)
+    viewbox = re.search(r'viewBox="[^"]*"', text)
+    title = f"{MARK}: {label}" if simulated else label
+    head = f'<svg {viewbox[0] if viewbox else ""} role="img" aria-label="{escape(title)}">'
+    return re.sub(r"<svg[^>]*>", lambda _: head, text, count=1).strip()
+
+
+def set_margins(
+    figure: Figure, left: float, right: float, bottom: float, top: float, **space: float
+) -> None:
+    """Set the margins of a figure in inches; ``wspace`` and ``hspace`` as Matplotlib takes them.
+
+    Fixed: a layout engine costs more time than the rest of the drawing.
+    """
+    width, height = figure.get_size_inches()
+    figure.subplots_adjust(
+        left=left / width,
+        right=1.0 - right / width,
+        bottom=bottom / height,
+        top=1.0 - top / height,
+        **space,
+    )
+
+
+def legend_on_top(figure: Figure, handles: Sequence[Any], columns: int) -> None:
+    """Put the legend into the upper left corner, beside the mark."""
+    figure.legend(
+        handles=handles, loc="upper left", bbox_to_anchor=(0.0, 1.0), ncols=columns, columnspacing=1.4,
+        handlelength=1.6, borderaxespad=0.1, labelspacing=0.35,
+    )  # fmt: skip
+
+
+def plain_log_axis(axis: Any) -> None:
+    """Write a log axis' numbers as people do: 10, 100, 1000."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,191 @@
+"""The report is one quiet file: whole, marked, the same every time, and honest about what failed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chiploop.report import html_report
+from chiploop.report.html_report import write_report
+
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Reads a page as a strict reader would: every tag closed in its place, every id once."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.tags: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.note(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.note(tag, attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open.pop() == tag, f"</{tag}> at {self.getpos()} closes nothing"
+
+    def note(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            if name.endswith("href"):
+                self.links.append(value or "")
+
+
+@pytest.fixture(scope="module")
+def text(hand_run: Any) -> str:
+    return write_report(*hand_run.parts).read_text(encoding="utf-8")
+
+
+def figures(text: str) -> list[str]:
+    return re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
+
+
+def test_the_page_is_whole_and_every_id_stands_once(text: str) -> None:
+    page = Page(text)
+    assert page.open == []
+    assert sorted(page.ids) == sorted(set(page.ids))
+    assert {link[0] for link in page.links} <= {"#"}
+    assert {link[1:] for link in page.links} <= set(page.ids)
+    assert set(re.findall(r"url\(#([^)]*)\)", text)) <= set(page.ids)
+
+
+def test_no_script_and_no_outside_host(text: str) -> None:
+    assert "script" not in Page(text).tags
+    assert not re.search(r"https?:|//[a-z]+\.|@import|javascript:|\bon[a-z]+=", text, re.IGNORECASE)
+    assert len(text.encode()) < 1_000_000
+
+
+def test_a_second_report_is_the_same_to_the_byte(hand_run: Any, text: str) -> None:
+    assert write_report(*hand_run.parts).read_text(encoding="utf-8") == text
+
+
+def test_all_figures_are_drawn_with_their_text_as_text(text: str) -> None:
+    drawn = figures(text)
+    assert len(drawn) == 6
+    assert 'class="broken"' not in text
+    for words in ("concentration at the inlet (nM)", "TEER (Ω cm²)", "CCL26 in effluent (pg/mL)"):
+        assert any(f">{words}</text>" in figure for figure in drawn), words
+    assert any("LDH release (% of maximum)" in figure for figure in drawn)
+
+
+def test_simulated_stands_in_the_header_and_in_every_figure(text: str) -> None:
+    header = text[text.index("<header>") : text.index("</header>")]
+    assert "SIMULATED" in header
+    assert "<title>SIMULATED" in text
+    for figure in figures(text):
+        assert figure.count(">SIMULATED</text>") == 2
+        assert 'aria-label="SIMULATED' in figure
+
+
+def test_a_real_run_is_nowhere_called_simulated_and_shows_no_truth(
+    other_run: Callable[..., Any],
+) -> None:
+    text = write_report(*other_run(simulated=False).parts).read_text(encoding="utf-8")
+    assert "SIMULATED" not in text
+    assert "hidden truth" not in text.lower()
+
+
+def test_truth_inside_and_outside_is_told(text: str) -> None:
+    answer = text[text.index('id="answer"') : text.index('id="history"')]
+    assert re.search(r"260 nM</b>, <span[^>]*>inside the interval", answer)
+    assert re.search(r"99 nM</b>, <span[^>]*>outside the interval", answer)
+
+
+def test_every_interval_says_its_level_and_kind(text: str) -> None:
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", text, flags=re.DOTALL)
+    assert len(captions) == len(figures(text))
+    for caption in captions:
+        assert "90 %" in caption and "equal-tailed" in caption, caption
+        assert "Read:" in caption, caption
+    for value in re.findall(r'class="value">(.*?)</div>', text, flags=re.DOTALL):
+        assert "equal-tailed 90 % credible interval" in value
+    heads = re.findall(r"<thead>(.*?)</thead>", text, flags=re.DOTALL)
+    for head in heads:
+        for cell in re.findall(r"<th[^>]*>(.*?)</th>", head, flags=re.DOTALL):
+            if re.search(r"interval|EC50|Prior", cell):
+                assert "90 %" in cell and "equal-tailed" in cell, cell
+
+
+def test_who_decided_and_what_was_given_is_told(text: str) -> None:
+    assert "approved by A. Scientist, 2030-01-02 03:04:05 UTC: pilot as planned" in text
+    assert "not decided yet" in text
+    assert "Research use only. Not for clinical decisions." in text
+    assert re.search(r"<td>L4</td>.*?<td class=\"n\">480</td>\s*<td class=\"n\">480</td>", text)
+
+
+def test_reasons_of_failed_and_censored_readouts_are_told_and_escaped(text: str) -> None:
+    assert "fit &lt;of&gt; impedance failed" in text
+    assert "below LLOQ" in text
+    assert "below 250" in text
+
+
+def test_a_failed_calibration_is_marked_failed_and_proposes_nothing(
+    other_run: Callable[..., Any],
+) -> None:
+    text = write_report(*other_run(passed=False).parts).read_text(encoding="utf-8")
+    assert "The last calibration FAILED" in text
+    assert "90 effective particles, at least 200 needed" in text
+    assert re.search(r'class="verdict bad"><h3>FIT FAILED', text)
+    assert "so there is no proposal after it" in text
+    assert "not decided yet" not in text
+    assert text.count("no dose is proposed") == 2
+    assert any(">FAILED</text>" in figure for figure in figures(text))
+    assert sum(">FAILED FIT</text>" in figure for figure in figures(text)) == 5
+
+
+def test_a_broken_figure_leaves_the_rest_and_says_what_failed(
+    hand_run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise ValueError("no <room> for panels")
+
+    monkeypatch.setattr(html_report, "course_figure", broken)
+    text = write_report(*hand_run.parts).read_text(encoding="utf-8")
+    assert len(figures(text)) == 5
+    assert "This figure could not be drawn: ValueError: no &lt;room&gt; for panels" in text
+    Page(text)
+
+
+def test_a_lost_posterior_file_leaves_everything_that_does_not_need_it(
+    other_run: Callable[..., Any],
+) -> None:
+    run = other_run()
+    (run.folder / "cal-01" / "posterior.nc").unlink()
+    text = write_report(*run.parts).read_text(encoding="utf-8")
+    assert len(figures(text)) == 1
+    assert "The parameter table could not be made" in text
+    assert "missing" in text
+    assert "What the pumps gave" in text
+
+
+def test_a_run_before_its_first_calibration_has_a_report(
+    other_run: Callable[..., Any], tmp_path: Path
+) -> None:
+    run = other_run()
+    run.record.add_run("fresh", run.study, seed=1, simulated=True)
+    text = write_report(run.record, run.journal, run.study, "fresh", tmp_path).read_text("utf-8")
+    assert "No calibration is on record yet" in text
+    assert "Nothing was sent to a pump" in text
+    Page(text)
+
+
+def test_a_run_that_is_not_on_record_is_an_error(hand_run: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="there is no run nobody on record"):
+        write_report(hand_run.record, hand_run.journal, hand_run.study, "nobody", tmp_path)
