@@ -32,6 +32,9 @@ from chiploop.study_fields import (
     problem,
 )
 
+GoalReadout = Annotated[str, OneOf(("TEER", "CCL26"))]
+"""Readouts that the stimulus changes, so that a drug can take a share of its effect away."""
+
 Readout = Annotated[str, OneOf(("TEER", "CCL26", "viability"))]
 """Readouts that the tissue model has an equation for."""
 
@@ -266,7 +269,7 @@ class Goal(Part):
     """What the study wants to know: a potency on one readout."""
 
     name: Identifier
-    readout: Readout
+    readout: GoalReadout
     effect_fraction: PositivePercentage = Field(alias="effect")
     """0.5 asks for the EC50."""
     exposure_h: Duration = Field(alias="exposure")
