@@ -3,11 +3,11 @@
 Belongs here: which driver serves which make, ports, heartbeats, stop. Not here: bytes (the
 drivers), doses (delivery).
 
-Leaving `open_bench` by an exception stops every pump. Leaving it normally, or by one of `HOLDS`,
-stops none: chips that wait for a person or for the next process stay perfused to the target volume
-that each pump holds by itself (tissue dies without flow; which drug pump must stop was decided
-where the hold was). Their watchdogs are switched off on the way out, since nobody is left to feed
-them. A process that dies without leaving (``kill -9``) feeds no watchdog either, and pumps in safe
+Leaving `open_bench` by an exception that nobody foresaw stops every pump. Leaving it normally, or
+by trouble that has a name (`HOLDS`: a person must decide, a plate file is wrong, a meter is silent),
+stops none: what runs was approved and ends at the target volume that each pump holds by itself, and
+tissue dies without flow; which drug pump must stop was decided where the trouble was. Their
+watchdogs are switched off on the way out, since nobody is left to feed them. A process that dies without leaving (``kill -9``) feeds no watchdog either, and pumps in safe
 mode stop within ``watchdog_s``.
 """
 
@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from chiploop.errors import FitNotAccepted, SafetyRefusal, WaitingForPerson
+from chiploop.errors import ChiploopError
 from instruments.contracts import ImpedanceMeter, PlateReader, Pump
 from instruments.errors import InstrumentError
 from instruments.impedance_meters.emstat_pico import EmStatPico
@@ -39,8 +39,8 @@ from instruments.pumps.new_era_ne1000 import NewEraNE1000
 from instruments.transport import SerialTransport, Transport
 from instruments.wire_recorder import WireRecorder
 
-HOLDS: Final = (WaitingForPerson, SafetyRefusal, FitNotAccepted)
-"""Leaving by one of these is a hold, not a failure: nothing is stopped."""
+HOLDS: Final = (ChiploopError,)
+"""Leaving by one of these is a hold: nothing is stopped."""
 
 _log = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ class Bench:
         for name, pump in self.pumps.items():
             try:
                 pump.stop()
-            except InstrumentError:
+            except Exception:  # whatever one pump does, the others must hear the stop
                 unconfirmed.append(name)
         failed = []
         for name in unconfirmed:
@@ -142,8 +142,8 @@ class Bench:
                 if name in self.ports:
                     self.ports[name].reopen()
                 self.pumps[name].stop()
-            except InstrumentError as trouble:
-                failed.append(str(trouble))
+            except Exception as trouble:
+                failed.append(f"{name}: {trouble}")
         if failed:
             raise InstrumentError("not every pump confirmed the stop:\n  " + "\n  ".join(failed))
 
@@ -323,5 +323,5 @@ def _beat(pumps: list[NewEraNE1000], period_s: float, ended: threading.Event) ->
                 return
             try:
                 pump.heartbeat()
-            except InstrumentError as trouble:  # told to people by whoever asks the pump next
+            except Exception as trouble:  # a heartbeat goes on; whoever asks the pump next tells people
                 _log.warning("heartbeat: %s", trouble)

@@ -28,8 +28,8 @@ class PumpStatus:
     """The pump's own counter since it was last cleared or switched on."""
     resolution_ul: float
     """Smallest step of the counter as reported."""
-    restarted: bool
-    """True where the pump has reported since the port was opened that its power was interrupted."""
+    restarts: int
+    """How often the pump has reported since the port was opened that its power was interrupted."""
     alarm: str = ""
 
 

@@ -38,6 +38,8 @@ SESSION = uuid.uuid4().hex
 """Names this process in the intents: alarms that another process heard are no news to this one."""
 MAX_START_LAG_FRACTION = 0.02
 """Largest delay between the starts of two pumps of one programme, as a part of its duration."""
+MAX_START_LAG_H = 0.1
+"""The same in hours: the last pump of a programme flows alone for as long at its end."""
 _SETTING_SLACK = 1e-6
 _COARSEST_COUNTER_STEPS = 8.0
 """A target volume must be at least this many steps of the pump's counter, or the counter proves
@@ -143,7 +145,7 @@ def resume_programme(
     waiting = {pump.pump for pump in progress.pumps if pump.state == "waiting"}
     begun = [a.sent_h[-1] for a in actions if a.intent.pump not in waiting]
     lag_h = time_h - min(begun, default=time_h)
-    if lag_h > MAX_START_LAG_FRACTION * progress.programme.duration_h:
+    if lag_h > min(MAX_START_LAG_FRACTION * progress.programme.duration_h, MAX_START_LAG_H):
         reason = (
             f"one pump began {lag_h:.3g} h ago and another did not: the mix would not be the dose"
         )
@@ -189,10 +191,10 @@ def hold_programme(
         if not action.open:
             continue
         drug = _is_drug_stock(_step_of(action).stock)
-        if drug and action.sent_h:
+        reason_here, counter_ul = reason, None
+        if drug:  # also where nothing was sent: a pump that runs all the same must not
             reason_here, counter_ul = _stop_and_read(pumps[action.intent.pump], reason)
-        else:
-            reason_here, counter_ul = reason, None
+            journal.note(action.intent.run_id, action.intent.key, time_h, reason_here)
         if action.held is None and (drug or pump_progress(action).state == "waiting"):
             journal.ambiguous(action.intent.key, time_h, reason_here, counter_ul)
     return programme_progress(journal, programme_key)
@@ -253,7 +255,7 @@ def _make_ready(
         volume_ul=settings.volume_ul,
         counter_ul=status.infused_ul,
         resolution_ul=status.resolution_ul,
-        restarted=status.restarted,
+        restarts=status.restarts,
         session=SESSION,
         time_h=time_h,
     )
@@ -372,7 +374,7 @@ def _observation(action: Action, status: PumpStatus, earlier_ul: float | None) -
         state=status.state,
         counter_ul=status.infused_ul,
         resolution_ul=status.resolution_ul,
-        restarted=status.restarted,
+        restarts=status.restarts,
         session=SESSION,
         sends=len(action.sent_h),
         started=action.started_h is not None,

@@ -268,8 +268,8 @@ class SerialTransport:
     def _write(self, data: bytes) -> None:
         with self._writing:
             try:
+                # no flush: it waits for the line without a deadline, and the answer is waited for anyway
                 self._port.write(data)
-                self._port.flush()
             except (serial.SerialException, OSError, TypeError) as trouble:
                 self._recorder.note(self.name, f"lost while sending: {trouble}")
                 raise InstrumentError(

@@ -36,8 +36,8 @@ class Intent:
     counter_ul: float
     """The pump's own counter before."""
     resolution_ul: float
-    restarted: bool
-    """True where the pump had already told of a power interruption since its port was opened."""
+    restarts: int
+    """How often the pump had told of a power interruption since its port was opened."""
     session: str
     """Names the process that held the port; another session has heard other alarms."""
     time_h: float

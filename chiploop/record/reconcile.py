@@ -34,8 +34,8 @@ class PumpObservation:
     state: Literal["idle", "infusing", "withdrawing", "paused", "alarm"]
     counter_ul: float
     resolution_ul: float
-    restarted: bool
-    """The pump has told of a power interruption since the port was opened."""
+    restarts: int
+    """How often the pump has told of a power interruption since the port was opened."""
     session: str
     """Who holds the port; compared with the intent's."""
     sends: int
@@ -71,9 +71,9 @@ def _moved_ul(intent: Intent, seen: PumpObservation) -> float:
 
 
 def _lost_power(intent: Intent, seen: PumpObservation) -> bool:
-    # An alarm that this very session had heard before the intent tells nothing about the time after
-    # it.
-    return seen.restarted and not (intent.restarted and seen.session == intent.session)
+    # Alarms that this very session had heard before the intent tell nothing about the time after it.
+    heard_before = intent.restarts if seen.session == intent.session else 0
+    return seen.restarts > heard_before
 
 
 def _unmoved(intent: Intent, seen: PumpObservation) -> bool:
@@ -118,11 +118,6 @@ RULES: tuple[Rule, ...] = (
         lambda i, s: _unmoved(i, s) and s.started,
         "unknown",
         "the pump confirmed the start and shows no movement",
-    ),
-    (
-        lambda i, s: _unmoved(i, s) and s.restarted,
-        "unknown",
-        "a power interruption can not be ruled out",
     ),
     (
         lambda i, s: _unmoved(i, s) and s.sends >= MOST_SENDS,

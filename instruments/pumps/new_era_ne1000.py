@@ -89,7 +89,7 @@ class NewEraNE1000:
             on_alarm=self._note,
         )
         self._prepared = False
-        self._restarted = False
+        self._restarts = 0
         self._met = False
         self._alarm = ""
 
@@ -189,7 +189,7 @@ class NewEraNE1000:
         """Return state and counter in one query.
 
         An alarm is told, whichever command met it, until a `stop` or a new `prepare` has succeeded:
-        either is somebody's decision to go on. ``restarted`` stays for good.
+        either is somebody's decision to go on. ``restarts`` only grows.
         """
         answer = self._line.ask("DIS")
         dispensed = wire.decode_dispensed(answer.data)
@@ -197,7 +197,7 @@ class NewEraNE1000:
             state="alarm" if self._alarm else wire.STATES[answer.status],
             infused_ul=dispensed.infused_ul,
             resolution_ul=dispensed.resolution_ul,
-            restarted=self._restarted,
+            restarts=self._restarts,
             alarm=self._alarm,
         )
 
@@ -342,6 +342,6 @@ class NewEraNE1000:
     def _note(self, alarm: str) -> None:
         _log.warning("%s: alarm %s", self.name, alarm)
         if alarm == "reset":
-            self._restarted = True
+            self._restarts += 1
         elif alarm != "timeout" or self._met:
             self._alarm = alarm

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from flows.prefect_server import PrefectServer
+from tests.flows.run_checks import is_alive
 
 SMALL_STUDY = Path(__file__).with_name("small_study.yaml")
 LONGEST_S = 90.0
@@ -62,6 +63,11 @@ class Running:
         with suppress(FileNotFoundError):
             return (self.folder / f"{self.pid}.{stream}").read_text(encoding="utf-8")
         return ""
+
+    @property
+    def ended(self) -> bool:
+        """True once it is no more than a name that waits to be read."""
+        return not is_alive(self.pid)
 
     def wait_until(self, said: str, timeout_s: float = LONGEST_S) -> None:
         """Return once the command has said something on standard error."""

@@ -7,6 +7,7 @@ what is printed (cli/test_simulate).
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,12 +22,11 @@ from chiploop.record.record import Record
 from chiploop.study import load_study
 from chiploop.virtual_lab import VirtualLab
 from instruments.emulators.control import ControlChannel
-from tests.flows.conftest import SMALL_STUDY, Running, Warm, edited
+from tests.flows.conftest import LONGEST_S, SMALL_STUDY, Running, Warm, edited
 from tests.flows.run_checks import (
     check_volumes,
     only_run,
     pump_truth,
-    science,
     wait_until_nobody_is_left,
 )
 
@@ -55,9 +55,8 @@ def waiting_run(warm: Warm, folder: Path) -> tuple[Running, Path, str]:
 
 def wait_for_proposals(runs: Path, count: int, running: Running) -> None:
     """Return once a run has made so many proposals and waits for a decision."""
-    import time
-
-    for _ in range(6000):
+    until_s = time.monotonic() + LONGEST_S
+    while time.monotonic() < until_s and not running.ended:
         if (runs / "record.sqlite").exists() and list(runs.glob("*/virtual_lab/ports.json")):
             with Record(str(runs / "record.sqlite")) as record:
                 known = record.run(only_run(runs))
@@ -68,7 +67,6 @@ def wait_for_proposals(runs: Path, count: int, running: Running) -> None:
                 ):
                     return
         time.sleep(0.01)
-    running.kill()
     pytest.fail(f"no proposal {count}: {running.text('err')}")
 
 
@@ -146,11 +144,11 @@ SURVIVED = {
     "the answer to a start is lost": {
         "port": "pumps", "kind": "drop_reply", "matching": "RUN", "skip": 3
     },
-    "a start never arrives": {
-        "port": "pumps", "kind": "drop_command", "matching": "RUN", "skip": 3
-    },
     "the answer to a status is garbled": {
         "port": "pumps", "kind": "flip_bit", "matching": "DIS", "skip": 9, "at_byte": 3
+    },
+    "a pump that stands still loses power before its dose": {
+        "pump": "L2-low", "kind": "power_cut", "at_h": 6.0
     },
 }  # fmt: skip
 
@@ -175,8 +173,10 @@ HELD = {
     "the drug pump stalls": {"pump": "L2-low", "kind": "block", "at_h": 20.0},
     "the drug pump loses power": {"pump": "L2-low", "kind": "power_cut", "at_h": 20.0},
     "the stimulus pump stalls": {"pump": "L2-stimulus", "kind": "block", "at_h": 20.0},
-    "the drug pump loses power before its dose": {
-        "pump": "L2-low", "kind": "power_cut", "at_h": 6.0
+    # The pumps were switched on in this session: the driver can not tell a second power-up from
+    # the first, so it does not send again.
+    "a start never arrives, soon after power-up": {
+        "port": "pumps", "kind": "drop_command", "matching": "RUN", "skip": 5
     },
 }  # fmt: skip
 
@@ -245,9 +245,9 @@ def write_export(runs: Path, run_id: str, path: Path, length: int | None = None)
 def test_a_plate_file_is_waited_for_refused_while_it_is_cut_and_then_the_run_goes_on(
     warm: Warm, tmp_path: Path
 ) -> None:
-    one_cycle = [("cycles: 2", "cycles: 1"), ("CCL26: {kit: ccl26_elisa, replicates: 2}",
-                 "CCL26: {kit: ccl26_elisa, replicates: 2, plate_file: 'ccl26_{cycle}.txt'}")]  # fmt: skip
-    study = edited(SMALL_STUDY, tmp_path, one_cycle)
+    kit = "CCL26: {kit: ccl26_elisa,"
+    changes = [("cycles: 2", "cycles: 1"), (kit, f"{kit} plate_file: 'ccl26_{{cycle}}.txt',")]
+    study = edited(SMALL_STUDY, tmp_path, changes)
     runs, export = tmp_path / "runs", tmp_path / "ccl26_1.txt"
     waiting = warm.run("simulate", study, "--runs", runs)
     run_id = only_run(runs)
@@ -270,12 +270,19 @@ def test_a_plate_file_is_waited_for_refused_while_it_is_cut_and_then_the_run_goe
         kinds = {file.name: file.kind for file in record.raw_files(run_id)}
     assert kinds["ccl26_1.txt"] == "reader export"
 
-    plain = warm.run(
-        "simulate", edited(SMALL_STUDY, tmp_path, one_cycle[:1]), "--runs", tmp_path / "reader"
+    from_reader = tmp_path / "reader"
+    from_reader.mkdir()
+    plain = edited(SMALL_STUDY, from_reader, changes[:1])
+    assert warm.run("simulate", plain, "--runs", from_reader).code == 0
+    assert values(runs, run_id) == pytest.approx(
+        values(from_reader, only_run(from_reader)), rel=1e-4
     )
-    assert plain.code == 0, plain.err
-    read = science(tmp_path / "reader", only_run(tmp_path / "reader"))["goals"][0][0]
-    assert science(runs, run_id)["goals"][0][0]["name"] == read["name"]
+
+
+def values(runs: Path, run_id: str) -> dict[str, float]:
+    """Return chip -> CCL26 of cycle 1."""
+    with Record(str(runs / "record.sqlite")) as record:
+        return {r.chip_id: r.value for r in record.readouts(run_id, 1) if r.readout == "CCL26"}
 
 
 def test_a_plate_file_that_is_a_folder_leaves_with_3(warm: Warm, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ class FakePump:
 
     def __init__(self, world: World, name: str, fault: str = "", times: int = 1) -> None:
         self.world, self.name, self.fault, self.times = world, name, fault, times
-        self.restarted = False
+        self.restarts = 0
 
     def quantise(self, flow_rate_ul_h: float, volume_ul: float) -> PumpSettings:
         if flow_rate_ul_h < 3.0:
@@ -125,10 +125,10 @@ class FakePump:
         if self.fault == "silent":
             raise TransportTimeout(f"{self.name} is silent")
         alarmed = self.world.change(self.name, lambda p: None)["alarm"]
-        self.restarted = self.restarted or alarmed
+        self.restarts += alarmed
         pump = self.world.change(self.name, lambda p: p.update(alarm=False))
         return PumpStatus(
-            pump["state"], float(math.floor(pump["counter"] + 1e-6)), 1.0, self.restarted
+            pump["state"], float(math.floor(pump["counter"] + 1e-6)), 1.0, self.restarts
         )
 
     def clear_counter(self) -> None:

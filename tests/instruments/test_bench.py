@@ -141,14 +141,17 @@ def test_bench_whose_port_is_in_use_says_so(tmp_path):
                 raise AssertionError("opened")
 
 
-@pytest.mark.parametrize("leave_by", [None, WaitingForPerson("approve, please")])
+@pytest.mark.parametrize(
+    "leave_by",
+    [None, WaitingForPerson("approve, please"), InstrumentError("the meter is silent")],
+)
 def test_bench_left_normally_or_on_hold_stops_nothing_and_frees_the_watchdogs(tmp_path, leave_by):
     bus = ScriptedBus()
     try:
         with bench_on(bus, tmp_path):
             if leave_by:
                 raise leave_by
-    except WaitingForPerson:
+    except (WaitingForPerson, InstrumentError):
         pass
     for address in ADDRESSES.values():
         assert "STP" not in bus.commands(address)

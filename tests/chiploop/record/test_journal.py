@@ -37,7 +37,7 @@ def intent(pump: str = "low", cycle: int = 1, line: str = "L1", volume_ul: float
         volume_ul=volume_ul,
         counter_ul=0.0,
         resolution_ul=1.0,
-        restarted=False,
+        restarts=0,
         session="s",
         time_h=24.0,
     )

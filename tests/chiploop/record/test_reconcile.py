@@ -22,11 +22,11 @@ INTENT = Intent(
     volume_ul=6912.0,
     counter_ul=100.0,
     resolution_ul=1.0,
-    restarted=False,
+    restarts=0,
     session="one",
     time_h=24.0,
 )
-SENT = PumpObservation("idle", 100.0, 1.0, False, "two", sends=1, started=False)
+SENT = PumpObservation("idle", 100.0, 1.0, 0, "two", sends=1, started=False)
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,12 @@ SENT = PumpObservation("idle", 100.0, 1.0, False, "two", sends=1, started=False)
         ({"state": "paused", "counter_ul": 5000.0}, "unknown"),
         ({"state": "withdrawing", "counter_ul": 5000.0}, "unknown"),
         ({"state": "alarm", "counter_ul": 7012.0, "alarm": "stall"}, "unknown"),
-        ({"counter_ul": 7012.0, "restarted": True}, "unknown"),
-        ({"state": "infusing", "restarted": True}, "unknown"),
-        ({"restarted": True, "earlier_counter_ul": 100.0}, "unknown"),
+        ({"counter_ul": 7012.0, "restarts": 1}, "unknown"),
+        ({"state": "infusing", "restarts": 1}, "unknown"),
+        ({"restarts": 1, "earlier_counter_ul": 100.0}, "unknown"),
         ({"sends": 0}, "not started"),
         ({"sends": 0, "counter_ul": 120.0}, "unknown"),
-        ({"sends": 0, "restarted": True}, "unknown"),
+        ({"sends": 0, "restarts": 1}, "unknown"),
         ({}, "look again"),
         ({"earlier_counter_ul": 100.0}, "not started"),
         ({"earlier_counter_ul": 100.0, "started": True}, "unknown"),
@@ -66,12 +66,19 @@ def test_the_counter_and_the_two_proofs_decide(change: dict[str, object], verdic
 
 
 def test_an_alarm_heard_before_the_intent_is_no_news_to_the_same_process_only() -> None:
-    intent = replace(INTENT, restarted=True)
-    done = replace(SENT, counter_ul=7012.0, restarted=True)
+    intent = replace(INTENT, restarts=1)
+    done = replace(SENT, counter_ul=7012.0, restarts=1)
     assert reconcile(intent, replace(done, session="one")).verdict == "delivered"
     assert reconcile(intent, replace(done, session="two")).verdict == "unknown"
-    unmoved = replace(SENT, restarted=True, session="one", earlier_counter_ul=100.0)
-    assert reconcile(intent, unmoved).verdict == "unknown"
+    unmoved = replace(SENT, restarts=1, session="one", earlier_counter_ul=100.0)
+    assert reconcile(intent, unmoved).verdict == "not started"
+
+
+def test_a_second_power_cut_is_heard_by_a_session_that_heard_one_before_the_intent() -> None:
+    # a pump that restarts by itself, or by its keypad, shows one full target after one and a half
+    intent = replace(INTENT, restarts=1)
+    again = replace(SENT, counter_ul=7012.0, restarts=2, session="one")
+    assert reconcile(intent, again).verdict == "unknown"
 
 
 def test_the_tolerance_is_two_counter_steps_or_half_a_percent() -> None:

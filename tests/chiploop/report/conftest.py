@@ -89,7 +89,7 @@ def give(journal: Journal, programme: PumpProgramme, cycle: int, phase: str, at_
             volume_ul=step.volume_ul,
             counter_ul=0.0,
             resolution_ul=1.0,
-            restarted=True,
+            restarts=1,
             session="s",
             time_h=at_h,
         )

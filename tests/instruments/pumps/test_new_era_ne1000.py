@@ -248,7 +248,7 @@ def test_reset_alarm_is_acknowledged_and_stays_told_as_a_restart():
     )
     for _ in range(2):
         status = pump.status()
-        assert (status.state, status.restarted, status.alarm) == ("idle", True, "")
+        assert (status.state, status.restarts, status.alarm) == ("idle", 1, "")
     wire.close()
 
 
@@ -358,7 +358,7 @@ def test_open_of_a_pump_that_was_switched_on_in_basic_mode_notes_the_restart():
         ]
     )
     pump.open()
-    assert pump.status().restarted
+    assert pump.status().restarts == 1
     wire.close()
 
 
