@@ -249,14 +249,15 @@ def propose(
     totals: JournalTotals,
     rng: np.random.Generator,
     *,
+    begin_h: float | None = None,
     without_lines: Collection[str] = (),
     rejected: Collection[tuple[str, float]] = (),
     policy: str = "goal_information",
 ) -> Proposal:
     """Return doses for the next exposure.
 
-    ``without_lines`` are held and get none; ``rejected`` (line, asked nM) were refused by a person for this
-    cycle and are not proposed again.
+    ``begin_h`` is when the exposure will begin (None: as planned). ``without_lines`` are held and get
+    none; ``rejected`` (line, asked nM) were refused by a person for this cycle and are not proposed again.
 
     Raises
     ------
@@ -277,7 +278,7 @@ def propose(
     if not lines:
         raise SafetyRefusal("every line is held until a person has looked; nothing can be dosed")
     table, refused = prediction_table(
-        campaign, lines, quantise, remaining_ul, totals, rng, set(rejected)
+        campaign, lines, quantise, remaining_ul, totals, rng, set(rejected), begin_h
     )
     try:
         batch = POLICIES[policy](table)
@@ -324,13 +325,15 @@ def prediction_table(
     totals: JournalTotals,
     rng: np.random.Generator,
     rejected: set[tuple[str, float]],
+    begin_h: float | None,
 ) -> tuple[PredictionTable, tuple[RefusedDose, ...]]:
     """Return what every candidate on every line would show, simulated once, and what was refused."""
     study, posterior = campaign.study, campaign.posterior
     assert posterior is not None
     model = load_model(study.model)
     cycle = campaign.cycle + 1
-    begin, end = study.exposure_start_h(cycle), study.exposure_end_h(cycle)
+    begin = study.exposure_start_h(cycle) if begin_h is None else begin_h
+    end = begin + study.timeline.exposure_h
     chosen = rng.choice(
         len(posterior.particles), min(DRAWS, len(posterior.particles)), replace=False
     )
@@ -342,7 +345,7 @@ def prediction_table(
     now = model.simulate(
         parameters, likelihood.inlets, likelihood.times_h, likelihood.window_starts_h
     )
-    times, starts, planned = planned_readouts(study, model, cycle)
+    times, starts, planned = planned_readouts(study, model, begin)
     chip_index = {chip: c for c, chip in enumerate(study.chip_ids)}
     line_chips = [[chip_index[chip] for chip in line.chips] for line in lines]
     rows, known, noise = future_features(
@@ -448,12 +451,14 @@ def stimulus_segment(study: Study, drug_nm: float, start_h: float, end_h: float)
 
 
 def planned_readouts(
-    study: Study, model: TissueModel, cycle: int
+    study: Study, model: TissueModel, begin_h: float
 ) -> tuple[np.ndarray, np.ndarray, tuple[PlannedReadout, ...]]:
-    """Return sampling times (t,), window starts (t,) and what a cycle reads of every chip."""
-    window = study.effluent_window_h(cycle)
+    """Return sampling times (t,), window starts (t,) and what an exposure from begin_h reads of every chip."""
+    window = tuple(begin_h + after for after in study.sampling.effluent_h)
     names = [spec.name for spec in model.readouts]
-    samplings = sorted({*((t, np.nan) for t in study.teer_times_h(cycle)), (window[1], window[0])})
+    samplings = sorted(
+        {*((begin_h + after, np.nan) for after in study.sampling.teer_h), (window[1], window[0])}
+    )
     planned = []
     for i, (_, begin) in enumerate(samplings):
         for r, name in enumerate(names):

@@ -16,10 +16,12 @@ from prefect import flow
 
 from chiploop import campaign as loop
 from chiploop.campaign import Campaign, Proposal, proposal_from_dict
+from chiploop.dosing import Purpose
 from chiploop.errors import WaitingForPerson
 from chiploop.measurement import Readout
+from chiploop.record.chain import RecordConflict, canonical, digest
 from chiploop.record.progress import ProgrammeProgress
-from flows import tasks
+from flows import perfusion, tasks
 from flows.laboratory import Laboratory
 
 POLL_S = 0.5
@@ -46,6 +48,7 @@ def closed_loop(laboratory: Any) -> Campaign:
         campaign = tasks.recalibrate(lab, campaign, [*before, *readouts], cycle)
         before = []
         if last or enough(campaign):
+            finish_hold(lab, campaign, hold)
             break
         campaign, proposal = next_doses(lab, campaign, hold)
     if campaign.info is not None and campaign.info.passed:
@@ -73,15 +76,15 @@ def first_doses(lab: Laboratory, campaign: Campaign) -> Proposal:
     return approved(lab, proposal_id)
 
 
-def perfuse(lab: Laboratory, campaign: Campaign, purpose: str, duration_h: float) -> Campaign:
+def perfuse(lab: Laboratory, campaign: Campaign, purpose: Purpose, duration_h: float) -> Campaign:
     """Perfuse every line without drug before the first dose."""
     if duration_h <= 0.0:
         return campaign
     lab.say(0, f"{purpose} on every line")
-    programmes = tasks.plain_programmes(lab, purpose, duration_h)
-    started = tasks.start_pumps(lab, programmes, 0, purpose)
-    lab.clock.wait_until_h(latest_begin_h(started) + duration_h)
-    return tasks.delivered(campaign, tasks.finish_pumps(lab, started))
+    wanted = perfusion.wanted_plain(lab, purpose, duration_h, 0, purpose)
+    running = perfusion.start_pumps(lab, wanted, 0, purpose)
+    running = perfusion.watch_pumps(lab, running, latest_begin_h(running) + duration_h, 0)
+    return perfusion.delivered(campaign, perfusion.finish_pumps(lab, running))
 
 
 def expose(
@@ -90,19 +93,21 @@ def expose(
     """Give the approved doses, read TEER meanwhile, collect effluent; say from when to when."""
     study = lab.study
     lab.say(cycle, "dosing " + ", ".join(f"{d.line} {d.asked_nm:g} nM" for d in proposal.doses))
-    started = tasks.start_pumps(lab, [dose.programme for dose in proposal.doses], cycle, "dose")
-    if not started:
+    running = perfusion.start_pumps(lab, perfusion.wanted_doses(lab, proposal), cycle, "dose")
+    dosed = perfusion.of_phase(running, "dose")
+    if not dosed:
         raise WaitingForPerson(f"cycle {cycle}: every line is held until a person has looked")
-    begin_h = min(p.begins_h for p in started)
+    begin_h = min(p.begins_h for p in dosed)
     window_h = (begin_h + study.sampling.effluent_h[0], begin_h + study.sampling.effluent_h[1])
     teer_h = [begin_h + after for after in study.sampling.teer_h]
     readouts: list[Readout] = []
     for stop_h in sorted({*teer_h, *window_h, begin_h + study.timeline.exposure_h}):
-        lab.clock.wait_until_h(stop_h)
+        running = perfusion.watch_pumps(lab, running, stop_h, cycle)
         if stop_h in teer_h:
             lab.say(cycle, "measuring TEER")
             readouts += tasks.measure_teer(lab, cycle, stop_h)
-    return tasks.delivered(campaign, tasks.finish_pumps(lab, started)), readouts, window_h
+    campaign = perfusion.delivered(campaign, perfusion.finish_pumps(lab, running))
+    return campaign, readouts, window_h
 
 
 def read_plates(lab: Laboratory, cycle: int, window_h: tuple[float, float]) -> list[Readout]:
@@ -116,8 +121,18 @@ def read_plates(lab: Laboratory, cycle: int, window_h: tuple[float, float]) -> l
 
 def start_hold(lab: Laboratory, cycle: int, phase: str) -> list[ProgrammeProgress]:
     """Let stimulus without drug run while the fit runs and the next doses are decided."""
-    programmes = tasks.plain_programmes(lab, "stimulus", lab.study.timeline.turnaround_h)
-    return tasks.start_pumps(lab, programmes, cycle, phase)
+    hours = lab.study.timeline.turnaround_h
+    wanted = perfusion.wanted_plain(lab, "stimulus", hours, cycle, phase)
+    return perfusion.start_pumps(lab, wanted, cycle, phase)
+
+
+def finish_hold(lab: Laboratory, campaign: Campaign, hold: list[ProgrammeProgress]) -> Campaign:
+    """Wait for the end of a hold; return the campaign with what the chips got in it."""
+    if not hold:
+        return campaign
+    end_h = latest_begin_h(hold) + lab.study.timeline.turnaround_h
+    hold = perfusion.watch_pumps(lab, hold, end_h, campaign.cycle)
+    return perfusion.delivered(campaign, perfusion.finish_pumps(lab, hold))
 
 
 def next_doses(
@@ -126,15 +141,17 @@ def next_doses(
     """Propose, wait for the decision and for the end of the hold; hold again while nobody has decided."""
     for turn in count(2):
         again, approval = f"hold-{turn}", None
-        if not tasks.begun(lab, campaign.cycle, again):
+        if not perfusion.begun(lab, campaign.cycle, again):
             lab.say(campaign.cycle, "proposing the next doses")
-            approval = tasks.record_proposal(lab, tasks.propose(lab, campaign))
+            begin_h = latest_begin_h(hold) + lab.study.timeline.turnaround_h if hold else None
+            approval = tasks.record_proposal(lab, tasks.propose(lab, campaign, begin_h))
             if lab.simulated:  # virtual time stands still while a person thinks
                 wait_for_decision(lab, approval, campaign.cycle)
         if not hold:
-            raise WaitingForPerson("every line is held until a person has looked; nothing was dosed")
-        lab.clock.wait_until_h(latest_begin_h(hold) + lab.study.timeline.turnaround_h)
-        campaign = tasks.delivered(campaign, tasks.finish_pumps(lab, hold))
+            raise WaitingForPerson(
+                "every line is held until a person has looked; nothing was dosed"
+            )
+        campaign = finish_hold(lab, campaign, hold)
         decision = lab.record.decision_for(approval) if approval else None
         if approval is not None and decision is not None and decision.action == "approve":
             return campaign, approved(lab, approval)
@@ -151,7 +168,11 @@ def latest_begin_h(started: list[ProgrammeProgress]) -> float:
 def approved(lab: Laboratory, proposal_id: str) -> Proposal:
     """Return a proposal as it stands on record."""
     recorded = [p for p in lab.record.proposals(lab.run_id) if p.key == proposal_id]
-    return proposal_from_dict(recorded[0].content)
+    decision = lab.record.decision_for(proposal_id)
+    content = recorded[0].content
+    if decision is None or decision.proposal_sha256 != digest(canonical(content)):
+        raise RecordConflict(f"{proposal_id} is not what was approved; nothing was dosed")
+    return proposal_from_dict(content)
 
 
 def wait_for_decision(lab: Laboratory, proposal_id: str, cycle: int) -> None:

@@ -18,14 +18,18 @@ def end_run(lab: Laboratory, wall_s: float) -> dict[str, Any]:
         truth = lab.clock.control.call("truth")
         goals = {name: plain(value) for name, value in truth["goals"].items()}
         lab.record.add_event(
-            lab.run_id, "truth", lab.clock.now_h(), {"goals": goals, "model": truth["model"]}, key="truth"
+            lab.run_id,
+            "truth",
+            lab.clock.now_h(),
+            {"goals": goals, "model": truth["model"]},
+            key="truth",
         )
     lab.say(lab.study.timeline.cycles, "writing the report")
     summary = summarise(lab.record, lab.journal, lab.study, lab.run_id)
     summary["wall_s"] = round(wall_s, 2)
     summary["report"] = str(write(lab))
     summary["record"] = str(lab.folder.parent / "record.sqlite")
-    summary["journal"] = str(lab.folder.parent / "journal.sqlite")
+    summary["journal"] = str(lab.journal.path)
     return summary
 
 

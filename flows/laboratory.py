@@ -42,11 +42,15 @@ class Laboratory:
     journal: Journal
     raw: RawFileStore
     tell: Tell = field(default=tell_nobody)
+    watch_every_h: float = 0.1
+    """Study time between two looks at pumps that run."""
 
     @property
     def study_folder(self) -> Path:
         """Folder of the study's file; file names in the study are relative to it."""
-        return Path(self.study.source_path).resolve().parent if self.study.source_path else self.folder
+        return (
+            Path(self.study.source_path).resolve().parent if self.study.source_path else self.folder
+        )
 
     def say(self, cycle: int, what: str) -> None:
         """Tell what happens now."""

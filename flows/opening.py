@@ -32,6 +32,8 @@ from instruments.emulators.control import LabHandle, start_lab_process
 from instruments.lab_settings import LabSettings
 
 STUDY_FILE, SETTINGS_FILE, VIRTUAL_FOLDER = "study.json", "lab.toml", "virtual_lab"
+VIRTUAL_WATCH_H, REAL_WATCH_H = 6.0, 0.1
+"""Study time between two looks at pumps that run; virtual hours pass in milliseconds."""
 FACTS_FILE, LOCK_FILE, OWNER_FILE = "run.json", "run.lock", "run.owner"
 
 
@@ -54,8 +56,13 @@ class RunFiles:
 
     @property
     def runs(self) -> Path:
-        """The folder of all runs, with record and journal."""
+        """The folder of all runs, with the record."""
         return self.folder.parent
+
+    @property
+    def journal(self) -> Path:
+        """The action journal: of all real runs together, since they share pumps; of each virtual lab alone."""
+        return (self.folder if self.simulated else self.runs) / "journal.sqlite"
 
 
 def new_run(study: Study, runs: Path, seed: int, simulated: bool, matched: bool) -> RunFiles:
@@ -157,7 +164,7 @@ def open_laboratory(
         folder, study = files.folder, files.study
         stack.enter_context(only_owner(folder))
         record = stack.enter_context(Record(str(files.runs / "record.sqlite")))
-        journal = stack.enter_context(Journal(files.runs / "journal.sqlite"))
+        journal = stack.enter_context(Journal(files.journal))
         clock: Clock
         technician: Technician
         if files.simulated:
@@ -173,8 +180,8 @@ def open_laboratory(
             clock, technician = WallClock(folder), PersonAtTerminal()
         settings = load_lab_settings(settings_path)
         fits_the_study(settings, study, settings_path)
-        bench = stack.enter_context(open_bench(settings, folder / "wire"))
         record.add_run(files.run_id, study, files.seed, files.simulated, {"matched": files.matched})
+        bench = stack.enter_context(open_bench(settings, folder / "wire"))
         yield Laboratory(
             study=study,
             run_id=files.run_id,
@@ -188,6 +195,7 @@ def open_laboratory(
             journal=journal,
             raw=RawFileStore(folder / "raw"),
             tell=tell,
+            watch_every_h=VIRTUAL_WATCH_H if files.simulated else REAL_WATCH_H,
         )
 
 

@@ -2,9 +2,9 @@
 
 Belongs here: what only Prefect can add (a name on the timeline, retries of reads), and what is kept on record
 around a step, so that a step that was done is not done again after an interruption. Not here: the order of
-steps (closed_loop), rules (chiploop), bytes (instruments).
+steps (closed_loop), pumps (perfusion), rules (chiploop), bytes (instruments).
 
-A task that moves liquid is never retried, cached or timed out by Prefect: the journal decides.
+Liquids are in perfusion. A read may be tried again; what is on record is not read again.
 """
 
 from __future__ import annotations
@@ -23,157 +23,24 @@ from chiploop import campaign as loop
 from chiploop.assays import ASSAYS
 from chiploop.assays.teer import blank_of_lot, teer_readout
 from chiploop.campaign import Campaign, Proposal, proposal_from_dict
-from chiploop.dosing import PumpProgramme, make_programme, remaining_ul
-from chiploop.errors import ChiploopError, FileNotValid, WaitingForPerson
+from chiploop.dosing import remaining_ul
+from chiploop.errors import FileNotValid, WaitingForPerson
 from chiploop.exports import read_export
 from chiploop.exports.softmax_pro import absorbance_plate
 from chiploop.measurement import AbsorbancePlate, Readout
 from chiploop.plan import plate_map
-from chiploop.record.actions import programme_key
 from chiploop.record.posterior_file import read_posterior, write_posterior
-from chiploop.record.progress import ProgrammeProgress, programme_progress
 from chiploop.record.rows import RawFile
-from chiploop.safety import check_before_wire
 from flows.fault_points import reached
 from flows.laboratory import Laboratory
-from instruments.delivery import (
-    Guard,
-    finish_programme,
-    hold_programme,
-    quantise_with,
-    start_programme,
-)
+from flows.perfusion import unknown_since
+from instruments.delivery import quantise_with
 
-LIQUID: dict[str, Any] = {"retries": 0, "cache_policy": NO_CACHE, "persist_result": False}
 STEP: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 SAME_READING_H = 6.0
 """How late a reading may be and still count as the planned one."""
 ROUNDING_H = 0.25
 """How long before the planned end a pump may be done: the rounding of rate and volume."""
-LOOK_AGAIN_H = 0.02
-"""Between two looks at a pump that should have ended."""
-OVERDUE_SHARE = 0.05
-"""How late a pump may end, as a part of its programme: clocks of pump and computer differ."""
-
-
-@task(name="start pumps", **LIQUID)
-def start_pumps(
-    lab: Laboratory, programmes: Sequence[PumpProgramme], cycle: int, phase: str
-) -> list[ProgrammeProgress]:
-    """Start one programme per line, each at most once ever; a line that is held gets plain medium."""
-    held = lab.journal.held(lab.run_id)
-    started = []
-    for programme in programmes:
-        key = programme_key(lab.run_id, cycle, programme.line, phase)
-        if programme.line in held and not lab.journal.programme(key):
-            keep_alive(lab, programme, cycle, phase)
-            continue
-        started.append(
-            start_programme(
-                lab.journal,
-                lab.bench.pumps,
-                lab.run_id,
-                key,
-                programme,
-                lab.clock.now_h(),
-                guard(lab),
-            )
-        )
-        reached("line_started")
-    return started
-
-
-def begun(lab: Laboratory, cycle: int, phase: str) -> bool:
-    """Return whether a phase is on record for any line: an interrupted run had come that far."""
-    keys = (programme_key(lab.run_id, cycle, line, phase) for line in lab.study.line_ids)
-    return any(lab.journal.programme(key) for key in keys)
-
-
-def keep_alive(lab: Laboratory, instead_of: PumpProgramme, cycle: int, phase: str) -> None:
-    """Perfuse a held line with plain medium for as long; what can not be done is noted, not forced.
-
-    Tissue dies without flow. The plain medium pump is not the one that is in doubt.
-    """
-    line = instead_of.line
-    key = programme_key(lab.run_id, cycle, line, f"{phase}-plain")
-    left = remaining_ul(lab.study, lab.journal.totals(lab.run_id).drawn_ul)
-    try:
-        programme = make_programme(
-            lab.study,
-            line,
-            "medium",
-            0.0,
-            instead_of.duration_h,
-            quantise_with(lab.bench.pumps),
-            left,
-        )
-        start_programme(
-            lab.journal, lab.bench.pumps, lab.run_id, key, programme, lab.clock.now_h(), guard(lab)
-        )
-    except ChiploopError as trouble:
-        why = f"held line {line} could not be perfused with plain medium: {trouble}"
-        lab.journal.note(lab.run_id, key, lab.clock.now_h(), why)
-        lab.say(cycle, why)
-
-
-def guard(lab: Laboratory) -> Guard:
-    """Return the last look at the limits before the pumps."""
-    return lambda programme, totals, time_h: check_before_wire(
-        lab.study, programme, totals, time_h
-    )
-
-
-def unsettled(progress: ProgrammeProgress) -> bool:
-    """Return whether a pump of the programme has no outcome yet that time alone would bring."""
-    return not progress.held and any(p.state in ("waiting", "running") for p in progress.pumps)
-
-
-@task(name="finish pumps", **LIQUID)
-def finish_pumps(lab: Laboratory, started: Sequence[ProgrammeProgress]) -> list[ProgrammeProgress]:
-    """Read every pump's counter at its end and put the outcome into the journal.
-
-    A pump that still runs long after its end is stopped and its line held.
-    """
-    finished = []
-    for progress in started:
-        key = progress.programme_key
-        while unsettled(progress):
-            progress = finish_programme(lab.journal, lab.bench.pumps, key, lab.clock.now_h())
-            late_h = lab.clock.now_h() - progress.ends_h
-            if progress.running and late_h > OVERDUE_SHARE * progress.programme.duration_h:
-                reason = f"it still runs {late_h:.2g} h after its end"
-                progress = hold_programme(
-                    lab.journal, lab.bench.pumps, key, lab.clock.now_h(), reason
-                )
-            elif progress.running:
-                lab.clock.wait_until_h(lab.clock.now_h() + LOOK_AGAIN_H)
-        finished.append(programme_progress(lab.journal, key))
-        reached("line_finished")
-    return finished
-
-
-def delivered(campaign: Campaign, finished: Sequence[ProgrammeProgress]) -> Campaign:
-    """Return the campaign with what the pumps' counters say their chips got; held lines are left out."""
-    for progress in finished:
-        if progress.done:
-            campaign = loop.deliver(
-                campaign,
-                progress.programme,
-                progress.delivered_ul,
-                progress.begins_h,
-                progress.ends_h,
-            )
-    return campaign
-
-
-def plain_programmes(lab: Laboratory, purpose: str, duration_h: float) -> list[PumpProgramme]:
-    """Return medium or stimulus without drug for every line."""
-    left = remaining_ul(lab.study, lab.journal.totals(lab.run_id).drawn_ul)
-    round_off = quantise_with(lab.bench.pumps)
-    return [
-        make_programme(lab.study, line, purpose, 0.0, duration_h, round_off, left)  # type: ignore[arg-type]
-        for line in lab.study.line_ids
-    ]
 
 
 @task(name="measure TEER", retries=1, **STEP)
@@ -237,12 +104,24 @@ def exported_plate(lab: Laboratory, written: str, plate_id: str) -> AbsorbancePl
         )
     export = read_export(path)
     if export.format != "softmax_pro":
-        raise FileNotValid(f"{path} is a {export.format} file; an absorbance plate of SoftMax Pro is needed")
-    sha256 = lab.raw.put_file(path)
+        raise FileNotValid(
+            f"{path} is a {export.format} file; an absorbance plate of SoftMax Pro is needed"
+        )
+    used = [
+        f"{run.run_id}, {kept.name}"
+        for run in lab.record.runs()
+        for kept in lab.record.raw_files(run.run_id)
+        if kept.sha256 == export.sha256 and (run.run_id, kept.name) != (lab.run_id, plate_id)
+    ]
+    if used:
+        raise FileNotValid(
+            f"{path} was read before, as {used[0]}: it is another plate's export, or the last run's. "
+            f"Nothing was learned from it; export plate {plate_id} there"
+        )
     size = path.stat().st_size
-    lab.record.add_raw_file(
-        RawFile(lab.run_id, sha256, path.name, "reader export", size, lab.clock.now_h())
-    )
+    sha256 = lab.raw.put_file(path)
+    now_h = lab.clock.now_h()
+    on_record_once(lab, RawFile(lab.run_id, sha256, plate_id, "reader export", size, now_h))
     (shape,) = export.plates if len(export.plates) == 1 else (None,)
     return absorbance_plate(
         export, plate_id, lab.clock.now_h(), shape.name if shape is not None else None
@@ -253,10 +132,15 @@ def keep(lab: Laboratory, name: str, kind: str, content: dict[str, Any]) -> str:
     """Put a raw signal into the store and on record; return its digest."""
     text = json.dumps(content, default=plain_number, sort_keys=True).encode()
     sha256 = lab.raw.put(text)
-    lab.record.add_raw_file(
-        RawFile(lab.run_id, sha256, name, kind, len(text), lab.clock.now_h())
-    )
+    on_record_once(lab, RawFile(lab.run_id, sha256, name, kind, len(text), lab.clock.now_h()))
     return sha256
+
+
+def on_record_once(lab: Laboratory, file: RawFile) -> None:
+    """Put a raw file on record; the same bytes under the same name keep the time of the first."""
+    known = {(kept.sha256, kept.name) for kept in lab.record.raw_files(lab.run_id)}
+    if (file.sha256, file.name) not in known:
+        lab.record.add_raw_file(file)
 
 
 def plain_number(value: Any) -> Any:
@@ -289,30 +173,37 @@ def on_record(lab: Laboratory, readouts: Sequence[Readout]) -> list[Readout]:
     return marked
 
 
-def explained(campaign: Campaign, readouts: Sequence[Readout]) -> list[Readout]:
+def explained(lab: Laboratory, campaign: Campaign, readouts: Sequence[Readout]) -> list[Readout]:
     """Return the readouts, marked as not to be learned from where nobody knows what the chip got.
 
-    A line that is held at the end of an exposure leaves its chips' schedules open; a reading that
-    was taken well on the way says nothing without them.
+    A reading that was taken well says nothing once a volume before it is unknown, whatever the line got later.
     """
+    unknown = unknown_since(lab)
     known_h = {
         chip: schedule.segments[-1].end_h if schedule.segments else 0.0
         for chip, schedule in campaign.schedules.items()
     }
+
+    def fails(r: Readout) -> bool:
+        since = unknown.get(lab.study.line_of(r.chip_id).id, np.inf)
+        return r.time_h > since or r.time_h > known_h[r.chip_id] + ROUNDING_H
+
     return [
-        r
-        if r.time_h <= known_h[r.chip_id] + ROUNDING_H or r.qc == "fail"
-        else replace(
+        replace(
             r, qc="fail", reasons=(*r.reasons, "what its line delivered until then is not known")
         )
+        if r.qc != "fail" and fails(r)
+        else r
         for r in readouts
     ]
 
 
 @task(name="recalibrate", **STEP)
-def recalibrate(lab: Laboratory, campaign: Campaign, readouts: Sequence[Readout], cycle: int) -> Campaign:
+def recalibrate(
+    lab: Laboratory, campaign: Campaign, readouts: Sequence[Readout], cycle: int
+) -> Campaign:
     """Fit the model to everything read so far; a calibration on record is taken from its file."""
-    readouts = explained(campaign, readouts)
+    readouts = explained(lab, campaign, readouts)
     path = lab.folder / f"cal-{cycle:02d}" / "posterior.nc"
     done = [c for c in lab.record.calibrations(lab.run_id) if c.cycle == cycle]
     if done and path.exists():
@@ -335,7 +226,9 @@ def recalibrate(lab: Laboratory, campaign: Campaign, readouts: Sequence[Readout]
         },
     )
     lab.record.add_event(
-        lab.run_id, "timing", lab.clock.now_h(),
+        lab.run_id,
+        "timing",
+        lab.clock.now_h(),
         {"step": "recalibrate", "cycle": cycle, "wall_s": round(time.monotonic() - begun, 2)},
         key=f"recalibrate-{cycle}",
     )
@@ -343,33 +236,41 @@ def recalibrate(lab: Laboratory, campaign: Campaign, readouts: Sequence[Readout]
 
 
 @task(name="propose", **STEP)
-def propose(lab: Laboratory, campaign: Campaign) -> Proposal:
-    """Return doses for the next exposure; the pilot ladder before anything was read."""
+def propose(lab: Laboratory, campaign: Campaign, begin_h: float | None = None) -> Proposal:
+    """Return doses for the next exposure, which begins at begin_h (None: as planned).
+
+    A proposal on record that nobody has rejected stands as it is; before anything was read it is the pilot.
+    """
+    cycle = campaign.cycle + 1
+    earlier = [p for p in lab.record.proposals(lab.run_id) if p.cycle == cycle]
+    decisions = [lab.record.decision_for(p.key) for p in earlier]
+    standing = [
+        p
+        for p, d in zip(earlier, decisions, strict=True)
+        if d is None or d.action == "approve" or campaign.cycle == 0
+    ]
+    if standing:
+        return proposal_from_dict(standing[-1].content)
     left = remaining_ul(lab.study, lab.journal.totals(lab.run_id).drawn_ul)
     round_off = quantise_with(lab.bench.pumps)
     if campaign.cycle == 0:
         return loop.first_proposal(campaign, round_off, left)
-    cycle = campaign.cycle + 1
-    earlier = [p for p in lab.record.proposals(lab.run_id) if p.cycle == cycle]
-    rejected = {
-        (dose["line"], dose["asked_nm"])
-        for p in earlier
-        if (decision := lab.record.decision_for(p.key)) is not None and decision.action == "reject"
-        for dose in p.content["doses"]
-        if dose["asked_nm"] > 0.0
-    }
-    standing = [p for p in earlier if (d := lab.record.decision_for(p.key)) is None or d.action == "approve"]
-    if standing:
-        return proposal_from_dict(standing[-1].content)
     return loop.propose(
         campaign,
         round_off,
         left,
         lab.journal.totals(lab.run_id),
         np.random.default_rng([lab.seed, campaign.cycle, 2]),
+        begin_h=begin_h,
         without_lines=tuple(lab.journal.held(lab.run_id)),
-        rejected=rejected,
+        rejected={dose for p in earlier for dose in refused_doses(p.content)},
     )
+
+
+def refused_doses(content: dict[str, Any]) -> set[tuple[str, float]]:
+    """Return what a rejected proposal rules out: its doses, or the vehicle where it had nothing else."""
+    given = {(dose["line"], dose["asked_nm"]) for dose in content["doses"]}
+    return {dose for dose in given if dose[1] > 0.0} or given
 
 
 @task(name="put proposal on record", **STEP)
@@ -378,7 +279,9 @@ def record_proposal(lab: Laboratory, proposal: Proposal) -> str:
     proposal_id = lab.record.add_proposal(lab.run_id, proposal.cycle, asdict(proposal))
     reached("proposal_recorded")
     if lab.study.approval.by == "auto" and lab.record.decision_for(proposal_id) is None:
-        lab.record.add_decision(proposal_id, "approve", "auto", "approval.by: auto in the study file")
+        lab.record.add_decision(
+            proposal_id, "approve", "auto", "approval.by: auto in the study file"
+        )
         reached("decision_recorded")
     return proposal_id
 

@@ -57,6 +57,14 @@ class ProgrammeProgress:
         return all(pump.state == "delivered" for pump in self.pumps)
 
     @property
+    def known(self) -> bool:
+        """True where the volume of every pump is known, by its counter or by a person's word."""
+        return all(
+            pump.state in ("delivered", "abandoned") and math.isfinite(pump.delivered_ul)
+            for pump in self.pumps
+        )
+
+    @property
     def delivered_ul(self) -> dict[str, float]:
         """Pump -> volume in uL, of those pumps whose volume is known."""
         return {p.pump: p.delivered_ul for p in self.pumps if math.isfinite(p.delivered_ul)}

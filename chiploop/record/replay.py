@@ -12,9 +12,9 @@ from chiploop.study import Study
 
 
 def schedules_of(journal: Journal, study: Study, run_id: str) -> dict[str, ChipSchedule]:
-    """Return chip -> schedule from the programmes whose every outcome is on record, in time order."""
+    """Return chip -> schedule from the programmes whose every volume is known, in time order."""
     keys = dict.fromkeys(action.intent.programme_key for action in journal.actions(run_id))
-    finished = [p for p in (programme_progress(journal, key) for key in keys) if p.done]
+    finished = [p for p in (programme_progress(journal, key) for key in keys) if p.known]
     schedules = {chip: ChipSchedule(chip) for chip in study.chip_ids}
     for progress in sorted(finished, key=lambda p: p.begins_h):
         segments = delivered_segments(

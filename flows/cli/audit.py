@@ -64,9 +64,11 @@ def _reports(runs_folder: Path) -> list[ChainReport]:
     from chiploop.record.record import Record
 
     reports = []
-    journal, record = runs_folder / "journal.sqlite", runs_folder / "record.sqlite"
-    if journal.exists() or journal.with_suffix(".head").exists():
-        reports.append(verify_journal(journal))
+    record = runs_folder / "record.sqlite"
+    # of the real bench, and of every virtual lab in its run's folder
+    for journal in (runs_folder / "journal.sqlite", *sorted(runs_folder.glob("*/journal.sqlite"))):
+        if journal.exists() or journal.with_suffix(".head").exists():
+            reports.append(verify_journal(journal))
     if record.exists():
         with Record(f"sqlite:///{record.as_posix()}", create=False) as opened:
             reports.append(opened.verify())

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from chiploop.record.rows import DecisionAction
 
 RUN = typer.Argument(help="Run id, as `chiploop run` printed it.")
+PROPOSAL = typer.Option(
+    "", "--proposal", help="Id of the proposal that is meant; refused where another one is open."
+)
 RUNS = typer.Option(Path("runs"), "--runs", help="Folder of the runs.")
 
 
@@ -24,6 +27,7 @@ def approve(
     run: str = RUN,
     why: str = typer.Option("", "--why", help="Reason, kept on record."),
     runs: Path = RUNS,
+    proposal: str = PROPOSAL,
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Approve the open proposal of a run, in the name of the person logged in.
@@ -31,13 +35,14 @@ def approve(
     Limits are checked again between approval and wire. Exit code 2 where the run is unknown, or its
     proposal is missing or decided. With --json: {"ok", "proposal", "action", "by"}.
     """
-    _decide(run, "approve", why, runs, as_json)
+    _decide(run, "approve", why, runs, proposal, as_json)
 
 
 def reject(
     run: str = RUN,
     why: str = typer.Option(..., "--why", help="Reason, kept on record."),
     runs: Path = RUNS,
+    proposal: str = PROPOSAL,
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Reject the open proposal of a run, in the name of the person logged in and with the reason.
@@ -47,7 +52,7 @@ def reject(
     """
     if not why.strip():
         raise WrongUse("a rejection needs its reason: --why TEXT")
-    _decide(run, "reject", why, runs, as_json)
+    _decide(run, "reject", why, runs, proposal, as_json)
 
 
 def os_login() -> str:
@@ -65,7 +70,9 @@ def os_login() -> str:
         return f"uid {os.getuid()}"
 
 
-def _decide(run_id: str, action: DecisionAction, why: str, runs: Path, as_json: bool) -> None:
+def _decide(
+    run_id: str, action: DecisionAction, why: str, runs: Path, meant: str, as_json: bool
+) -> None:
     from chiploop.record.record import Record
 
     file = runs / "record.sqlite"
@@ -79,6 +86,10 @@ def _decide(run_id: str, action: DecisionAction, why: str, runs: Path, as_json: 
         proposal = record.latest_proposal(run_id)
         if proposal is None:
             raise WrongUse(f"run {run_id} has proposed nothing yet")
+        if meant and meant != proposal.key:
+            raise WrongUse(
+                f"{meant} is not the open proposal of {run_id}; that is {proposal.key}. Nothing was decided"
+            )
         decided = record.decision_for(proposal.key)
         if decided is not None:
             raise WrongUse(
@@ -93,3 +104,8 @@ def _decide(run_id: str, action: DecisionAction, why: str, runs: Path, as_json: 
         return
     simulated = "  SIMULATED" if recorded.simulated else ""
     print(f"{action}  {proposal.key}  by {by}{simulated}")
+    for dose in proposal.content["doses"]:
+        risk = "no fit yet" if dose["risk"] is None else f"risk {100 * dose['risk']:.0f} %"
+        print(
+            f"  {dose['line']}  {dose['asked_nm']:g} nM, {risk}, chips {', '.join(dose['chips'])}"
+        )

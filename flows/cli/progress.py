@@ -45,7 +45,11 @@ def progress_display(files: RunFiles, quiet: bool) -> Iterator[Tell]:
     if not console.is_terminal:
 
         def line(time_h: float, cycle: int, what: str) -> None:
-            print(f"{mark}day {time_h / 24:5.2f}  cycle {cycle}/{cycles}  {what}", file=sys.stderr, flush=True)
+            print(
+                f"{mark}day {time_h / 24:5.2f}  cycle {cycle}/{cycles}  {what}",
+                file=sys.stderr,
+                flush=True,
+            )
 
         yield line
         return
@@ -57,11 +61,17 @@ def progress_display(files: RunFiles, quiet: bool) -> Iterator[Tell]:
         console=console,
         transient=True,
     ) as progress:
-        task = progress.add_task("", total=files.study.end_h, mark=mark, day="0.00", cycle=f"0/{cycles}")
+        task = progress.add_task(
+            "", total=files.study.end_h, mark=mark, day="0.00", cycle=f"0/{cycles}"
+        )
 
         def show(time_h: float, cycle: int, what: str) -> None:
             progress.update(
-                task, completed=time_h, description=what, day=f"{time_h / 24:.2f}", cycle=f"{cycle}/{cycles}"
+                task,
+                completed=time_h,
+                description=what,
+                day=f"{time_h / 24:.2f}",
+                cycle=f"{cycle}/{cycles}",
             )
 
         yield show
@@ -157,7 +167,9 @@ def doses_text(cycle: Mapping[str, Any]) -> str:
 def diagnostics_text(info: Mapping[str, Any]) -> str:
     """Return the verdict and the numbers behind it in a few words."""
     verdict = "passed" if info["passed"] else "FAILED"
-    text = f"{verdict}; ESS {info['ess']:.0f}, {info['starts_at_mode']}/{info['starts']} starts agree"
+    text = (
+        f"{verdict}; ESS {info['ess']:.0f}, {info['starts_at_mode']}/{info['starts']} starts agree"
+    )
     if info["failures"]:
         text += "; " + "; ".join(info["failures"])
     doubts = ", ".join(warning.split(":")[0] for warning in info["warnings"])

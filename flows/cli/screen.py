@@ -82,6 +82,10 @@ def show_error(error: ChiploopError) -> None:
     """Print trouble on standard error as one short block with its code."""
     head = paint(f"{error.code}:", "red", sys.stderr)
     print(f"{head} {error}", file=sys.stderr)
+    for note in getattr(
+        error, "__notes__", ()
+    ):  # what happened on the way out: pumps that may still run
+        print(note, file=sys.stderr)
     problems = getattr(error, "problems", None)
     if problems:
         path = Path(getattr(error, "path", ""))

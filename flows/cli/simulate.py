@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from flows.opening import RunFiles
 
 STUDY = typer.Argument(help="Study file (YAML).")
-RUNS = typer.Option(Path("runs"), "--runs", help="Folder that takes the runs, their record and journal.")
+RUNS = typer.Option(
+    Path("runs"), "--runs", help="Folder that takes the runs, their record and journal."
+)
 SEED = typer.Option(1, "--seed", min=0, help="Seed of the virtual chips and of the statistics.")
 WAYS_ON = (InstrumentTrouble, FileNotValid)
 """Trouble that can be mended outside, and then the run goes on."""
@@ -64,10 +66,14 @@ def simulate(
 
 def run(
     study: Path = STUDY,
-    lab: Path | None = typer.Option(None, "--lab", help="lab.toml of the instruments; default: as the study says."),
+    lab: Path | None = typer.Option(
+        None, "--lab", help="lab.toml of the instruments; default: as the study says."
+    ),
     seed: int = SEED,
     runs: Path = RUNS,
-    yes: bool = typer.Option(False, "--yes", help="Chips are primed and syringes filled; do not ask."),
+    yes: bool = typer.Option(
+        False, "--yes", help="Chips are primed and syringes filled; do not ask."
+    ),
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Run the study on real instruments.
@@ -109,8 +115,12 @@ def resume(
 def confirm_start(study: Any) -> None:
     """Ask what only a person can see. Raises WrongUse without a terminal, or where the answer is no."""
     if not sys.stdin.isatty():
-        raise WrongUse("hardware would move and nobody can be asked here; add --yes once all is ready")
-    syringes = ", ".join(f"{role} {s.volume_ul / 1000:g} mL" for role, s in study.perfusion.syringes.items())
+        raise WrongUse(
+            "hardware would move and nobody can be asked here; add --yes once all is ready"
+        )
+    syringes = ", ".join(
+        f"{role} {s.volume_ul / 1000:g} mL" for role, s in study.perfusion.syringes.items()
+    )
     for question in (
         f"{len(study.chip_ids)} chips primed and connected?",
         f"every line: syringes filled ({syringes})?",
@@ -151,7 +161,7 @@ def carry_out(files: RunFiles, settings: Path | None, as_json: bool) -> None:
 
 def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float) -> dict[str, Any]:
     """Open the laboratory, run the flow to its end, and return the summary of the run."""
-    from flows.prefect_server import start_in_background
+    from flows.prefect_server import FlowEngineTrouble, start_in_background
 
     server = start_in_background(files.folder / "prefect")
     try:
@@ -173,6 +183,15 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
 
                 try:
                     closed_loop(lab)
+                except ChiploopError:
+                    raise
+                except Exception as trouble:
+                    if not of_flow_engine(trouble):
+                        raise
+                    # named trouble: it leaves the pumps to their targets
+                    raise FlowEngineTrouble(
+                        f"Prefect's server was lost ({type(trouble).__name__}: {trouble})"
+                    ) from trouble
                 except KeyboardInterrupt:
                     # A hold, so that leaving the bench stops no pump in the middle of a dose.
                     raise StoppedByPerson from None
@@ -181,6 +200,11 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
         raise KeyboardInterrupt from None
     finally:
         server.stop()
+
+
+def of_flow_engine(trouble: BaseException) -> bool:
+    """Return whether an error comes from Prefect or its connection, not from our own code."""
+    return type(trouble).__module__.split(".")[0] in ("prefect", "httpx", "httpcore", "anyio")
 
 
 def way_on(files: RunFiles) -> str:

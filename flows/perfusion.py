@@ -1,0 +1,313 @@
+"""Liquids as Prefect tasks: starting the pumps of a phase, watching them, and reading them at the end.
+
+Belongs here: which line gets what in a phase, and what is done about a line that can not have it. Not here:
+intents, wire and counters (instruments.delivery), the order of phases (closed_loop).
+
+A phase is one perfusion of every line: medium, a dose, a hold. What it needs is on record under its key, so a
+phase that was begun goes on after an interruption with the programme on record, and a line that was left out
+stays left out. A line that can not have its programme is told and kept alive on plain medium: tissue dies
+without flow, and the plain medium pump is not the one in doubt.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from chiploop import campaign as loop
+from chiploop.campaign import Campaign, Proposal
+from chiploop.dosing import PumpProgramme, Purpose, make_programme, remaining_ul
+from chiploop.errors import ChiploopError, SafetyRefusal
+from chiploop.record.actions import programme_key
+from chiploop.record.progress import ProgrammeProgress, programme_progress
+from chiploop.safety import check_before_wire
+from flows.fault_points import reached
+from flows.laboratory import Laboratory
+from instruments.delivery import (
+    Guard,
+    finish_programme,
+    hold_programme,
+    quantise_with,
+    start_programme,
+)
+from instruments.errors import InstrumentError
+
+LIQUID: dict[str, Any] = {"retries": 0, "cache_policy": NO_CACHE, "persist_result": False}
+LATEST_START_H = 0.5
+"""How much later than the first line of a phase another may begin; a later dose is another dose."""
+LOOK_AGAIN_H = 0.02
+"""Between two looks at a pump that should have ended."""
+OVERDUE_SHARE = 0.05
+"""How late a pump may end, as a part of its programme: clocks of pump and computer differ."""
+LEFT_OUT = "left out: "
+"""How the journal's note begins that a line got no programme in a phase."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a line shall get in a phase."""
+
+    line: str
+    duration_h: float
+    programme: PumpProgramme | None
+    """None where it can not be made; ``why`` then says so."""
+    why: str = ""
+
+
+def wanted_doses(lab: Laboratory, proposal: Proposal) -> list[Wanted]:
+    """Return an approved proposal's doses, and nothing for the lines that it leaves out."""
+    doses = {dose.line: dose.programme for dose in proposal.doses}
+    hours = lab.study.timeline.exposure_h
+    return [
+        Wanted(line, hours, doses.get(line), "" if line in doses else "no dose was proposed for it")
+        for line in lab.study.line_ids
+    ]
+
+
+def wanted_plain(
+    lab: Laboratory, purpose: Purpose, duration_h: float, cycle: int, phase: str
+) -> list[Wanted]:
+    """Return medium or stimulus without drug for every line; what is on record stands."""
+    left = remaining_ul(lab.study, lab.journal.totals(lab.run_id).drawn_ul)
+    round_off = quantise_with(lab.bench.pumps)
+    wanted = []
+    for line in lab.study.line_ids:
+        actions = lab.journal.programme(programme_key(lab.run_id, cycle, line, phase))
+        programme: PumpProgramme | None = None
+        why = ""
+        try:
+            programme = (
+                actions[0].intent.programme
+                if actions
+                else make_programme(lab.study, line, purpose, 0.0, duration_h, round_off, left)
+            )
+        except SafetyRefusal as refusal:
+            why = str(refusal)
+        wanted.append(Wanted(line, duration_h, programme, why))
+    return wanted
+
+
+@task(name="start pumps", **LIQUID)
+def start_pumps(
+    lab: Laboratory, wanted: Sequence[Wanted], cycle: int, phase: str
+) -> list[ProgrammeProgress]:
+    """Start every line's programme, each at most once ever; return all that runs.
+
+    Raises the first trouble where no line at all could have its programme.
+    """
+    begun: list[ProgrammeProgress] = []
+    kept: list[ProgrammeProgress] = []
+    troubles: list[ChiploopError] = []
+    for one in wanted:
+        key = programme_key(lab.run_id, cycle, one.line, phase)
+        why = reason_to_leave_out(lab, one, key, [p.begins_h for p in begun])
+        if not why and one.programme is not None:
+            try:
+                progress = start_programme(
+                    lab.journal,
+                    lab.bench.pumps,
+                    lab.run_id,
+                    key,
+                    one.programme,
+                    lab.clock.now_h(),
+                    guard(lab),
+                )
+                begun.append(progress)
+                if progress.held:
+                    kept += keep_alive(lab, one.line, one.duration_h, cycle, phase, progress.reason)
+            except (InstrumentError, SafetyRefusal) as trouble:
+                troubles.append(trouble)
+                why = str(trouble)
+        if why:
+            leave_out(lab, key, why)
+            kept += keep_alive(lab, one.line, one.duration_h, cycle, phase, why)
+        reached("line_started")
+    if troubles and not begun:
+        raise troubles[0]
+    return begun + kept
+
+
+def reason_to_leave_out(lab: Laboratory, wanted: Wanted, key: str, begun_h: Sequence[float]) -> str:
+    """Return why a line does not get its programme in this phase; empty where it does."""
+    if lab.journal.programme(key):
+        return ""
+    for event in lab.journal.events(key):
+        if event.kind == "note" and str(event.body["text"]).startswith(LEFT_OUT):
+            return str(event.body["text"]).removeprefix(LEFT_OUT)
+    held = lab.journal.held(lab.run_id).get(wanted.line)
+    if held:
+        return f"the line is held: {held}"
+    if wanted.programme is None:
+        return wanted.why
+    late_h = lab.clock.now_h() - min(begun_h, default=lab.clock.now_h())
+    if late_h > LATEST_START_H:
+        return f"other lines began {late_h:.2g} h ago; a dose begun now would be another dose"
+    return ""
+
+
+def leave_out(lab: Laboratory, key: str, why: str) -> None:
+    """Put on record, once, that a line was left out of a phase."""
+    if not any(event.kind == "note" for event in lab.journal.events(key)):
+        lab.journal.note(lab.run_id, key, lab.clock.now_h(), LEFT_OUT + why)
+
+
+def keep_alive(
+    lab: Laboratory, line: str, duration_h: float, cycle: int, phase: str, why: str
+) -> list[ProgrammeProgress]:
+    """Perfuse a line with plain medium for as long; what can not be done is told, not forced."""
+    key = programme_key(lab.run_id, cycle, line, f"{phase}-plain")
+    lab.say(cycle, f"line {line}: {why}; plain medium instead")
+    try:
+        settle_plain(lab, line)
+        on_record = lab.journal.programme(key)
+        programme = (
+            on_record[0].intent.programme
+            if on_record
+            else make_programme(
+                lab.study,
+                line,
+                "medium",
+                0.0,
+                duration_h,
+                quantise_with(lab.bench.pumps),
+                remaining_ul(lab.study, lab.journal.totals(lab.run_id).drawn_ul),
+            )
+        )
+        progress = start_programme(
+            lab.journal, lab.bench.pumps, lab.run_id, key, programme, lab.clock.now_h(), guard(lab)
+        )
+    except ChiploopError as trouble:
+        said = f"line {line} STANDS WITHOUT FLOW: plain medium could not be started: {trouble}"
+        lab.journal.note(lab.run_id, key, lab.clock.now_h(), said)
+        lab.say(cycle, said)
+        return []
+    return [progress]
+
+
+def settle_plain(lab: Laboratory, line: str) -> None:
+    """Read the counters of a line's earlier plain medium, which would bar its pump otherwise."""
+    for action in lab.journal.actions(lab.run_id):
+        programme = action.intent.programme
+        if action.open and programme.line == line and programme.purpose == "medium":
+            finish_programme(
+                lab.journal, lab.bench.pumps, action.intent.programme_key, lab.clock.now_h()
+            )
+
+
+def guard(lab: Laboratory) -> Guard:
+    """Return the last look at the limits before the pumps."""
+    return lambda programme, totals, time_h: check_before_wire(lab.study, programme, totals, time_h)
+
+
+def unsettled(progress: ProgrammeProgress) -> bool:
+    """Return whether a pump of the programme has no outcome yet that time alone would bring."""
+    return not progress.held and any(p.state in ("waiting", "running") for p in progress.pumps)
+
+
+def of_phase(running: Sequence[ProgrammeProgress], phase: str) -> list[ProgrammeProgress]:
+    """Return the programmes that the phase wanted, without plain medium that stands in for one."""
+    return [p for p in running if p.programme_key.endswith(f"/{phase}")]
+
+
+def begun(lab: Laboratory, cycle: int, phase: str) -> bool:
+    """Return whether a phase is on record for any line: an interrupted run had come that far."""
+    keys = (programme_key(lab.run_id, cycle, line, phase) for line in lab.study.line_ids)
+    return any(lab.journal.programme(key) for key in keys)
+
+
+def next_look_h(lab: Laboratory) -> float:
+    """Return when the pumps are looked at next: at whole multiples, so that a resumed run keeps the times."""
+    every_h = lab.watch_every_h
+    return (math.floor(lab.clock.now_h() / every_h + 1e-9) + 1) * every_h
+
+
+@task(name="watch pumps", **LIQUID)
+def watch_pumps(
+    lab: Laboratory, running: Sequence[ProgrammeProgress], until_h: float, cycle: int
+) -> list[ProgrammeProgress]:
+    """Wait until a study time and look at every pump meanwhile; return all that runs then.
+
+    A pump that stalled or lost its power holds its line at once: the drug stops, plain medium flows.
+    """
+    watched = list(running)
+    while lab.clock.now_h() < until_h - 1e-9:
+        lab.clock.wait_until_h(min(until_h, next_look_h(lab)))
+        for i, progress in enumerate(watched):
+            if not unsettled(progress):
+                continue
+            now_h = lab.clock.now_h()
+            watched[i] = finish_programme(
+                lab.journal, lab.bench.pumps, progress.programme_key, now_h
+            )
+            if watched[i].held:
+                watched[i] = hold_programme(
+                    lab.journal, lab.bench.pumps, progress.programme_key, now_h, watched[i].reason
+                )
+                phase = progress.programme_key.rsplit("/", 1)[1]
+                left_h = progress.ends_h - now_h
+                if left_h > LOOK_AGAIN_H and progress.programme.purpose != "medium":
+                    line = progress.programme.line
+                    why = f"held: {watched[i].reason}"
+                    watched += keep_alive(lab, line, left_h, cycle, phase, why)
+    return watched
+
+
+@task(name="finish pumps", **LIQUID)
+def finish_pumps(lab: Laboratory, running: Sequence[ProgrammeProgress]) -> list[ProgrammeProgress]:
+    """Read every pump's counter at its end and put the outcome into the journal.
+
+    A pump that still runs long after its end is stopped and its line held.
+    """
+    finished = []
+    for progress in running:
+        key = progress.programme_key
+        while unsettled(progress):
+            progress = finish_programme(lab.journal, lab.bench.pumps, key, lab.clock.now_h())
+            late_h = lab.clock.now_h() - progress.ends_h
+            if progress.running and late_h > OVERDUE_SHARE * progress.programme.duration_h:
+                reason = f"it still runs {late_h:.2g} h after its end"
+                progress = hold_programme(
+                    lab.journal, lab.bench.pumps, key, lab.clock.now_h(), reason
+                )
+            elif progress.running:
+                lab.clock.wait_until_h(lab.clock.now_h() + LOOK_AGAIN_H)
+        finished.append(programme_progress(lab.journal, key))
+        reached("line_finished")
+    return finished
+
+
+def delivered(campaign: Campaign, finished: Sequence[ProgrammeProgress]) -> Campaign:
+    """Return the campaign with what the pumps' counters, or a person, say that the chips got.
+
+    Programmes with a volume that nobody knows are left out; ``unknown_since`` tells of them.
+    """
+    for progress in sorted(finished, key=lambda p: p.begins_h):
+        if progress.known:
+            campaign = loop.deliver(
+                campaign,
+                progress.programme,
+                progress.delivered_ul,
+                progress.begins_h,
+                progress.ends_h,
+            )
+    return campaign
+
+
+def unknown_since(lab: Laboratory) -> dict[str, float]:
+    """Return line -> study time from which nobody knows what its chips got; absent where all is known."""
+    since: dict[str, float] = {}
+    keys = dict.fromkeys(a.intent.programme_key for a in lab.journal.actions(lab.run_id))
+    for key in keys:
+        progress = programme_progress(lab.journal, key)
+        lost = progress.held or any(
+            p.state == "abandoned" and not math.isfinite(p.delivered_ul) for p in progress.pumps
+        )
+        if lost:
+            line = progress.programme.line
+            since[line] = min(since.get(line, math.inf), progress.begins_h)
+    return since
