@@ -207,7 +207,7 @@ def likelihood_of(
     last = max((readout.time_h for readout in readouts), default=0.0)
     ends = [schedule.segments[-1].end_h for schedule in schedules.values() if schedule.segments]
     inlets = [
-        chip_inlet(study, schedules[chip], until_h=max(last, *ends)) for chip in study.chip_ids
+        chip_inlet(study, schedules[chip], until_h=max([last, *ends])) for chip in study.chip_ids
     ]
     return Likelihood(load_model(study.model), inlets, donors, readouts, scatter_of(study))
 
@@ -364,6 +364,10 @@ def prediction_table(
             study, line.id, candidates_nm(study), end - begin, quantise, remaining_ul
         )
         refused += out
+        if not feasible:
+            raise SafetyRefusal(
+                f"no dose is allowed on {line.id}: " + "; ".join(one.reason for one in out[:4])
+            )
         inlets = [
             chip_inlet(study, with_dose(study, waiting[chip], programme, begin, end), begin)
             for programme in feasible
@@ -382,7 +386,8 @@ def prediction_table(
         features.append(part - known[:, None, at : at + part.shape[2]])
         at += part.shape[2]
         viability = ahead.viability.reshape(n, *shape, times.size).min(axis=(2, 3))
-        risk = (viability < study.limits.viability).mean(axis=0)
+        # a draw that can not be simulated ahead is not known to be safe
+        risk = (~(viability >= study.limits.viability)).mean(axis=0)
         verdicts = [
             check_dose(
                 study,

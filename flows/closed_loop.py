@@ -51,8 +51,7 @@ def closed_loop(laboratory: Any) -> Campaign:
             finish_hold(lab, campaign, hold)
             break
         campaign, proposal = next_doses(lab, campaign, hold)
-    if campaign.info is not None and campaign.info.passed:
-        tasks.outlook(lab, tasks.propose(lab, campaign))
+    tasks.outlook(lab, campaign)
     lab.record.add_state(lab.run_id, "finished", lab.clock.now_h())
     return campaign
 

@@ -24,7 +24,7 @@ from chiploop.assays import ASSAYS
 from chiploop.assays.teer import blank_of_lot, teer_readout
 from chiploop.campaign import Campaign, Proposal, proposal_from_dict
 from chiploop.dosing import remaining_ul
-from chiploop.errors import FileNotValid, WaitingForPerson
+from chiploop.errors import FileNotValid, FitNotAccepted, SafetyRefusal, WaitingForPerson
 from chiploop.exports import read_export
 from chiploop.exports.softmax_pro import absorbance_plate
 from chiploop.measurement import AbsorbancePlate, Readout
@@ -286,8 +286,16 @@ def record_proposal(lab: Laboratory, proposal: Proposal) -> str:
     return proposal_id
 
 
-def outlook(lab: Laboratory, proposal: Proposal) -> None:
-    """Put on record what would be given next if the study went on; nobody can approve it."""
+def outlook(lab: Laboratory, campaign: Campaign) -> None:
+    """Put on record what would be given next if the study went on; nobody can approve it.
+
+    Where the fit failed or no dose is safe there is none: that is no trouble of a study that ended.
+    """
+    try:
+        proposal = propose(lab, campaign)
+    except (FitNotAccepted, SafetyRefusal) as refusal:
+        lab.say(campaign.cycle, f"no outlook: {refusal}")
+        return
     lab.record.add_event(
         lab.run_id, "outlook", lab.study.end_h, asdict(proposal), key=f"cycle-{proposal.cycle}"
     )

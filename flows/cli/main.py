@@ -93,6 +93,12 @@ def _reject() -> Command:
     return reject
 
 
+def _settle() -> Command:
+    from flows.cli.settle import settle
+
+    return settle
+
+
 def _audit() -> typer.Typer:
     from flows.cli.audit import audit_app
 
@@ -108,6 +114,7 @@ VERBS: dict[str, Verb] = {
     "ingest": Verb("Read a plate reader's export and show tidy readouts.", _ingest),
     "approve": Verb("Approve the proposed doses, by name.", _approve),
     "reject": Verb("Reject the proposed doses, by name and with the reason.", _reject),
+    "settle": Verb("Say what a pump gave where its counter could not tell.", _settle),
     "audit": Verb("Verify that no record was altered.", _audit),
     "schema": Verb("Print the JSON schema of study files, for editors.", _schema),
 }

@@ -101,7 +101,7 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
 def held_lines(summary: Mapping[str, Any]) -> dict[str, str]:
     """Return line -> why a person must look before it gets another dose."""
     return {
-        line: f"{why}. A person must look; nothing more is dosed there"
+        line: f"{why}. A person must look, and say so with chiploop settle; nothing more is dosed there"
         for line, why in summary["held"].items()
     }
 

@@ -119,9 +119,7 @@ class Warm:
 
 
 @pytest.fixture(scope="session")
-def warm(
-    prefect_api: PrefectServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Warm]:
+def warm(prefect_api: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
     """A process that has loaded everything and forks chiploop commands."""
     if not hasattr(os, "fork"):
         pytest.skip("this system can not fork; the slow crash tests run whole processes")

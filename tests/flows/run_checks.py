@@ -46,6 +46,13 @@ def pump_truth(folder: Path) -> dict[str, PumpTruth]:
     return truth
 
 
+def journal_of(runs: Path, run_id: str) -> Journal:
+    """Open the journal of a simulated run: each virtual lab has its own."""
+    path = runs / run_id / "journal.sqlite"
+    assert path.is_file()
+    return Journal(path)
+
+
 def check_volumes(runs: Path, run_id: str) -> int:
     """Hold the journal against the emulators' own counts; return the number of intents.
 
@@ -53,7 +60,7 @@ def check_volumes(runs: Path, run_id: str) -> int:
     was delivered is what the pump counted, to the resolution of its counter.
     """
     truth = pump_truth(runs / run_id)
-    with Journal(runs / "journal.sqlite") as journal:
+    with journal_of(runs, run_id) as journal:
         actions = journal.actions(run_id)
         assert journal.held(run_id) == {}
         assert journal.verify().faults == ()

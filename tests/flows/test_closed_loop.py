@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 from chiploop.measurement import AbsorbancePlate
-from chiploop.record.journal import Journal
 from chiploop.record.record import Record
 from chiploop.study import load_study
 from chiploop.virtual_lab import VirtualLab
@@ -25,6 +24,7 @@ from instruments.emulators.control import ControlChannel
 from tests.flows.conftest import LONGEST_S, SMALL_STUDY, Running, Warm, edited
 from tests.flows.run_checks import (
     check_volumes,
+    journal_of,
     only_run,
     pump_truth,
     wait_until_nobody_is_left,
@@ -87,7 +87,7 @@ def test_nothing_flows_before_a_person_has_approved_and_every_dose_waits_for_one
         assert {pump["starts"] for pump in lab.call("truth")["pumps"].values()} == {0}
     approve(warm, runs, run_id)
     wait_for_proposals(runs, 2, running)
-    with Journal(runs / "journal.sqlite") as journal:
+    with journal_of(runs, run_id) as journal:
         doses = {
             action.intent.programme_key
             for action in journal.actions(run_id)

@@ -132,7 +132,8 @@ def become_command(arguments: list[str], environment: dict[str, str], folder: Pa
     """Carry out one command line and end this process."""
     os.setsid()
     out, err = (
-        os.open(folder / f"{os.getpid()}.{name}", os.O_WRONLY | os.O_CREAT) for name in ("out", "err")
+        os.open(folder / f"{os.getpid()}.{name}", os.O_WRONLY | os.O_CREAT)
+        for name in ("out", "err")
     )
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(out, 1)

@@ -21,7 +21,8 @@ def runs(tmp_path: Path) -> Path:
     with Record(str(folder / "record.sqlite")) as record:
         record.add_run("r1", load_study(STUDY_FILE), seed=1, simulated=True)
         record.add_run("r2", load_study(STUDY_FILE), seed=2, simulated=True)
-        record.add_proposal("r1", 2, {"L1": 60.0})
+        dose = {"line": "L1", "asked_nm": 60.0, "risk": 0.02, "chips": ["C01", "C02"]}
+        record.add_proposal("r1", 2, {"doses": [dose]})
     return folder
 
 
@@ -74,3 +75,12 @@ def test_a_folder_without_a_record_is_refused_and_stays_empty(
     assert decide(tmp_path, "approve", "r1") == 2
     assert "no record" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_decision_shows_the_doses_and_another_proposal_than_meant_is_refused(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert decide(runs, "approve", "r1", "--proposal", "r1/c02/p7") == 2
+    assert "r1/c02/p1" in capsys.readouterr().err
+    assert decide(runs, "approve", "r1", "--proposal", "r1/c02/p1") == 0
+    assert "L1  60 nM, risk 2 %, chips C01, C02" in capsys.readouterr().out

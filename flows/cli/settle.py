@@ -1,0 +1,71 @@
+"""``chiploop settle``: a person's word on what a pump gave where its counter could not tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from chiploop.errors import WrongUse
+from flows.cli.screen import JSON_OPTION, print_json
+
+RUN = typer.Argument(metavar="RUN", help="Run id, or the run's folder.")
+PUMP = typer.Option(..., "--pump", help="Pump whose action is open, e.g. L2-low.")
+DELIVERED = typer.Option(
+    ..., "--delivered", help='What the person saw, e.g. "120 uL", or "unknown".'
+)
+WHY = typer.Option(..., "--why", help="How it was seen; kept on record.")
+RUNS = typer.Option(Path("runs"), "--runs", help="Folder of the runs.")
+
+
+def settle(
+    run: str = RUN,
+    pump: str = PUMP,
+    delivered: str = DELIVERED,
+    why: str = WHY,
+    runs: Path = RUNS,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """End a held action of a pump on a person's word, so that its line may go on at the next phase.
+
+    With "unknown" the line's readouts from then on are kept and not learned from. Moves no liquid.
+    Exit code 2 where nothing is held. With --json: {"ok", "settled", "delivered_ul", "by"}.
+    """
+    from chiploop.record.journal import Journal
+    from flows.cli.decide import os_login
+    from flows.opening import known_run, only_owner
+
+    if not why.strip():
+        raise WrongUse("a person's word needs its reason: --why TEXT")
+    volume_ul = volume_of(delivered)
+    files = known_run(run, runs)
+    with only_owner(files.folder), Journal(files.journal) as journal:
+        held = [a for a in journal.open_on(pump) if a.intent.run_id == files.run_id and a.held]
+        if not held:
+            waiting = ", ".join(
+                a.intent.pump for a in journal.actions(files.run_id) if a.open and a.held
+            )
+            raise WrongUse(
+                f"nothing of {pump} is held in {files.run_id}; held pumps: {waiting or 'none'}"
+            )
+        (action,) = held
+        by = os_login()
+        journal.abandon(action.intent.key, action.intent.time_h, by, why, volume_ul)
+    if as_json:
+        print_json({"ok": True, "settled": action.intent.key, "delivered_ul": volume_ul, "by": by})
+        return
+    print(
+        f"settled  {action.intent.key}  {delivered}, by {by}. Next: chiploop resume {files.run_id}"
+    )
+
+
+def volume_of(text: str) -> float | None:
+    """Return a volume in uL, or None for "unknown"; WrongUse for anything else."""
+    from chiploop.units import UnitProblem, parse_quantity
+
+    if text.strip() == "unknown":
+        return None
+    try:
+        return parse_quantity(text, "volume_ul")
+    except UnitProblem as problem:
+        raise WrongUse(f'--delivered {text}: {problem}; or "unknown"') from problem

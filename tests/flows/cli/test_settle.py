@@ -1,0 +1,78 @@
+"""A held action ends on a person's word, by name, with a volume or as unknown; nothing else does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chiploop.dosing import PumpProgramme, PumpStep
+from chiploop.record.actions import Intent, action_key, programme_key
+from chiploop.record.journal import Journal
+from chiploop.study import load_study
+from flows.cli.main import command_line
+from flows.opening import RunFiles, new_run
+
+STUDY_FILE = Path(__file__).parents[3] / "protocols" / "studies" / "ad_jak_dose_finding.yaml"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> RunFiles:
+    """A run whose pump L1-low is held and whose pump L2-low runs."""
+    made = new_run(load_study(STUDY_FILE), tmp_path, 1, True, False)
+    with Journal(made.journal) as journal:
+        for line in ("L1", "L2"):
+            key = programme_key(made.run_id, 1, line, "dose")
+            step = PumpStep(f"{line}-low", "low", 144.0, 6912.0)
+            programme = PumpProgramme(line, "dose", 480.0, 480.0, 48.0, (step,), 0.0, 1.0)
+            own = action_key(key, step.pump)
+            journal.intend(
+                [
+                    Intent(
+                        key=own,
+                        run_id=made.run_id,
+                        programme_key=key,
+                        pump=step.pump,
+                        programme=programme,
+                        flow_rate_ul_h=144.0,
+                        volume_ul=6912.0,
+                        counter_ul=0.0,
+                        resolution_ul=1.0,
+                        restarts=0,
+                        session="one",
+                        time_h=24.0,
+                    )
+                ]
+            )
+        held = action_key(programme_key(made.run_id, 1, "L1", "dose"), "L1-low")
+        journal.ambiguous(held, 30.0, "it stalled", 500.0)
+    return made
+
+
+def settle(files: RunFiles, pump: str, delivered: str) -> int:
+    words = ["settle", files.run_id, "--pump", pump, "--delivered", delivered]
+    return command_line([*words, "--why", "read at the syringe", "--runs", str(files.runs)])
+
+
+@pytest.mark.parametrize(("said", "volume_ul"), [("0.5 mL", 500.0), ("unknown", None)])
+def test_a_held_action_ends_with_what_the_person_saw(
+    files: RunFiles, said: str, volume_ul: float | None
+) -> None:
+    assert settle(files, "L1-low", said) == 0
+    with Journal(files.journal) as journal:
+        assert journal.held(files.run_id) == {}
+        (action,) = (a for a in journal.actions(files.run_id) if a.intent.pump == "L1-low")
+    assert action.end is not None and action.end.kind == "abandoned"
+    assert action.end.body["delivered_ul"] == volume_ul
+    assert action.end.body["reason"] == "read at the syringe"
+    assert settle(files, "L1-low", said) == 2  # nothing is held any more
+
+
+def test_what_is_not_held_and_what_is_no_volume_are_refused(
+    files: RunFiles, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert settle(files, "L2-low", "1 mL") == 2
+    assert "held pumps: L1-low" in capsys.readouterr().err
+    assert settle(files, "L1-low", "1,5 mL") == 2
+    with Journal(files.journal) as journal:
+        assert set(journal.held(files.run_id)) == {"L1"}
