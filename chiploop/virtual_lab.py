@@ -291,8 +291,8 @@ class VirtualLab:
         return {
             "time_h": self.time_h,
             "states": None if self.states is None else self.states.tolist(),
-            "tubing": self.tubing,
-            "history": self.history,
+            "tubing": {line: [list(plug) for plug in plugs] for line, plugs in self.tubing.items()},
+            "history": dict(self.history),
         }
 
     def restore(self, state: dict[str, Any]) -> None:

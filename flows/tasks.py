@@ -107,11 +107,12 @@ def exported_plate(lab: Laboratory, written: str, plate_id: str) -> AbsorbancePl
         raise FileNotValid(
             f"{path} is a {export.format} file; an absorbance plate of SoftMax Pro is needed"
         )
+    kind = f"reader export of {plate_id}"
     used = [
         f"{run.run_id}, {kept.name}"
         for run in lab.record.runs()
         for kept in lab.record.raw_files(run.run_id)
-        if kept.sha256 == export.sha256 and (run.run_id, kept.name) != (lab.run_id, plate_id)
+        if kept.sha256 == export.sha256 and (run.run_id, kept.kind) != (lab.run_id, kind)
     ]
     if used:
         raise FileNotValid(
@@ -121,7 +122,7 @@ def exported_plate(lab: Laboratory, written: str, plate_id: str) -> AbsorbancePl
     size = path.stat().st_size
     sha256 = lab.raw.put_file(path)
     now_h = lab.clock.now_h()
-    on_record_once(lab, RawFile(lab.run_id, sha256, plate_id, "reader export", size, now_h))
+    on_record_once(lab, RawFile(lab.run_id, sha256, path.name, kind, size, now_h))
     (shape,) = export.plates if len(export.plates) == 1 else (None,)
     return absorbance_plate(
         export, plate_id, lab.clock.now_h(), shape.name if shape is not None else None

@@ -61,9 +61,9 @@ def quick_recalibrate(
     return posterior, replace(info, passed=True, failures=())
 
 
-def quick_report(record: Any, journal: Any, study: Any, run_id: str, folder: Path) -> Path:
+def quick_report(record: Any, journal: Any, study: Any, run_id: str, folder: Path | str) -> Path:
     """Write a report that nobody reads; return its path."""
-    path = folder / "report.html"
+    path = Path(folder) / "report.html"
     path.write_text("SIMULATED", encoding="utf-8")
     return path
 
