@@ -2,11 +2,12 @@
 
 Both solve the states that skin_chip's readouts need (14 and one integral) for one study of twelve different
 chips: a day of medium, then two exposures with doses of their own and a pause between. Each is run at the
-loosest of a row of tolerances at which its readouts are within 1e-5 of a tight reference (Radau, rtol 1e-11);
-LSODA (odeint, SciPy's quickest door to it) is called once per segment, as a schedule with switches needs. Its right-hand side is compiled with
-numba, written by hand in this file, without a Jacobian; so the comparison is of solvers and of the way
-through them, not of Python against machine code. One core for both: compilation and the first call are not
-counted. Nothing here is a test; a busy machine gives other seconds, and roughly the same ratio.
+loosest of a row of tolerances at which its readouts, and those of every tighter one, are within 1e-5 of a
+tight reference (Radau, rtol 1e-11). LSODA (odeint, SciPy's quickest door to it) is called once per segment, as
+a schedule with switches needs. Its right-hand side is compiled with numba, written by hand in this file,
+without a Jacobian; so the comparison is of solvers and of the way through them, not of Python against machine
+code. One core for both: compilation and the first call are not counted. Nothing here is a test; a busy machine
+gives other seconds, and another ratio too.
 """
 
 from __future__ import annotations

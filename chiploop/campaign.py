@@ -18,7 +18,6 @@ from chiploop.dosing import (
     PumpProgramme,
     Quantise,
     RefusedDose,
-    delivered_segments,
     feasible_doses,
     make_programme,
     programme_from_dict,
@@ -128,21 +127,6 @@ def proposal_from_dict(content: Mapping[str, Any]) -> Proposal:
 def start(study: Study) -> Campaign:
     """Return the campaign before anything has happened."""
     return Campaign(study, 0, {chip: ChipSchedule(chip) for chip in study.chip_ids}, (), None)
-
-
-def deliver(
-    campaign: Campaign,
-    programme: PumpProgramme,
-    delivered_ul: Mapping[str, float],
-    start_h: float,
-    end_h: float,
-) -> Campaign:
-    """Return the campaign with what one line's chips really got put into their schedules."""
-    segments = delivered_segments(campaign.study, programme, delivered_ul, start_h, end_h)
-    schedules = dict(campaign.schedules)
-    for chip, segment in segments.items():
-        schedules[chip] = schedules[chip].with_segment(segment)
-    return replace(campaign, schedules=schedules)
 
 
 def observe(

@@ -83,7 +83,8 @@ def perfuse(lab: Laboratory, campaign: Campaign, purpose: Purpose, duration_h: f
     wanted = perfusion.wanted_plain(lab, purpose, duration_h, 0, purpose)
     running = perfusion.start_pumps(lab, wanted, 0, purpose)
     running = perfusion.watch_pumps(lab, running, latest_begin_h(running) + duration_h, 0)
-    return perfusion.delivered(campaign, perfusion.finish_pumps(lab, running))
+    perfusion.finish_pumps(lab, running)
+    return perfusion.delivered(lab, campaign)
 
 
 def expose(
@@ -105,8 +106,8 @@ def expose(
         if stop_h in teer_h:
             lab.say(cycle, "measuring TEER")
             readouts += tasks.measure_teer(lab, cycle, stop_h)
-    campaign = perfusion.delivered(campaign, perfusion.finish_pumps(lab, running))
-    return campaign, readouts, window_h
+    perfusion.finish_pumps(lab, running)
+    return perfusion.delivered(lab, campaign), readouts, window_h
 
 
 def read_plates(lab: Laboratory, cycle: int, window_h: tuple[float, float]) -> list[Readout]:
@@ -131,7 +132,8 @@ def finish_hold(lab: Laboratory, campaign: Campaign, hold: list[ProgrammeProgres
         return campaign
     end_h = latest_begin_h(hold) + lab.study.timeline.turnaround_h
     hold = perfusion.watch_pumps(lab, hold, end_h, campaign.cycle)
-    return perfusion.delivered(campaign, perfusion.finish_pumps(lab, hold))
+    perfusion.finish_pumps(lab, hold)
+    return perfusion.delivered(lab, campaign)
 
 
 def next_doses(

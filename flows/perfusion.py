@@ -13,18 +13,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from chiploop import campaign as loop
 from chiploop.campaign import Campaign, Proposal
 from chiploop.dosing import PumpProgramme, Purpose, make_programme, remaining_ul
 from chiploop.errors import ChiploopError, SafetyRefusal
 from chiploop.record.actions import programme_key
 from chiploop.record.progress import ProgrammeProgress, programme_progress
+from chiploop.record.replay import schedules_of
 from chiploop.safety import check_before_wire
 from flows.fault_points import reached
 from flows.laboratory import Laboratory
@@ -258,12 +258,11 @@ def watch_pumps(
 
 
 @task(name="finish pumps", **LIQUID)
-def finish_pumps(lab: Laboratory, running: Sequence[ProgrammeProgress]) -> list[ProgrammeProgress]:
+def finish_pumps(lab: Laboratory, running: Sequence[ProgrammeProgress]) -> None:
     """Read every pump's counter at its end and put the outcome into the journal.
 
     A pump that still runs long after its end is stopped and its line held.
     """
-    finished = []
     for progress in running:
         key = progress.programme_key
         while unsettled(progress):
@@ -276,26 +275,15 @@ def finish_pumps(lab: Laboratory, running: Sequence[ProgrammeProgress]) -> list[
                 )
             elif progress.running:
                 lab.clock.wait_until_h(lab.clock.now_h() + LOOK_AGAIN_H)
-        finished.append(programme_progress(lab.journal, key))
         reached("line_finished")
-    return finished
 
 
-def delivered(campaign: Campaign, finished: Sequence[ProgrammeProgress]) -> Campaign:
-    """Return the campaign with what the pumps' counters, or a person, say that the chips got.
+def delivered(lab: Laboratory, campaign: Campaign) -> Campaign:
+    """Return the campaign with what the journal says that the chips got: counters, or a person's word.
 
     Programmes with a volume that nobody knows are left out; ``unknown_since`` tells of them.
     """
-    for progress in sorted(finished, key=lambda p: p.begins_h):
-        if progress.known:
-            campaign = loop.deliver(
-                campaign,
-                progress.programme,
-                progress.delivered_ul,
-                progress.begins_h,
-                progress.ends_h,
-            )
-    return campaign
+    return replace(campaign, schedules=schedules_of(lab.journal, lab.study, lab.run_id))
 
 
 def unknown_since(lab: Laboratory) -> dict[str, float]:

@@ -9,4 +9,6 @@ from chiploop.models.tissue_model import MODELS, load_model
 
 for name in MODELS:
     model = load_model(name)
-    print(f"model {name}: {len(model.compiled.states)} states, {len(model.estimated)} estimated parameters")
+    print(
+        f"model {name}: {len(model.compiled.states)} states, {len(model.estimated)} estimated parameters"
+    )

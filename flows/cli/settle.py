@@ -50,7 +50,8 @@ def settle(
             )
         (action,) = held
         by = os_login()
-        journal.abandon(action.intent.key, action.intent.time_h, by, why, volume_ul)
+        held_h = max(float(e.body.get("time_h", 0.0)) for e in journal.events(action.intent.key))
+        journal.abandon(action.intent.key, held_h, by, why, volume_ul)
     if as_json:
         print_json({"ok": True, "settled": action.intent.key, "delivered_ul": volume_ul, "by": by})
         return

@@ -183,10 +183,10 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
 
                 try:
                     closed_loop(lab)
-                except ChiploopError:
-                    raise
                 except Exception as trouble:
-                    if not of_flow_engine(trouble):
+                    if came_of_ctrl_c(trouble):
+                        raise StoppedByPerson from None
+                    if isinstance(trouble, ChiploopError) or not of_flow_engine(trouble):
                         raise
                     # named trouble: it leaves the pumps to their targets
                     raise FlowEngineTrouble(
@@ -200,6 +200,19 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
         raise KeyboardInterrupt from None
     finally:
         server.stop()
+
+
+def came_of_ctrl_c(trouble: BaseException) -> bool:
+    """Return whether an error was raised while Ctrl-C was dealt with.
+
+    Prefect 3.8.8 does so where the interrupt meets it between two tasks ("Task run is not set").
+    """
+    seen: BaseException | None = trouble
+    while seen is not None:
+        if isinstance(seen, KeyboardInterrupt):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
 
 
 def of_flow_engine(trouble: BaseException) -> bool:

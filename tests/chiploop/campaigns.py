@@ -74,7 +74,9 @@ def readings(study: Study = STUDY, cycle: int = 1) -> tuple[Readout, ...]:
             ("CCL26", 100.0 - 5 * i, "pg/mL", 0.08, "log"),
             ("ldh_release", 0.01, "1", 0.01, "linear"),
         ):
-            found.append(Readout(chip, name, value, unit, sd, scale, window[1], window[0], cycle=cycle))  # type: ignore[arg-type]
+            found.append(
+                Readout(chip, name, value, unit, sd, scale, window[1], window[0], cycle=cycle)
+            )  # type: ignore[arg-type]
     return tuple(found)
 
 

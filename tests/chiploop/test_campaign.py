@@ -56,7 +56,12 @@ def _few_draws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def proposed(campaign: Campaign, seed: int = 0, **given: object) -> Proposal:
     return propose(
-        campaign, exact, FULL, AFTER_PILOT, np.random.default_rng(seed), **given  # type: ignore[arg-type]
+        campaign,
+        exact,
+        FULL,
+        AFTER_PILOT,
+        np.random.default_rng(seed),
+        **given,  # type: ignore[arg-type]
     )
 
 
@@ -253,7 +258,10 @@ def test_planned_readouts_are_those_of_the_sampling_of_the_study() -> None:
     model = load_model("skin_chip")
     times, starts, planned = planned_readouts(STUDY, model, 100.0)
     assert sorted({float(t) for t in times}) == [124.0, 148.0]
-    names = [(model.readouts[p.readout].name, float(times[p.time]), float(starts[p.time])) for p in planned]
+    names = [
+        (model.readouts[p.readout].name, float(times[p.time]), float(starts[p.time]))
+        for p in planned
+    ]
     assert ("CCL26", 148.0, 124.0) in names
     assert ("ldh_release", 148.0, 124.0) in names
     teer = [(t, np.isnan(s)) for name, t, s in names if name == "TEER"]
@@ -272,12 +280,12 @@ def test_the_likelihood_of_nothing_is_that_of_chips_nobody_touched() -> None:
     assert likelihood.n_residuals == 0
 
 
-def true_readings(campaign: Campaign, parameters: np.ndarray, cycle: int, rng: np.random.Generator) -> list[Readout]:
+def true_readings(
+    campaign: Campaign, parameters: np.ndarray, cycle: int, rng: np.random.Generator
+) -> list[Readout]:
     """Return readouts of hidden parameters with the study's variation and an assay's noise."""
     study, model = campaign.study, load_model(campaign.study.model)
-    times, starts, planned = planned_readouts(
-        study, model, study.exposure_start_h(cycle)
-    )
+    times, starts, planned = planned_readouts(study, model, study.exposure_start_h(cycle))
     likelihood = likelihood_of(study, campaign.schedules, ())
     truth = model.simulate(parameters, likelihood.inlets, times, starts).readouts[0]
     scatter, found = scatter_of(study), []
@@ -285,7 +293,9 @@ def true_readings(campaign: Campaign, parameters: np.ndarray, cycle: int, rng: n
         plans = [plan for plan in planned if model.readouts[plan.readout].name == name]
         place = [(c, plan) for plan in plans for c in range(len(study.chip_ids))]
         chips = np.array([c for c, _ in place])
-        donors = np.array([sorted(study.donors).index(study.donor_of(study.chip_ids[c]).id) for c in chips])
+        donors = np.array(
+            [sorted(study.donors).index(study.donor_of(study.chip_ids[c]).id) for c in chips]
+        )
         noise = scatter.covariance(name, chips, donors, np.array([plan.sd for _, plan in place]))
         errors = np.linalg.cholesky(noise) @ rng.standard_normal(len(place))
         for (c, plan), error in zip(place, errors, strict=True):

@@ -50,7 +50,9 @@ class HillModel:
         return Simulation(readouts, np.zeros((n, c, 0)), np.ones((n, c, 1)), 0, n * c)
 
 
-def found(parameters: list[list[float]], fraction: float = 0.5, study: Study = STUDY) -> dict[str, np.ndarray]:
+def found(
+    parameters: list[list[float]], fraction: float = 0.5, study: Study = STUDY
+) -> dict[str, np.ndarray]:
     goals = tuple(
         Goal(name=f"EC_{readout}", readout=readout, effect_fraction=fraction, exposure_h=48.0)
         for readout in ("CCL26", "TEER")

@@ -274,9 +274,7 @@ def test_released_ldh_reads_back_through_the_plate(lab: VirtualLab) -> None:
     plate = plate_to_dict("P2", "viability", plate_map)
     controls, readouts = readouts_from_ldh_plate(read(lab, plate, (490, 680)), plate_map, kit)
     assert controls.qc == "ok"
-    scores = [
-        (r.value - lab.value(r.chip_id, "ldh_release", 72.0, 48.0)) / r.sd for r in readouts
-    ]
+    scores = [(r.value - lab.value(r.chip_id, "ldh_release", 72.0, 48.0)) / r.sd for r in readouts]
     assert len(scores) == 12
     assert np.sqrt(np.mean(np.square(scores))) < 2.0
 

@@ -72,13 +72,23 @@ def linear_model(p: int = 5, seed: int = 0, size: float = 0.6) -> LinearModel:
     return LinearModel(size * rng.standard_normal((len(CHIPS), len(TIMES_H), len(READOUTS), p)))
 
 
-def readout(chip: str, time_h: float, r: int, value: float, sd: float = 0.1, **more: object) -> Readout:
+def readout(
+    chip: str, time_h: float, r: int, value: float, sd: float = 0.1, **more: object
+) -> Readout:
     """Return one readout; ``value`` is on the residual's scale."""
     spec = READOUTS[r]
     start = None if spec.kind == "moment" else time_h - 24.0
     number = float(np.exp(value)) if spec.scale == "log" else value
     return Readout(
-        chip, spec.name, number, spec.unit, sd, spec.scale, time_h, start, **more  # type: ignore[arg-type]
+        chip,
+        spec.name,
+        number,
+        spec.unit,
+        sd,
+        spec.scale,
+        time_h,
+        start,
+        **more,  # type: ignore[arg-type]
     )
 
 

@@ -42,7 +42,9 @@ def some_parameters(n: int = 6) -> np.ndarray:
     return prior_of(5).draw(n, np.random.default_rng(3))
 
 
-@pytest.mark.parametrize("scatter", [NO_SCATTER, SCATTER], ids=["assay only", "all kinds of scatter"])
+@pytest.mark.parametrize(
+    "scatter", [NO_SCATTER, SCATTER], ids=["assay only", "all kinds of scatter"]
+)
 def test_uncensored_readouts_are_one_multivariate_normal(scatter: object) -> None:
     ours, _, _ = study(MODEL, np.random.default_rng(0), scatter)  # type: ignore[arg-type]
     parameters, places, noise = some_parameters(), rows(), covariance(scatter)  # type: ignore[arg-type]
@@ -128,11 +130,15 @@ def test_an_interval_in_the_tail_agrees_with_the_integral_of_the_density() -> No
     for gap in (-3.0, -1.5, 0.4, 2.0, 3.5):
         bound = Bound(0, False, 0, 0, 0.25, 0.2, 0.7)
         wanted = quad(lambda y, gap=gap: norm.pdf(y, gap, 0.25), 0.2, 0.7, epsabs=0)[0]
-        assert log_probability(bound, np.array([gap])) == pytest.approx([math.log(wanted)], rel=1e-6)
+        assert log_probability(bound, np.array([gap])) == pytest.approx(
+            [math.log(wanted)], rel=1e-6
+        )
 
 
 def test_a_bound_of_zero_on_a_log_scale_is_no_bound() -> None:
-    one = replace(readout("A", 24.0, 0, 0.0), value=math.nan, censoring="left", lower=0.0, upper=2.0)
+    one = replace(
+        readout("A", 24.0, 0, 0.0), value=math.nan, censoring="left", lower=0.0, upper=2.0
+    )
     wanted = likelihood([replace(one, lower=-math.inf)])
     parameters = some_parameters()
     found = likelihood([one]).log_likelihood(parameters)

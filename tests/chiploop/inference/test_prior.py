@@ -14,9 +14,7 @@ from chiploop.inference.prior import Prior
 from chiploop.models.tissue_model import PriorSpec, load_model
 from chiploop.study import load_study
 
-STUDY = load_study(
-    Path(__file__).parents[3] / "protocols" / "studies" / "ad_jak_dose_finding.yaml"
-)
+STUDY = load_study(Path(__file__).parents[3] / "protocols" / "studies" / "ad_jak_dose_finding.yaml")
 POTENCY = PriorSpec("IC50", "lognormal", "nM", 30.0, 0.8)
 EFFECT = PriorSpec("Bmax", "truncated_normal", "1", 0.6, 0.3, 0.0, 0.98)
 CONTESTED = PriorSpec("wF", "truncated_normal", "1", 0.1, 0.25, 0.0, 0.98)
@@ -71,9 +69,7 @@ def test_an_interval_is_central_and_holds_its_share() -> None:
 
 def test_the_studys_drug_sets_the_prior_of_the_potency_and_of_nothing_else() -> None:
     model = load_model("skin_chip")
-    drug = STUDY.drug.model_copy(
-        update={"ic50_prior_median_nm": 150.0, "ic50_prior_ln_sd": 1.1}
-    )
+    drug = STUDY.drug.model_copy(update={"ic50_prior_median_nm": 150.0, "ic50_prior_ln_sd": 1.1})
     prior = Prior.of_study(model, STUDY.model_copy(update={"drug": drug}))
     assert prior.names == model.estimated_names
     for ours, shipped in zip(prior.specs, model.estimated, strict=True):

@@ -252,7 +252,9 @@ def test_a_censored_readout_pulls_as_far_as_it_says() -> None:
 
 def test_parameters_that_can_not_be_simulated_get_no_particles() -> None:
     ok, exact, _ = study(MODEL, np.random.default_rng(0))
-    model = replace(MODEL, fails=lambda z: z[:, 0] > exact.mean[0] + 0.3 * exact.covariance[0, 0] ** 0.5)
+    model = replace(
+        MODEL, fails=lambda z: z[:, 0] > exact.mean[0] + 0.3 * exact.covariance[0, 0] ** 0.5
+    )
     likelihood = Likelihood(model, INLETS, DONORS, ok.used, Scatter({}, {}, {}))  # type: ignore[arg-type]
     posterior, _ = recalibrate(likelihood, PRIOR, np.random.default_rng(1))
     assert not model.fails(posterior.standard).any()
@@ -276,14 +278,20 @@ def test_searches_that_end_in_different_places_are_a_failure() -> None:
     waves = 9.0 + 3.0 * np.arange(len(CHIPS))
     design = np.broadcast_to(waves[:, None, None, None], (len(CHIPS), 2, 3, 1))
     rugged = LinearModel(design, np.sin)
-    data = [readout(c, 24.0, 0, float(np.sin(1.9 * w)), 0.05) for c, w in zip(CHIPS, waves, strict=True)]
+    data = [
+        readout(c, 24.0, 0, float(np.sin(1.9 * w)), 0.05) for c, w in zip(CHIPS, waves, strict=True)
+    ]
     likelihood = Likelihood(rugged, INLETS, DONORS, data, NO_SCATTER)  # type: ignore[arg-type]
-    _, info = recalibrate(likelihood, prior_of(1), np.random.default_rng(0), effort=Effort(starts=3))
+    _, info = recalibrate(
+        likelihood, prior_of(1), np.random.default_rng(0), effort=Effort(starts=3)
+    )
     assert not info.passed
     assert any("searches ended at the mode, at least 2 needed" in text for text in info.failures)
 
 
-@pytest.mark.xfail(strict=True, reason="both populations start from one mode; see docs/statistics.md")
+@pytest.mark.xfail(
+    strict=True, reason="both populations start from one mode; see docs/statistics.md"
+)
 def test_a_second_mode_of_the_same_height_is_noticed() -> None:
     even = LinearModel(np.ones((len(CHIPS), 2, 3, 1)), np.square)
     data = [readout(c, 24.0, 0, 1.5) for c in CHIPS]
@@ -304,7 +312,12 @@ def judged(one: Population, other: Population, heights: np.ndarray) -> Calibrati
     [
         (0.0, {}, [0.0, -0.1, -9.0], ""),
         (0.6, {}, [0.0, 0.0], "two populations differ by 0.57 sd, at most 0.5 allowed"),
-        (0.0, {"log_evidence": 1.5}, [0.0, 0.0], "log evidences 0.00 and 1.50 differ by more than 1.0"),
+        (
+            0.0,
+            {"log_evidence": 1.5},
+            [0.0, 0.0],
+            "log evidences 0.00 and 1.50 differ by more than 1.0",
+        ),
         (0.0, {"ess": 20.0}, [0.0, 0.0], "170 effective particles, at least 200 needed"),
         (0.0, {}, [0.0, -0.6], "1 of 2 searches ended at the mode, at least 2 needed"),
     ],

@@ -35,7 +35,10 @@ def compiled(
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ("x = 1; S = 2; R1: S -> ; k*S; k = 1; x' = -x;", r"1 reaction\(s\); allowed are rate rules"),
+        (
+            "x = 1; S = 2; R1: S -> ; k*S; k = 1; x' = -x;",
+            r"1 reaction\(s\); allowed are rate rules",
+        ),
         ("x = 1; x' = -x; at (x < 0.5): x = 1;", r"1 event\(s\)"),
         ("x = 1; x' = -x*other;", "other has no value"),
         ("x = 1; x' = -x*Q; a = 1; 0 = a - x;", "an algebraic rule is not supported"),

@@ -13,9 +13,7 @@ from chiploop.dosing import ChipSchedule, ChipSegment
 from chiploop.models.inlet import INPUTS, chip_constants, chip_inlet, delayed
 from chiploop.study import load_study
 
-STUDY = load_study(
-    Path(__file__).parents[3] / "protocols" / "studies" / "ad_jak_dose_finding.yaml"
-)
+STUDY = load_study(Path(__file__).parents[3] / "protocols" / "studies" / "ad_jak_dose_finding.yaml")
 DEAD_UL = 20.0
 
 
@@ -81,7 +79,9 @@ def test_what_leaves_the_tubing_is_what_entered_it_one_dead_volume_earlier(
 
 
 def test_a_dose_arrives_late_and_its_end_too() -> None:
-    edges, inputs = delayed([segment(0, 24), segment(24, 48, drug=100.0), segment(48, 60)], DEAD_UL, 0.0)
+    edges, inputs = delayed(
+        [segment(0, 24), segment(24, 48, drug=100.0), segment(48, 60)], DEAD_UL, 0.0
+    )
     assert INPUTS[1] == "drug_nm"
     assert edges == pytest.approx([0.0, 24 + 1 / 3, 48 + 1 / 3, 60.0])
     assert inputs[:, 1].tolist() == [0.0, 100.0, 0.0]
@@ -137,5 +137,7 @@ def test_the_chips_of_a_line_share_its_tubing_and_keep_their_donors() -> None:
         assert inlet.edges_h == pytest.approx([0.0, 24 + 1 / 3, 48.0, 50.0])
         flg = STUDY.donor_of(chip).flg
         assert inlet.constants == chip_constants(STUDY, flg)
-    doses = [chip_constants(STUDY, flg)["flg_dose"] for flg in ("wild_type", "heterozygous", "null")]
+    doses = [
+        chip_constants(STUDY, flg)["flg_dose"] for flg in ("wild_type", "heterozygous", "null")
+    ]
     assert doses == [1.0, 0.5, 0.1]

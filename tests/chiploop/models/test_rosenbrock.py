@@ -96,7 +96,10 @@ def test_the_written_out_elimination_solves_what_numpy_solves(seed: int, n: int)
     names: dict[str, float] = {"d": diagonal}
     names |= {f"J_{i}_{j}": matrix[i, j] for i, j in pattern}
     names |= {f"x{i}": right[i] for i in range(n)}
-    for name, value in (*factor_lines(n, pattern, order, filled), *solve_lines(n, order, filled, "x")):
+    for name, value in (
+        *factor_lines(n, pattern, order, filled),
+        *solve_lines(n, order, filled, "x"),
+    ):
         names[name] = eval(value, {}, names)
     wanted = np.linalg.solve(diagonal * np.eye(n) - matrix, right)
     assert [names[f"x{i}"] for i in range(n)] == pytest.approx(wanted, rel=1e-9, abs=1e-12)

@@ -296,7 +296,9 @@ def test_the_virtual_tissue_is_another_model_under_the_same_names(model: TissueM
     virtual = load_model("virtual_skin_chip")
     assert virtual.estimated_names == model.estimated_names
     set_, times = parameters(model), np.array([72.0])
-    ours, theirs = (m.simulate(set_, [inlet(STUDY)], times).readouts[0, 0, 0, 0] for m in (model, virtual))
+    ours, theirs = (
+        m.simulate(set_, [inlet(STUDY)], times).readouts[0, 0, 0, 0] for m in (model, virtual)
+    )
     assert abs(np.log(theirs / ours)) > 0.05
 
 

@@ -38,8 +38,7 @@ def table_of(
             for line, count in zip(lines, counts, strict=True)
         ),
         allowed=tuple(
-            np.array(one, dtype=bool)
-            for one in (allowed or [[True] * count for count in counts])
+            np.array(one, dtype=bool) for one in (allowed or [[True] * count for count in counts])
         ),
         risk=tuple(np.zeros(count) for count in counts),
         features=tuple(features),
@@ -69,9 +68,7 @@ def scaled(table: PredictionTable, seed: int) -> PredictionTable:
         programmes=table.programmes,
         allowed=table.allowed,
         risk=table.risk,
-        features=tuple(
-            part * units[table.place(line)] for line, part in enumerate(table.features)
-        ),
+        features=tuple(part * units[table.place(line)] for line, part in enumerate(table.features)),
         noise=table.noise * np.outer(units, units),
         goal=table.goal,
     )
@@ -97,7 +94,9 @@ class PolicyContract:
         for line, choice in enumerate(batch.choices):
             assert allowed[line][choice.candidate]
         # an unbiased estimate may fall a little below zero; it is a number all the same
-        assert np.isfinite([batch.information_nats, *(c.information_nats for c in batch.choices)]).all()
+        assert np.isfinite(
+            [batch.information_nats, *(c.information_nats for c in batch.choices)]
+        ).all()
 
     def test_a_line_without_an_allowed_dose_is_named(self) -> None:
         table = random_table(1, [[True, True], [False, False], [False]])

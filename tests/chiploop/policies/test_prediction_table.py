@@ -43,7 +43,11 @@ def past_readouts() -> list[Readout]:
 
 def built(scatter: Scatter = SCATTER, past: list[Readout] | None = None, draws: int = 30):  # type: ignore[no-untyped-def]
     likelihood = Likelihood(
-        MODEL, INLETS, DONORS, past_readouts() if past is None else past, scatter  # type: ignore[arg-type]
+        MODEL,
+        INLETS,
+        DONORS,
+        past_readouts() if past is None else past,
+        scatter,  # type: ignore[arg-type]
     )
     z = np.random.default_rng(1).standard_normal((draws, P))
     now = MODEL.simulate(np.exp(z), INLETS, likelihood.times_h).readouts
@@ -120,7 +124,9 @@ def test_what_the_past_has_taught_is_not_taught_again() -> None:
     spread = np.linalg.inv(np.eye(2) + design[0].T @ design[0] / noise[0, 0])
     after = z @ np.linalg.cholesky(spread).T
     gains = [
-        LinearGaussian(table_of([np.einsum("np,cfp->ncf", x, design)], x[:, 0], noise)).information({0: 0})
+        LinearGaussian(table_of([np.einsum("np,cfp->ncf", x, design)], x[:, 0], noise)).information(
+            {0: 0}
+        )
         for x in (z, after)
     ]
     assert gains[1] < 0.6 * gains[0]

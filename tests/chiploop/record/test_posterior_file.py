@@ -35,7 +35,11 @@ def some_posterior(n: int = 14) -> Posterior:
     rng = np.random.default_rng(0)
     particles = np.exp(rng.standard_normal((n, 3))) * np.pi
     return Posterior(
-        ("IC50", "h", "kM"), ("nM", "1", "1/h"), particles, rng.standard_normal((n, 3)), particles[3]
+        ("IC50", "h", "kM"),
+        ("nM", "1", "1/h"),
+        particles,
+        rng.standard_normal((n, 3)),
+        particles[3],
     )
 
 
@@ -64,9 +68,7 @@ def test_another_program_finds_arviz_groups_with_chains_and_draws(path: Path) ->
         assert ic50.attrs["units"] == "nM"
         assert np.array_equal(ic50[0], ours.particles[:7, 0])
         assert np.array_equal(ic50[1], ours.particles[7:, 0])
-        assert np.array_equal(
-            file["unconstrained_posterior/kM"][...].ravel(), ours.standard[:, 2]
-        )
+        assert np.array_equal(file["unconstrained_posterior/kM"][...].ravel(), ours.standard[:, 2])
         assert set(file["posterior"]) == {"IC50", "h", "kM", "chain", "draw"}
         assert float(file["constant_data/h"][()]) == ours.mode[1]
         facts = json.loads(file.attrs["calibration_info"])

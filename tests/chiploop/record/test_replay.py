@@ -13,9 +13,7 @@ from chiploop.record.journal import Journal
 from chiploop.record.replay import schedules_of
 from chiploop.study import load_study
 
-STUDY = load_study(
-    Path(__file__).parents[3] / "protocols" / "studies" / "ad_jak_dose_finding.yaml"
-)
+STUDY = load_study(Path(__file__).parents[3] / "protocols" / "studies" / "ad_jak_dose_finding.yaml")
 
 
 @pytest.fixture
@@ -36,7 +34,9 @@ def programme(line: str, asked_nm: float, hours: float, purpose: str = "dose") -
     )
 
 
-def intended(journal: Journal, one: PumpProgramme, cycle: int, begin_h: float, run: str = "r") -> list[Intent]:
+def intended(
+    journal: Journal, one: PumpProgramme, cycle: int, begin_h: float, run: str = "r"
+) -> list[Intent]:
     """Put the intents of a programme on record as sent and started."""
     key = programme_key(run, cycle, one.line, one.purpose)
     intents = [
@@ -64,7 +64,12 @@ def intended(journal: Journal, one: PumpProgramme, cycle: int, begin_h: float, r
 
 
 def delivered(
-    journal: Journal, one: PumpProgramme, cycle: int, begin_h: float, share: float = 1.0, run: str = "r"
+    journal: Journal,
+    one: PumpProgramme,
+    cycle: int,
+    begin_h: float,
+    share: float = 1.0,
+    run: str = "r",
 ) -> None:
     for intent in intended(journal, one, cycle, begin_h, run):
         volume = share * intent.volume_ul

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from chiploop.dosing import PumpProgramme, PumpStep
+from chiploop.dosing import ChipSchedule, PumpProgramme, PumpStep
 from chiploop.record.actions import Intent, action_key, programme_key
 from chiploop.record.journal import Journal
+from chiploop.record.replay import schedules_of
 from chiploop.study import load_study
 from flows.cli.main import command_line
 from flows.opening import RunFiles, new_run
@@ -49,6 +50,12 @@ def files(tmp_path: Path) -> RunFiles:
     return made
 
 
+def schedules_of_run(files: RunFiles) -> dict[str, ChipSchedule]:
+    """Return what every chip got, as the journal tells it."""
+    with Journal(files.journal) as journal:
+        return schedules_of(journal, files.study, files.run_id)
+
+
 def settle(files: RunFiles, pump: str, delivered: str) -> int:
     words = ["settle", files.run_id, "--pump", pump, "--delivered", delivered]
     return command_line([*words, "--why", "read at the syringe", "--runs", str(files.runs)])
@@ -65,6 +72,12 @@ def test_a_held_action_ends_with_what_the_person_saw(
     assert action.end is not None and action.end.kind == "abandoned"
     assert action.end.body["delivered_ul"] == volume_ul
     assert action.end.body["reason"] == "read at the syringe"
+    segments = schedules_of_run(files)["C01"].segments
+    if volume_ul is None:
+        assert segments == ()
+    else:  # 500 uL of a 600 nM stock, shared by three chips, until it was held
+        assert [(s.start_h, s.end_h, s.drug_nm) for s in segments] == [(24.0, 30.0, 600.0)]
+        assert segments[0].flow_rate_ul_h == pytest.approx(500.0 / 6.0 / 3.0)
     assert settle(files, "L1-low", said) == 2  # nothing is held any more
 
 

@@ -18,6 +18,7 @@ import pytest
 from chiploop.record.record import Record
 from flows.cli.main import command_line
 from flows.cli.progress import summary_lines
+from flows.cli.simulate import came_of_ctrl_c
 from tests.flows.conftest import SMALL_STUDY, Ended, Warm, edited
 from tests.flows.run_checks import check_volumes, only_run, science, wait_until_nobody_is_left
 
@@ -224,6 +225,17 @@ def test_ctrl_c_stops_with_130_and_the_run_goes_on_as_if_undisturbed(
     assert warm.run("resume", run_id, "--runs", tmp_path).code == 0
     check_volumes(tmp_path, run_id)
     assert science(tmp_path, run_id) == science(runs, simulated.json["run_id"])
+
+
+def test_an_error_that_the_flow_engine_makes_of_ctrl_c_is_known_as_ctrl_c() -> None:
+    try:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise ValueError("Task run is not set") from None
+    except ValueError as made:
+        assert came_of_ctrl_c(made)
+    assert not came_of_ctrl_c(ValueError("Task run is not set"))
 
 
 def test_a_run_that_somebody_works_on_is_not_resumed_by_another(warm: Warm, tmp_path: Path) -> None:
