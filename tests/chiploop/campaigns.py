@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from chiploop.campaign import Campaign, Proposal, deliver, first_proposal, learned, start
-from chiploop.dosing import make_programme, remaining_ul
+from chiploop.campaign import Campaign, Proposal, first_proposal, learned, start
+from chiploop.dosing import PumpProgramme, delivered_segments, make_programme, remaining_ul
 from chiploop.inference.posterior import CalibrationInfo, Posterior
 from chiploop.inference.prior import Prior
 from chiploop.measurement import Readout
@@ -42,12 +42,22 @@ def given(campaign: Campaign, doses_nm: Mapping[str, float], cycle: int) -> Camp
         if begin > since:
             purpose = "stimulus" if before else "medium"
             wait = make_programme(study, line, purpose, 0.0, begin - since, exact, FULL)
-            volumes = {step.pump: step.volume_ul for step in wait.steps}
-            campaign = deliver(campaign, wait, volumes, since, begin)
+            campaign = deliver(campaign, wait, since, begin)
         dose = make_programme(study, line, "dose", doses_nm[line], end - begin, exact, FULL)
-        volumes = {step.pump: step.volume_ul for step in dose.steps}
-        campaign = deliver(campaign, dose, volumes, begin, end)
+        campaign = deliver(campaign, dose, begin, end)
     return campaign
+
+
+def deliver(
+    campaign: Campaign, programme: PumpProgramme, start_h: float, end_h: float
+) -> Campaign:
+    """Return the campaign after one line got a programme, exactly as it stands."""
+    volumes = {step.pump: step.volume_ul for step in programme.steps}
+    segments = delivered_segments(campaign.study, programme, volumes, start_h, end_h)
+    got = {
+        chip: campaign.schedules[chip].with_segment(segment) for chip, segment in segments.items()
+    }
+    return replace(campaign, schedules={**campaign.schedules, **got})
 
 
 def pilot(study: Study = STUDY) -> Campaign:
