@@ -47,8 +47,8 @@ test-all: $(INSTALLED)
 	@$(BIN)/python -m pytest -m "not hardware"
 
 bench: $(INSTALLED)
-	@set -e; for comparison in benchmarks/[a-z]*.py; do \
-		echo "== $$comparison"; $(BIN)/python "$$comparison"; done
+	@$(BIN)/python -m benchmarks.simulation
+	@echo "Coverage of the goals over 20 whole studies takes half an hour: $(BIN)/python -m benchmarks.goal_coverage"
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff check .

@@ -157,7 +157,8 @@ def learned(
     """Return the campaign with a cycle's readouts and the posterior that was found with them."""
     study = campaign.study
     values = goal_values(load_model(study.model), study, posterior.particles)
-    given = [segment.drug_nm for s in campaign.schedules.values() for segment in s.segments]
+    read = {r.chip_id for r in (*campaign.readouts, *readouts) if r.qc != "fail"}
+    given = [segment.drug_nm for chip in read for segment in campaign.schedules[chip].segments]
     return replace(
         campaign,
         cycle=campaign.cycle + 1,

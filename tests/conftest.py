@@ -40,6 +40,9 @@ def _keep_prefect_private() -> None:
 
 
 _keep_prefect_private()
+os.environ.setdefault(
+    "OPENBLAS_NUM_THREADS", "1"
+)  # as the command line sets it, before numpy is loaded
 
 
 def pytest_unconfigure() -> None:

@@ -60,7 +60,10 @@ def read_posterior(path: Path) -> tuple[Posterior, CalibrationInfo]:
     import xarray as xr
 
     with xr.open_datatree(path, engine="h5netcdf") as tree:
-        posterior, standard = tree["posterior"].to_dataset(), tree["unconstrained_posterior"].to_dataset()
+        posterior, standard = (
+            tree["posterior"].to_dataset(),
+            tree["unconstrained_posterior"].to_dataset(),
+        )
         names = tuple(str(name) for name in posterior.data_vars)
 
         def matrix(group: xr.Dataset) -> np.ndarray:

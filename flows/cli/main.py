@@ -22,6 +22,10 @@ from typing import Any, cast
 import typer
 from typer.core import TyperGroup
 
+# Before numpy is loaded anywhere: small matrices gain nothing from BLAS threads, which would fight
+# with those that simulate.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import chiploop
 from chiploop.errors import ChiploopError
 from flows.cli.screen import error_as_json, print_json, show_bug, show_error

@@ -48,9 +48,7 @@ def given(campaign: Campaign, doses_nm: Mapping[str, float], cycle: int) -> Camp
     return campaign
 
 
-def deliver(
-    campaign: Campaign, programme: PumpProgramme, start_h: float, end_h: float
-) -> Campaign:
+def deliver(campaign: Campaign, programme: PumpProgramme, start_h: float, end_h: float) -> Campaign:
     """Return the campaign after one line got a programme, exactly as it stands."""
     volumes = {step.pump: step.volume_ul for step in programme.steps}
     segments = delivered_segments(campaign.study, programme, volumes, start_h, end_h)

@@ -1,4 +1,4 @@
-"""Coverage of the demo's goal over many seeds in matched mode: ``python benchmarks/coverage.py --seeds 20``.
+"""Coverage of the demo's goal over many seeds in matched mode: ``python -m benchmarks.goal_coverage --seeds 20``.
 
 Each seed is one whole ``chiploop simulate --matched``, through bytes and flows. One row per seed is kept in
 the output file, so an interrupted benchmark goes on where it was. Prints in how many runs the 90 % interval
