@@ -82,6 +82,8 @@ def perfuse(lab: Laboratory, campaign: Campaign, purpose: Purpose, duration_h: f
     lab.say(0, f"{purpose} on every line")
     wanted = perfusion.wanted_plain(lab, purpose, duration_h, 0, purpose)
     running = perfusion.start_pumps(lab, wanted, 0, purpose)
+    if not running:
+        raise WaitingForPerson("every line is held until a person has looked; nothing was dosed")
     running = perfusion.watch_pumps(lab, running, latest_begin_h(running) + duration_h, 0)
     perfusion.finish_pumps(lab, running)
     return perfusion.delivered(lab, campaign)

@@ -4,11 +4,12 @@ Belongs here: which driver serves which make, ports, heartbeats, stop. Not here:
 drivers), doses (delivery).
 
 Leaving `open_bench` by an exception that nobody foresaw stops every pump. Leaving it normally, or
-by trouble that has a name (`HOLDS`: a person must decide, a plate file is wrong, a meter is silent),
-stops none: what runs was approved and ends at the target volume that each pump holds by itself, and
-tissue dies without flow; which drug pump must stop was decided where the trouble was. Their
-watchdogs are switched off on the way out, since nobody is left to feed them. A process that dies without leaving (``kill -9``) feeds no watchdog either, and pumps in safe
-mode stop within ``watchdog_s``.
+by trouble that has a name (`HOLDS`: a person must decide, a plate file is wrong, a meter is
+silent), stops none: what runs was approved and ends at the target volume that each pump holds by
+itself, and tissue dies without flow; which drug pump must stop was decided where the trouble was.
+Their watchdogs are switched off on the way out, since nobody is left to feed them. A process that
+dies without leaving (``kill -9``) feeds no watchdog either, and pumps in safe mode stop within
+``watchdog_s``.
 """
 
 from __future__ import annotations
@@ -323,5 +324,7 @@ def _beat(pumps: list[NewEraNE1000], period_s: float, ended: threading.Event) ->
                 return
             try:
                 pump.heartbeat()
-            except Exception as trouble:  # a heartbeat goes on; whoever asks the pump next tells people
+            except (
+                Exception
+            ) as trouble:  # a heartbeat goes on; whoever asks the pump next tells people
                 _log.warning("heartbeat: %s", trouble)

@@ -39,9 +39,9 @@ class Effort:
     starts: int = 8
     particles: int = 192
     """Per population."""
-    moves: int = 6
+    moves: int = 8
     """After each tempering step but the last."""
-    final_moves: int = 20
+    final_moves: int = 24
     """After the last."""
     keep: float = 0.5
     """Effective share of the particles that one tempering step must keep."""

@@ -87,7 +87,7 @@ def show_error(error: ChiploopError) -> None:
     ):  # what happened on the way out: pumps that may still run
         print(note, file=sys.stderr)
     problems = getattr(error, "problems", None)
-    if problems:
+    if problems and problems[0].message not in str(error):  # some messages list them already
         path = Path(getattr(error, "path", ""))
         print("\n".join(problem_lines(problems, path)), file=sys.stderr)
 
