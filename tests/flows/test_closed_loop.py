@@ -265,7 +265,8 @@ def test_a_plate_file_is_waited_for_refused_while_it_is_cut_and_then_the_run_goe
     assert done.code == 0, done.err
     check_volumes(runs, run_id)
     with Record(str(runs / "record.sqlite")) as record:
-        (kept,) = [file for file in record.raw_files(run_id) if file.kind == "reader export"]
+        files = record.raw_files(run_id)
+        (kept,) = [file for file in files if file.kind == "reader export of small-CCL26-cycle1"]
     assert kept.size_bytes == export.stat().st_size
 
     from_reader = tmp_path / "reader"
@@ -293,3 +294,39 @@ def test_a_plate_file_that_is_a_folder_leaves_with_3(warm: Warm, tmp_path: Path)
     ended = warm.run("simulate", study, "--runs", tmp_path / "runs")
     assert ended.code == 3, ended.err
     assert "there" in ended.err and "Traceback" not in ended.err
+
+
+def test_the_export_of_an_earlier_run_is_refused_and_nothing_is_learned_from_it(
+    warm: Warm, tmp_path: Path
+) -> None:
+    kit = "CCL26: {kit: ccl26_elisa,"
+    changes = [("cycles: 2", "cycles: 1"), (kit, f"{kit} plate_file: 'ccl26_{{cycle}}.txt',")]
+    study = edited(SMALL_STUDY, tmp_path, changes)
+    runs, export = tmp_path / "runs", tmp_path / "ccl26_1.txt"
+    assert warm.run("simulate", study, "--runs", runs).code == 7
+    first = only_run(runs)
+    write_export(runs, first, export)
+    assert warm.run("resume", first, "--runs", runs).code == 0
+    again = warm.run("simulate", study, "--runs", runs, "--seed", "2")
+    assert again.code == 3, again.err
+    assert first in again.err and "read before" in again.err
+
+
+def test_a_stalled_diluent_stops_the_drug_at_the_next_look_and_plain_medium_keeps_the_line_alive(
+    warm: Warm, tmp_path: Path
+) -> None:
+    running, runs, run_id = waiting_run(warm, tmp_path)
+    with control_of(runs / run_id) as lab:
+        lab.call("fault", pump="L2-stimulus", kind="block", at_h=20.0)
+    approve(warm, runs, run_id)
+    wait_for_proposals(runs, 2, running)
+    with control_of(runs / run_id) as lab:
+        pumps = lab.call("truth")["pumps"]
+    asked_ul = 24.0 * 60.0 * 240.0 / 600.0  # the whole exposure of 240 nM from the low stock
+    until_looked = (24.0 - 12.0) / 24.0  # the dose began at 12 h; the look after 20 h is at 24 h
+    assert pumps["L2-low"]["delivered_ul"] == pytest.approx(asked_ul * until_looked, rel=0.01)
+    medium = pumps["L2-medium"]["flow_intervals"]
+    assert [interval[0] for interval in medium][:2] == [0.0, 24.0]
+    assert "line L2: held" in (runs / run_id / "run.log").read_text()
+    approve(warm, runs, run_id)
+    assert running.wait().code == 7
