@@ -34,7 +34,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	fi
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@$(BIN)/python -m chiploop.models
+	@$(BIN)/python -m flows.prepare
 	@touch $@
 
 demo: $(INSTALLED)
