@@ -15,7 +15,7 @@ from typing import Any
 from prefect import flow
 
 from chiploop import campaign as loop
-from chiploop.campaign import Campaign, Proposal, proposal_from_dict
+from chiploop.campaign_values import Campaign, Proposal, proposal_from_dict
 from chiploop.dosing import Purpose
 from chiploop.errors import WaitingForPerson
 from chiploop.measurement import Readout

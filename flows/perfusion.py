@@ -19,7 +19,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from chiploop.campaign import Campaign, Proposal
+from chiploop.campaign_values import Campaign, Proposal
 from chiploop.dosing import PumpProgramme, Purpose, make_programme, remaining_ul
 from chiploop.errors import ChiploopError, SafetyRefusal
 from chiploop.record.actions import programme_key

@@ -22,7 +22,7 @@ from prefect.cache_policies import NO_CACHE
 from chiploop import campaign as loop
 from chiploop.assays import ASSAYS
 from chiploop.assays.teer import blank_of_lot, teer_readout
-from chiploop.campaign import Campaign, Proposal, proposal_from_dict
+from chiploop.campaign_values import Campaign, Proposal, proposal_from_dict
 from chiploop.dosing import remaining_ul
 from chiploop.errors import FileNotValid, FitNotAccepted, SafetyRefusal, WaitingForPerson
 from chiploop.exports import read_export

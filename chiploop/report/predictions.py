@@ -17,13 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from chiploop.campaign import EXPECTED_SD, likelihood_of, scatter_of
 from chiploop.dosing import ChipSchedule
 from chiploop.goals import GRID_NM, dose_responses
 from chiploop.inference.likelihood import Likelihood, on_scale, scaled
 from chiploop.inference.posterior import Posterior
 from chiploop.measurement import Readout
 from chiploop.models.tissue_model import load_model
+from chiploop.next_exposure import EXPECTED_SD, likelihood_of, scatter_of
 from chiploop.study import Goal, Study
 
 LEVEL = 0.9

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from chiploop.campaign import Campaign, Proposal, first_proposal, learned, start
+from chiploop.campaign import first_proposal, learned, start
+from chiploop.campaign_values import Campaign, Proposal
 from chiploop.dosing import PumpProgramme, delivered_segments, make_programme, remaining_ul
 from chiploop.inference.posterior import CalibrationInfo, Posterior
 from chiploop.inference.prior import Prior

@@ -9,26 +9,16 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from chiploop import campaign as campaign_module
-from chiploop.campaign import (
-    Campaign,
-    Proposal,
-    candidates_nm,
-    first_proposal,
-    likelihood_of,
-    observe,
-    planned_readouts,
-    proposal_from_dict,
-    propose,
-    scatter_of,
-    start,
-)
+from chiploop import next_exposure
+from chiploop.campaign import first_proposal, observe, propose, start
+from chiploop.campaign_values import Campaign, Proposal, proposal_from_dict
 from chiploop.errors import DoseNotFeasible, FitNotAccepted, SafetyRefusal
 from chiploop.goals import estimate, goal_values
 from chiploop.inference.prior import Prior
 from chiploop.inference.recalibrate import Effort
 from chiploop.measurement import Readout
 from chiploop.models.tissue_model import load_model
+from chiploop.next_exposure import candidates_nm, likelihood_of, planned_readouts, scatter_of
 from chiploop.record.actions import JournalTotals
 from chiploop.study import Study
 from tests.chiploop.campaigns import (
@@ -50,7 +40,7 @@ AFTER_PILOT = JournalTotals(
 
 @pytest.fixture(autouse=True)
 def _few_draws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(campaign_module, "DRAWS", 48)
+    monkeypatch.setattr(next_exposure, "DRAWS", 48)
     yield
 
 

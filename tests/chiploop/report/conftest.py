@@ -20,6 +20,7 @@ from chiploop.inference.posterior import CalibrationInfo, Posterior
 from chiploop.inference.prior import Prior
 from chiploop.measurement import Readout
 from chiploop.models.tissue_model import load_model
+from chiploop.next_exposure import likelihood_of
 from chiploop.record.actions import Intent, action_key, programme_key
 from chiploop.record.journal import Journal
 from chiploop.record.posterior_file import write_posterior
@@ -106,7 +107,7 @@ def give(journal: Journal, programme: PumpProgramme, cycle: int, phase: str, at_
 def readouts_of(study: Study, journal: Journal, truth: np.ndarray) -> list[Readout]:
     """Return a cycle's readouts of every chip near the model's own values; one censored, one failed."""
     model = load_model(study.model)
-    likelihood = loop.likelihood_of(study, schedules_of(journal, study, RUN_ID), [])
+    likelihood = likelihood_of(study, schedules_of(journal, study, RUN_ID), [])
     times, starts = np.array([24.0, 48.0, 72.0]), np.array([np.nan, np.nan, 48.0])
     values = model.simulate(truth[None], likelihood.inlets, times, starts).readouts[0]
     rng = np.random.default_rng(3)

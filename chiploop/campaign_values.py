@@ -1,0 +1,87 @@
+"""What a campaign knows and what it proposes, as values.
+
+Belongs here: the values that pass between the steps of the loop. Not here: the steps (campaign).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chiploop.dosing import ChipSchedule, PumpProgramme, RefusedDose, programme_from_dict
+from chiploop.goals import GoalEstimate
+from chiploop.inference.posterior import CalibrationInfo, Posterior
+from chiploop.measurement import Readout
+from chiploop.study import Study
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """Everything that the next decision needs."""
+
+    study: Study
+    cycle: int
+    """Cycles whose readouts are in."""
+    schedules: Mapping[str, ChipSchedule]
+    """Chip -> what it really got so far."""
+    readouts: tuple[Readout, ...]
+    highest_read_nm: float | None
+    """Highest delivered dose whose readouts are in."""
+    posterior: Posterior | None = None
+    info: CalibrationInfo | None = None
+    goals: tuple[GoalEstimate, ...] = ()
+    """In the study's order; the first leads."""
+
+
+@dataclass(frozen=True)
+class LineDose:
+    """The dose proposed for one line."""
+
+    line: str
+    chips: tuple[str, ...]
+    asked_nm: float
+    delivered_nm: float
+    """What the pumps' rounding makes of it."""
+    risk: float | None
+    """P(viability below the study's limit); None in the pilot, which has no fit."""
+    eig_nats: float | None
+    """Information about the leading goal that the batch would lose without this line."""
+    programme: PumpProgramme
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Doses for the next exposure of every line, not yet approved."""
+
+    cycle: int
+    """The cycle that would give them."""
+    policy: str
+    goal: str
+    drug: str
+    doses: tuple[LineDose, ...]
+    eig_nats: float | None
+    """Of the batch."""
+    refused: tuple[RefusedDose, ...]
+    """Candidates that the pumps can not make or that a limit forbids, with the reason."""
+
+    @property
+    def lead(self) -> LineDose:
+        """The dose that teaches most; in the pilot the highest."""
+        return max(self.doses, key=lambda dose: (dose.eig_nats or 0.0, dose.asked_nm))
+
+
+def proposal_from_dict(content: Mapping[str, Any]) -> Proposal:
+    """Return the proposal that ``dataclasses.asdict`` wrote."""
+    doses = tuple(
+        LineDose(
+            **{
+                **dose,
+                "chips": tuple(dose["chips"]),
+                "programme": programme_from_dict(dose["programme"]),
+            }
+        )
+        for dose in content["doses"]
+    )
+    refused = tuple(RefusedDose(**one) for one in content["refused"])
+    return Proposal(**{**content, "doses": doses, "refused": refused})

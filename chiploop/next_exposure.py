@@ -1,0 +1,238 @@
+"""What the next exposure would show: the likelihood of a study, candidate doses, and their prediction table.
+
+Belongs here: the one simulation behind a proposal, and which candidates safety allows. Not here: which dose is
+chosen (policies), the steps of the loop (campaign).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from chiploop.campaign_values import Campaign
+from chiploop.dosing import (
+    ChipSchedule,
+    ChipSegment,
+    PumpProgramme,
+    Quantise,
+    RefusedDose,
+    feasible_doses,
+)
+from chiploop.errors import SafetyRefusal
+from chiploop.goals import GRID_NM, goal_values
+from chiploop.inference.likelihood import Likelihood, Scatter
+from chiploop.measurement import Readout
+from chiploop.models.inlet import chip_inlet
+from chiploop.models.tissue_model import TissueModel, load_model
+from chiploop.policies.prediction_table import (
+    PlannedReadout,
+    PredictionTable,
+    future_features,
+    table_features,
+)
+from chiploop.record.actions import JournalTotals
+from chiploop.safety import check_dose
+from chiploop.study import Line, Study
+
+DRAWS = 256
+"""Posterior draws in the prediction table."""
+CANDIDATES_PER_DECADE = 8
+LOWEST_NM = 3.0
+"""Lowest candidate above the vehicle."""
+EXPECTED_SD = {"TEER": 0.01, "CCL26": 0.08, "ldh_release": 0.01}
+"""Assay sd on the residual's scale that planning assumes before a plate is read."""
+STUDY_NAMES = {"viability": "ldh_release"}
+"""Readout name in a study's ``variation`` -> in the model, where they differ."""
+
+
+def scatter_of(study: Study) -> Scatter:
+    """Return the study's variation under the model's readout names."""
+
+    def named(spread: Mapping[str, float]) -> dict[str, float]:
+        return {STUDY_NAMES.get(name, name): sd for name, sd in spread.items()}
+
+    variation = study.variation
+    return Scatter(
+        chip=named(variation.between_chips),
+        donor=named(variation.between_donors),
+        reading=named(variation.between_readings),
+    )
+
+
+def likelihood_of(
+    study: Study, schedules: Mapping[str, ChipSchedule], readouts: Sequence[Readout]
+) -> Likelihood:
+    """Return the likelihood of these readouts under the study's model."""
+    donors = {chip: study.donor_of(chip).id for chip in study.chip_ids}
+    last = max((readout.time_h for readout in readouts), default=0.0)
+    ends = [schedule.segments[-1].end_h for schedule in schedules.values() if schedule.segments]
+    inlets = [
+        chip_inlet(study, schedules[chip], until_h=max([last, *ends])) for chip in study.chip_ids
+    ]
+    return Likelihood(load_model(study.model), inlets, donors, readouts, scatter_of(study))
+
+
+def candidates_nm(study: Study) -> tuple[float, ...]:
+    """Return the vehicle and a log grid up to the study's limit, in round numbers."""
+    top = study.limits.concentration_nm
+    count = 1 + int(np.ceil(CANDIDATES_PER_DECADE * np.log10(top / LOWEST_NM)))
+    grid = [float(f"{c:.2g}") for c in np.geomspace(LOWEST_NM, top, count)]
+    return (0.0, *sorted({min(c, top) for c in grid}))
+
+
+def prediction_table(
+    campaign: Campaign,
+    lines: Sequence[Line],
+    quantise: Quantise,
+    remaining_ul: Mapping[str, float],
+    totals: JournalTotals,
+    rng: np.random.Generator,
+    rejected: set[tuple[str, float]],
+    begin_h: float | None,
+) -> tuple[PredictionTable, tuple[RefusedDose, ...]]:
+    """Return what every candidate on every line would show, simulated once, and what was refused."""
+    study, posterior = campaign.study, campaign.posterior
+    assert posterior is not None
+    model = load_model(study.model)
+    cycle = campaign.cycle + 1
+    begin = study.exposure_start_h(cycle) if begin_h is None else begin_h
+    end = begin + study.timeline.exposure_h
+    chosen = rng.choice(
+        len(posterior.particles), min(DRAWS, len(posterior.particles)), replace=False
+    )
+    parameters = posterior.particles[chosen]
+    waiting = {
+        chip: waited(study, schedule, begin) for chip, schedule in campaign.schedules.items()
+    }
+    likelihood = likelihood_of(study, waiting, campaign.readouts)
+    now = model.simulate(
+        parameters, likelihood.inlets, likelihood.times_h, likelihood.window_starts_h
+    )
+    times, starts, planned = planned_readouts(study, model, begin)
+    chip_index = {chip: c for c, chip in enumerate(study.chip_ids)}
+    line_chips = [[chip_index[chip] for chip in line.chips] for line in lines]
+    rows, known, noise = future_features(
+        likelihood,
+        scatter_of(study),
+        {c: study.donor_of(c).id for c in study.chip_ids},
+        planned,
+        line_chips,
+        now.readouts,
+    )
+    programmes, allowed, risks, features = [], [], [], []
+    refused: list[RefusedDose] = []
+    at = 0
+    for line, chips, line_rows in zip(lines, line_chips, rows, strict=True):
+        feasible, out = feasible_doses(
+            study, line.id, candidates_nm(study), end - begin, quantise, remaining_ul
+        )
+        refused += out
+        if not feasible:
+            raise SafetyRefusal(
+                f"no dose is allowed on {line.id}: " + "; ".join(one.reason for one in out[:4])
+            )
+        inlets = [
+            chip_inlet(study, with_dose(study, waiting[chip], programme, begin, end), begin)
+            for programme in feasible
+            for chip in line.chips
+        ]
+        ahead = model.simulate(
+            parameters,
+            inlets,
+            times,
+            starts,
+            states=np.tile(now.states[:, chips], (1, len(feasible), 1)),
+        )
+        n, shape = len(parameters), (len(feasible), len(chips))
+        predicted = ahead.readouts.reshape(n, *shape, times.size, -1)
+        part = table_features(model, line_rows, predicted, chips)
+        features.append(part - known[:, None, at : at + part.shape[2]])
+        at += part.shape[2]
+        viability = ahead.viability.reshape(n, *shape, times.size).min(axis=(2, 3))
+        # a draw that can not be simulated ahead is not known to be safe
+        risk = (~(viability >= study.limits.viability)).mean(axis=0)
+        verdicts = [
+            check_dose(
+                study,
+                programme,
+                highest_read_nm=campaign.highest_read_nm,
+                overdose_risk=float(r),
+                start_h=begin,
+                totals=totals,
+            )
+            for programme, r in zip(feasible, risk, strict=True)
+        ]
+        refused += [
+            RefusedDose(programme.asked_nm, f"line {line.id}: " + "; ".join(verdict.reasons))
+            for programme, verdict in zip(feasible, verdicts, strict=True)
+            if not verdict.allowed
+        ]
+        programmes.append(feasible)
+        allowed.append(
+            np.array(
+                [
+                    verdict.allowed and (line.id, programme.asked_nm) not in rejected
+                    for programme, verdict in zip(feasible, verdicts, strict=True)
+                ],
+                dtype=bool,
+            )
+        )
+        risks.append(risk)
+    lead = goal_values(model, study, parameters)[study.goals[0].name]
+    table = PredictionTable(
+        lines=tuple(line.id for line in lines),
+        programmes=tuple(programmes),
+        allowed=tuple(allowed),
+        risk=tuple(risks),
+        features=tuple(features),
+        noise=noise,
+        goal=np.log(np.minimum(lead, GRID_NM[-1])),
+    )
+    return table, tuple(refused)
+
+
+def waited(study: Study, schedule: ChipSchedule, until_h: float) -> ChipSchedule:
+    """Return the schedule with stimulus medium without drug until a study time."""
+    end = schedule.segments[-1].end_h if schedule.segments else 0.0
+    if end >= until_h - 1e-9:
+        return schedule
+    return schedule.with_segment(stimulus_segment(study, 0.0, end, until_h))
+
+
+def with_dose(
+    study: Study, schedule: ChipSchedule, programme: PumpProgramme, start_h: float, end_h: float
+) -> ChipSchedule:
+    """Return the schedule with a programme's dose as it would be delivered."""
+    return schedule.with_segment(stimulus_segment(study, programme.delivered_nm, start_h, end_h))
+
+
+def stimulus_segment(study: Study, drug_nm: float, start_h: float, end_h: float) -> ChipSegment:
+    """Return a segment of stimulus medium with drug at the study's flow rate."""
+    return ChipSegment(
+        start_h,
+        end_h,
+        study.perfusion.flow_rate_ul_h,
+        drug_nm,
+        study.stimulus_ng_ml.get("IL-4", 0.0),
+        study.stimulus_ng_ml.get("IL-13", 0.0),
+    )
+
+
+def planned_readouts(
+    study: Study, model: TissueModel, begin_h: float
+) -> tuple[np.ndarray, np.ndarray, tuple[PlannedReadout, ...]]:
+    """Return sampling times (t,), window starts (t,) and what an exposure from begin_h reads of every chip."""
+    window = tuple(begin_h + after for after in study.sampling.effluent_h)
+    names = [spec.name for spec in model.readouts]
+    samplings = sorted(
+        {*((begin_h + after, np.nan) for after in study.sampling.teer_h), (window[1], window[0])}
+    )
+    planned = []
+    for i, (_, begin) in enumerate(samplings):
+        for r, name in enumerate(names):
+            is_window = model.readouts[r].kind != "moment"
+            if is_window != bool(np.isnan(begin)):
+                planned.append(PlannedReadout(r, i, EXPECTED_SD[name]))
+    times = np.array([t for t, _ in samplings])
+    return times, np.array([begin for _, begin in samplings]), tuple(planned)
