@@ -174,7 +174,7 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
             progress_display(files, quiet=quiet) as show,
             run_log(files.folder, show, show_devices=not files.simulated) as tell,
         ):
-            tell(0.0, 0, "starting: model, virtual lab, flow engine")
+            tell(0.0, 0, "starting: model, instruments, flow engine")
             load_model(files.study.model)
             with open_laboratory(files, settings, tell) as lab:
                 server.wait_ready()
