@@ -111,6 +111,15 @@ def test_a_line_that_can_get_nothing_at_all_is_refused_with_the_reason(usual: Ca
         propose(usual, exact, empty, AFTER_PILOT, np.random.default_rng(0))
 
 
+def test_a_cycle_that_is_late_proposes_for_when_it_will_begin(usual: Campaign) -> None:
+    late = JournalTotals(last_dose_end_h=dict.fromkeys(STUDY.line_ids, 73.5), highest_dose_nm=480.0)
+    rng = np.random.default_rng(0)
+    with pytest.raises(SafetyRefusal, match="no dose is allowed"):
+        propose(usual, exact, FULL, late, rng)
+    found = propose(usual, exact, FULL, late, np.random.default_rng(0), begin_h=77.5)
+    assert [dose.line for dose in found.doses] == list(STUDY.line_ids)
+
+
 # --- what is proposed
 
 
