@@ -25,11 +25,10 @@ from chiploop.goals import goal_values
 from chiploop.inference.prior import Prior
 from chiploop.models.inlet import ChipInlet, chip_constants
 from chiploop.models.tissue_model import TissueModel, load_model
+from chiploop.next_exposure import scatter_of
 from chiploop.study import CYTOKINE_MASS_KDA, Study
 
 TRUTH_MODEL = "virtual_skin_chip"
-STUDY_NAMES = {"ldh_release": "viability"}
-"""Readout of the model -> its name in a study's ``variation``, where they differ."""
 CHIP_LN_SD = {"s26": 0.12, "R_max": 0.08, "IC50": 0.05, "kB": 0.05}
 DONOR_LN_SD = {"s26": 0.18, "R_max": 0.12, "IC50": 0.10, "kB": 0.08}
 """Differences of the structurally different truth, as factors on its parameters: ln sd."""
@@ -200,18 +199,17 @@ class VirtualLab:
             assert start_h is not None
             change = at - self.observed(start_h)[self.chips.index(chip_id)][index]
             value = change / (end_h - start_h) if spec.kind == "window_mean" else -change
-        variation = self.study.variation
-        key = STUDY_NAMES.get(readout, readout)
+        scatter = scatter_of(self.study)
         sources: list[tuple[Mapping[str, float], tuple[str, ...]]] = [
-            (variation.between_readings, (chip_id, moment(end_h)))
+            (scatter.reading, (chip_id, moment(end_h)))
         ]
         if self.matched or spec.scale == "linear":
             sources += [
-                (variation.between_chips, (chip_id,)),
-                (variation.between_donors, (self.study.donor_of(chip_id).id,)),
+                (scatter.chip, (chip_id,)),
+                (scatter.donor, (self.study.donor_of(chip_id).id,)),
             ]
         deviation = sum(
-            sd.get(key, 0.0) * float(self.noise("deviation", readout, *who).standard_normal())
+            sd.get(readout, 0.0) * float(self.noise("deviation", readout, *who).standard_normal())
             for sd, who in sources
         )
         return value * float(np.exp(deviation)) if spec.scale == "log" else value + deviation

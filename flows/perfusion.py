@@ -73,23 +73,32 @@ def wanted_plain(
     lab: Laboratory, purpose: Purpose, duration_h: float, cycle: int, phase: str
 ) -> list[Wanted]:
     """Return medium or stimulus without drug for every line; what is on record stands."""
-    left = remaining_ul(lab.study, lab.journal.totals(lab.run_id).drawn_ul)
-    round_off = quantise_with(lab.bench.pumps)
     wanted = []
     for line in lab.study.line_ids:
-        actions = lab.journal.programme(programme_key(lab.run_id, cycle, line, phase))
+        key = programme_key(lab.run_id, cycle, line, phase)
         programme: PumpProgramme | None = None
         why = ""
         try:
-            programme = (
-                actions[0].intent.programme
-                if actions
-                else make_programme(lab.study, line, purpose, 0.0, duration_h, round_off, left)
-            )
+            programme = plain_programme(lab, key, line, purpose, duration_h)
         except SafetyRefusal as refusal:
             why = str(refusal)
         wanted.append(Wanted(line, duration_h, programme, why))
     return wanted
+
+
+def plain_programme(
+    lab: Laboratory, key: str, line: str, purpose: Purpose, duration_h: float
+) -> PumpProgramme:
+    """Return a line's programme without drug: the one on record under the key, or a new one.
+
+    Raises DoseNotFeasible where the line can not make it.
+    """
+    on_record = lab.journal.programme(key)
+    if on_record:
+        return on_record[0].intent.programme
+    left = remaining_ul(lab.study, lab.journal.totals(lab.run_id).drawn_ul)
+    round_off = quantise_with(lab.bench.pumps)
+    return make_programme(lab.study, line, purpose, 0.0, duration_h, round_off, left)
 
 
 @task(name="start pumps", **LIQUID)
@@ -164,20 +173,7 @@ def keep_alive(
     lab.say(cycle, f"line {line}: {why}; plain medium instead")
     try:
         settle_plain(lab, line)
-        on_record = lab.journal.programme(key)
-        programme = (
-            on_record[0].intent.programme
-            if on_record
-            else make_programme(
-                lab.study,
-                line,
-                "medium",
-                0.0,
-                duration_h,
-                quantise_with(lab.bench.pumps),
-                remaining_ul(lab.study, lab.journal.totals(lab.run_id).drawn_ul),
-            )
-        )
+        programme = plain_programme(lab, key, line, "medium", duration_h)
         progress = start_programme(
             lab.journal, lab.bench.pumps, lab.run_id, key, programme, lab.clock.now_h(), guard(lab)
         )

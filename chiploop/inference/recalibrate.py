@@ -71,8 +71,6 @@ class Population:
 
     z: np.ndarray
     """(n, p)."""
-    log_likelihood: np.ndarray
-    """(n,)."""
     log_evidence: float
     ess: float
     acceptance: float
@@ -203,8 +201,6 @@ class Points:
 
     z: np.ndarray
     """(n, p)."""
-    log_likelihood: np.ndarray
-    """(n,)."""
     pull: np.ndarray
     """(n, p) approximate gradient of the log likelihood."""
     log_start: np.ndarray
@@ -265,7 +261,7 @@ class Bridge:
         log_start = self.constant - tail * np.log1p(squared / DEGREES_OF_FREEDOM)
         start_pull = -(2 * tail / (DEGREES_OF_FREEDOM + squared))[:, None] * (white @ self.inverse)
         log_prior = -0.5 * (z**2).sum(axis=1) - p / 2 * np.log(2 * np.pi)
-        return Points(z, log_likelihood, pull, log_start, start_pull, log_likelihood + log_prior)
+        return Points(z, pull, log_start, start_pull, log_likelihood + log_prior)
 
     def first(self, n: int, rng: np.random.Generator) -> Points:
         """Return n draws of the start."""
@@ -303,7 +299,7 @@ def bridge(count: Counter, mode: Mode, rng: np.random.Generator, effort: Effort)
             size[kind] *= float(np.exp(0.4 * (acceptance - aim[kind])))
     kept = np.array([np.corrcoef(origin[:, j], now.z[:, j])[0, 1] for j in range(p)])
     ess = n / (1.0 + float(np.max(kept**2)) * (family - 1.0))
-    return Population(now.z, now.log_likelihood, log_evidence, float(ess), acceptance, temperatures)
+    return Population(now.z, log_evidence, float(ess), acceptance, temperatures)
 
 
 def spread(z: np.ndarray, weights: np.ndarray, mode: Mode) -> np.ndarray:

@@ -74,7 +74,6 @@ ERRORS: Final[dict[int, str]] = {
     505: "stored stage offset bad",
 }
 
-DRAWERS: Final = frozenset({"OPEN", "OPENED", "CLOSE", "CLOSED"})
 BUSY: Final = frozenset(
     {"BUSY", "MEASURING", "READING", "CALIBRATING", "CAL", "AIR", "INITIALIZING", "SHAKING"}
 )

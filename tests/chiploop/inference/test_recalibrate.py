@@ -328,7 +328,7 @@ def test_each_limit_has_its_own_sentence(
 ) -> None:
     z = np.random.default_rng(1).standard_normal((200, P))
     z = (z - z.mean(axis=0)) / z.std(axis=0)
-    one = Population(z, np.zeros(200), 0.0, 150.0, 0.3, 2)
+    one = Population(z, 0.0, 150.0, 0.3, 2)
     other = replace(one, z=z + shift, **change)
     info = judged(one, other, np.array(heights))
     assert info.passed == (not failure)
