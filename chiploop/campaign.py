@@ -96,6 +96,7 @@ def first_proposal(
             highest_read_nm=None,
             overdose_risk=None,
             start_h=study.exposure_start_h(1),
+            newest_toxicity_h=None,
         )
         if not verdict.allowed:
             raise SafetyRefusal(f"first dose of line {line.id}: " + "; ".join(verdict.reasons))

@@ -32,7 +32,7 @@ from chiploop.policies.prediction_table import (
     table_features,
 )
 from chiploop.record.actions import JournalTotals
-from chiploop.safety import check_dose
+from chiploop.safety import check_dose, newest_toxicity_h
 from chiploop.study import Line, Study
 
 DRAWS = 256
@@ -159,6 +159,7 @@ def prediction_table(
                 highest_read_nm=campaign.highest_read_nm,
                 overdose_risk=float(r),
                 start_h=begin,
+                newest_toxicity_h=newest_toxicity_h(study, campaign.readouts),
                 totals=totals,
             )
             for programme, r in zip(feasible, risk, strict=True)

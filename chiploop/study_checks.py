@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from chiploop.errors import Problem
+from chiploop.study_limits import DAY_H
 from chiploop.study_yaml import Place, YamlText, field_name
 
 PLATE_WELLS = 96
@@ -119,6 +120,33 @@ def _flow_is_allowed(perfusion: Any, limits: Any) -> Iterator[Found]:
             ("perfusion", "flow_rate"),
             f"{perfusion.flow_rate_ul_h:g} uL/h is above limits.flow_rate, "
             f"{limits.flow_rate_ul_h:g} uL/h",
+        )
+
+
+def _volume_limits_leave_room(limits: Any, perfusion: Any, timeline: Any) -> Iterator[Found]:
+    dose_ul = perfusion.flow_rate_ul_h * timeline.exposure_h
+    planned = (
+        ("dose_volume", limits.dose_volume_ul, dose_ul, "one dose"),
+        ("day_volume", limits.day_volume_ul, perfusion.flow_rate_ul_h * DAY_H, "24 h"),
+        ("total_volume", limits.total_volume_ul, dose_ul * timeline.cycles, "all doses"),
+    )
+    for key, limit_ul, needed_ul, what in planned:
+        if limit_ul is not None and needed_ul > limit_ul * (1 + 1e-9):
+            yield Found(
+                ("limits", key),
+                f"{what} as planned brings {needed_ul:g} uL to a chip; the limit is {limit_ul:g} uL",
+                f"at least {needed_ul:g} uL, or a shorter or slower plan",
+            )
+
+
+def _readouts_are_young_enough(limits: Any, sampling: Any, timeline: Any) -> Iterator[Found]:
+    planned_h = timeline.exposure_h - sampling.effluent_h[1] + timeline.turnaround_h
+    limit_h = limits.readout_age_h
+    if limit_h is not None and timeline.cycles > 1 and planned_h > limit_h * (1 + 1e-9):
+        yield Found(
+            ("limits", "readout_age"),
+            f"as planned a dose begins {planned_h:g} h after the last readout; "
+            f"the limit is {limit_h:g} h",
         )
 
 
@@ -251,6 +279,8 @@ RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     (("first_doses_nm", "limits"), _first_doses_are_allowed),
     (("first_doses_nm", "stocks"), _first_doses_can_be_made),
     (("perfusion", "limits"), _flow_is_allowed),
+    (("limits", "perfusion", "timeline"), _volume_limits_leave_room),
+    (("limits", "sampling", "timeline"), _readouts_are_young_enough),
     (("perfusion", "stocks"), _every_stock_has_a_syringe),
     (("sampling", "timeline"), _sampling_is_within_the_exposure),
     (("goals", "assays"), _goals_are_measured),

@@ -284,6 +284,18 @@ class Limits(Part):
     vehicle_fraction: PositivePercentage = Field(alias="vehicle")
     flow_rate_ul_h: FlowRate = Field(alias="flow_rate")
     """Per chip."""
+    dose_volume_ul: Volume | None = Field(default=None, alias="dose_volume")
+    """Per chip, in one dose; where it is not stated, flow_rate over one exposure."""
+    day_volume_ul: Volume | None = Field(default=None, alias="day_volume")
+    """Per chip, of all liquids in any 24 h; where it is not stated, flow_rate over 24 h (twice the
+    perfusion's where that is more) and 2 %.
+    """
+    total_volume_ul: Volume | None = Field(default=None, alias="total_volume")
+    """Per chip, of all doses together; where it is not stated, the planned ones and 10 %."""
+    readout_age_h: Duration | None = Field(default=None, alias="readout_age")
+    """Age of the newest viability readout at which a dose with drug may still begin; where it is
+    not stated, as planned and one exposure more, and 72 h more where people approve or bring plates.
+    """
     viability: Fraction01
     """Below this a chip counts as harmed."""
     overdose_probability: Fraction01

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from chiploop.errors import WaitingForPerson
 from instruments.emulators.control import ControlChannel
 
 SLICE_S = 1.0
@@ -22,8 +24,23 @@ class Clock(Protocol):
     def now_h(self) -> float:
         """Return hours since the start of the run."""
 
+    stopped_by: Callable[[], str]
+    """Who stopped the bench from outside; empty while nobody has."""
+
     def wait_until_h(self, time_h: float) -> None:
-        """Return once study time has reached time_h; at once where it has passed."""
+        """Return once study time has reached time_h; at once where it has passed. RunStopped where
+        somebody stops the bench meanwhile."""
+
+
+class RunStopped(WaitingForPerson):
+    """Somebody stopped the bench from outside while this run was under way."""
+
+    code = "CL-710"
+
+
+def nobody_stops() -> str:
+    """Return that nobody has stopped the bench."""
+    return ""
 
 
 class VirtualClock:
@@ -31,6 +48,8 @@ class VirtualClock:
 
     def __init__(self, control: ControlChannel) -> None:
         self.control = control
+        self.stopped_by: Callable[[], str] = nobody_stops
+        """Who stopped the bench from outside; a wait then ends with RunStopped."""
         self.time_h = float(control.call("hello")["time_h"])
 
     def now_h(self) -> float:
@@ -39,6 +58,7 @@ class VirtualClock:
 
     def wait_until_h(self, time_h: float) -> None:
         """Move the virtual world on to time_h."""
+        refuse_when_stopped(self.stopped_by())
         if time_h > self.time_h:
             self.time_h = float(self.control.call("advance", to_h=time_h)["time_h"])
 
@@ -47,6 +67,8 @@ class WallClock:
     """Real time; the start is kept in the run's folder, so that a restart goes on counting."""
 
     def __init__(self, folder: Path) -> None:
+        self.stopped_by: Callable[[], str] = nobody_stops
+        """Who stopped the bench from outside; a wait then ends with RunStopped."""
         path = folder / "clock.json"
         if not path.exists():
             path.write_text(json.dumps({"begun_unix_s": time.time()}), encoding="utf-8")
@@ -58,5 +80,16 @@ class WallClock:
 
     def wait_until_h(self, time_h: float) -> None:
         """Sleep until time_h."""
+        refuse_when_stopped(self.stopped_by())
         while (left_s := (time_h - self.now_h()) * 3600.0) > 0.0:
             time.sleep(min(left_s, SLICE_S))
+            refuse_when_stopped(self.stopped_by())
+
+
+def refuse_when_stopped(by: str) -> None:
+    """Raise RunStopped where somebody has stopped the bench from outside."""
+    if by:
+        raise RunStopped(
+            f"{by}. Every pump was told to stop; chips stand without flow. Look at the bench, then "
+            "take the run up again with chiploop resume: counters decide what was delivered"
+        )

@@ -22,6 +22,7 @@ from chiploop.measurement import Readout
 from chiploop.record.chain import RecordConflict, canonical, digest
 from chiploop.record.progress import ProgrammeProgress
 from flows import perfusion, tasks
+from flows.clock import refuse_when_stopped
 from flows.laboratory import Laboratory
 
 POLL_S = 0.5
@@ -185,5 +186,6 @@ def wait_for_decision(lab: Laboratory, proposal_id: str, cycle: int) -> None:
     lab.record.add_state(lab.run_id, "waiting for a person", lab.clock.now_h())
     lab.say(cycle, f"WAITING FOR A PERSON: chiploop approve {lab.run_id}")
     while lab.record.decision_for(proposal_id) is None:
+        refuse_when_stopped(lab.clock.stopped_by())
         time.sleep(POLL_S)
     lab.record.add_state(lab.run_id, "running", lab.clock.now_h())

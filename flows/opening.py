@@ -27,7 +27,8 @@ from chiploop.study import Study, load_study
 from flows.clock import Clock, VirtualClock, WallClock
 from flows.laboratory import Laboratory, Tell
 from flows.technician import PersonAtTerminal, Technician, VirtualTechnician
-from instruments.bench import load_lab_settings, open_bench
+from instruments.bench import open_bench
+from instruments.drivers import load_lab_settings
 from instruments.emulators.control import LabHandle, start_lab_process
 from instruments.lab_settings import LabSettings
 
@@ -181,7 +182,17 @@ def open_laboratory(
         settings = load_lab_settings(settings_path)
         fits_the_study(settings, study, settings_path)
         record.add_run(files.run_id, study, files.seed, files.simulated, {"matched": files.matched})
-        bench = stack.enter_context(open_bench(settings, folder / "wire"))
+        # The virtual lab's syringes are what its study says; a real one is looked at by a person.
+        bench = stack.enter_context(
+            open_bench(
+                settings,
+                folder / "wire",
+                confirm_syringes=files.simulated,
+                run=folder,
+                simulated=files.simulated,
+            )
+        )
+        clock.stopped_by = lambda: bench.halted
         yield Laboratory(
             study=study,
             run_id=files.run_id,
@@ -208,12 +219,12 @@ def fits_the_study(settings: LabSettings, study: Study, path: Path) -> None:
             pump = settings.pumps.get(name)
             if pump is None:
                 problems.append(f"pumps.{name} is missing")
-            elif (pump.syringe_diameter_mm, pump.syringe_volume_ml * 1000.0) != (
-                syringe.diameter_mm,
-                syringe.volume_ul,
+            elif pump.content_ul() != syringe.volume_ul or (
+                pump.diameter_mm() not in (None, syringe.diameter_mm)
             ):
+                bore = f" of {pump.diameter_mm():g} mm" if pump.diameter_mm() else ""
                 problems.append(
-                    f"pumps.{name} holds {pump.syringe_volume_ml:g} mL of {pump.syringe_diameter_mm:g} mm, "
+                    f"pumps.{name} holds {pump.content_ul() / 1000.0:g} mL{bore}, "
                     f"the study says {syringe.volume_ul / 1000.0:g} mL of {syringe.diameter_mm:g} mm"
                 )
     read_here = [a for a, assay in study.assays.items() if assay.plate_file is None]
@@ -230,6 +241,15 @@ def fits_the_study(settings: LabSettings, study: Study, path: Path) -> None:
     if problems:
         told = "".join(f"\n  {problem}" for problem in problems)
         raise FileNotValid(f"{path} does not fit {study.name}; nothing was sent:{told}")
+
+
+def nothing_is_due(settings: LabSettings, path: Path, today: date) -> None:
+    """Raise FileNotValid where tubing or calibration must be renewed before a new study begins."""
+    due = [
+        f"\n  pumps.{n}: {said}" for n, p in settings.pumps.items() if (said := p.overdue(today))
+    ]
+    if due:
+        raise FileNotValid(f"{path} has pumps to renew first; nothing was sent:{''.join(due)}")
 
 
 @contextmanager

@@ -22,10 +22,11 @@ from prefect.cache_policies import NO_CACHE
 from chiploop.campaign_values import Campaign, Proposal
 from chiploop.dosing import PumpProgramme, Purpose, make_programme, remaining_ul
 from chiploop.errors import ChiploopError, SafetyRefusal
-from chiploop.record.actions import programme_key
+from chiploop.record.actions import JournalTotals, programme_key
 from chiploop.record.progress import ProgrammeProgress, programme_progress
 from chiploop.record.replay import schedules_of
-from chiploop.safety import check_before_wire
+from chiploop.safety import check_before_wire, newest_toxicity_h
+from flows.clock import refuse_when_stopped
 from flows.fault_points import reached
 from flows.laboratory import Laboratory
 from instruments.delivery import (
@@ -130,6 +131,9 @@ def start_pumps(
                 if progress.held:
                     kept += keep_alive(lab, one.line, one.duration_h, cycle, phase, progress.reason)
             except (InstrumentError, SafetyRefusal) as trouble:
+                refuse_when_stopped(
+                    lab.clock.stopped_by()
+                )  # else the line would be left out for it
                 troubles.append(trouble)
                 why = str(trouble)
         if why:
@@ -169,6 +173,7 @@ def keep_alive(
     lab: Laboratory, line: str, duration_h: float, cycle: int, phase: str, why: str
 ) -> list[ProgrammeProgress]:
     """Perfuse a line with plain medium for as long; what can not be done is told, not forced."""
+    refuse_when_stopped(lab.clock.stopped_by())
     key = programme_key(lab.run_id, cycle, line, f"{phase}-plain")
     lab.say(cycle, f"line {line}: {why}; plain medium instead")
     try:
@@ -196,8 +201,13 @@ def settle_plain(lab: Laboratory, line: str) -> None:
 
 
 def guard(lab: Laboratory) -> Guard:
-    """Return the last look at the limits before the pumps."""
-    return lambda programme, totals, time_h: check_before_wire(lab.study, programme, totals, time_h)
+    """Return the last look at the limits before the pumps; it asks record and journal anew each time."""
+
+    def look(programme: PumpProgramme, totals: JournalTotals, time_h: float) -> None:
+        read_h = newest_toxicity_h(lab.study, lab.record.readouts(lab.run_id))
+        check_before_wire(lab.study, programme, totals, time_h, read_h)
+
+    return look
 
 
 def unsettled(progress: ProgrammeProgress) -> bool:
@@ -238,7 +248,7 @@ def watch_pumps(
                 continue
             now_h = lab.clock.now_h()
             watched[i] = finish_programme(
-                lab.journal, lab.bench.pumps, progress.programme_key, now_h
+                lab.journal, lab.bench.pumps, progress.programme_key, now_h, patient=True
             )
             if watched[i].held:
                 watched[i] = hold_programme(
@@ -262,10 +272,11 @@ def finish_pumps(lab: Laboratory, running: Sequence[ProgrammeProgress]) -> None:
     for progress in running:
         key = progress.programme_key
         while unsettled(progress):
-            progress = finish_programme(lab.journal, lab.bench.pumps, key, lab.clock.now_h())
-            late_h = lab.clock.now_h() - progress.ends_h
+            now_h = lab.clock.now_h()
+            progress = finish_programme(lab.journal, lab.bench.pumps, key, now_h, patient=True)
+            late_h = now_h - progress.ends_h
             if progress.running and late_h > OVERDUE_SHARE * progress.programme.duration_h:
-                reason = f"it still runs {late_h:.2g} h after its end"
+                reason = f"it still runs, or is silent, {late_h:.2g} h after its end"
                 progress = hold_programme(
                     lab.journal, lab.bench.pumps, key, lab.clock.now_h(), reason
                 )

@@ -10,38 +10,43 @@ itself, and tissue dies without flow; which drug pump must stop was decided wher
 Their watchdogs are switched off on the way out, since nobody is left to feed them. A process that
 dies without leaving (``kill -9``) feeds no watchdog either, and pumps in safe mode stop within
 ``watchdog_s``.
+
+A stop from another process (`stop_desk`) stops every pump at once and for good: what this bench is
+asked to send afterwards is `NotSent`, until it is left; and this process opens no bench for the same
+run again, so that no retry can start what a person has stopped.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from chiploop.errors import ChiploopError
-from instruments.contracts import ImpedanceMeter, PlateReader, Pump
-from instruments.errors import InstrumentError
-from instruments.impedance_meters.emstat_pico import EmStatPico
+from instruments.contracts import ImpedanceMeter, PlateReader, Pump, Valve, Watched
+from instruments.drivers import DRIVERS
+from instruments.errors import InstrumentError, SyringeDiffers
 from instruments.lab_settings import (
-    ImpedanceMeterEntry,
+    SECTION_OF,
     LabSettings,
-    PlateReaderEntry,
+    PortEntry,
     PumpEntry,
 )
-from instruments.lab_settings import load_lab_settings as _load_lab_settings
-from instruments.plate_readers.spectramax import SpectraMax
-from instruments.pumps.new_era_ne1000 import NewEraNE1000
-from instruments.transport import SerialTransport, Transport
+from instruments.make import Wait
+from instruments.stop_desk import StopDesk, Stopped, StopRequest, stop_pumps
+from instruments.transport import NotSent, PortSettings, SerialTransport, Transport
 from instruments.wire_recorder import WireRecorder
 
 HOLDS: Final = (ChiploopError,)
 """Leaving by one of these is a hold: nothing is stopped."""
+
+_stopped_runs: dict[Path, str] = {}
+"""Folders of runs of this process that were stopped from outside -> by whom."""
 
 _log = logging.getLogger(__name__)
 
@@ -68,52 +73,12 @@ class Driver(Protocol):
         """Leave the device to itself."""
 
 
-Wait = Callable[[float], None]
+@dataclass
+class Halt:
+    """Whether somebody has stopped a bench from outside."""
 
-
-def _new_era_ne1000(name: str, port: Transport, entry: PumpEntry, wait_s: Wait) -> NewEraNE1000:
-    return NewEraNE1000(
-        name,
-        port,
-        address=entry.address,
-        syringe_diameter_mm=entry.syringe_diameter_mm,
-        syringe_volume_ul=1000 * entry.syringe_volume_ml,
-        min_flow_rate_ul_h=entry.min_flow_rate_ul_h,
-        max_flow_rate_ul_h=entry.max_flow_rate_ul_h or math.inf,
-        safe_mode=entry.safe_mode,
-        watchdog_s=entry.watchdog_s if entry.safe_mode else 0,
-    )
-
-
-def _spectramax(name: str, port: Transport, entry: PlateReaderEntry, wait_s: Wait) -> SpectraMax:
-    return SpectraMax(name, port, read_limit_s=entry.read_limit_s, wait_s=wait_s)
-
-
-def _emstat_pico(
-    name: str, port: Transport, entry: ImpedanceMeterEntry, wait_s: Wait
-) -> EmStatPico:
-    return EmStatPico(
-        name,
-        port,
-        channels=entry.channels,
-        sweep=entry.sweep(),
-        multiplexer=entry.multiplexer,
-        zim_sign=entry.zim_sign,
-    )
-
-
-DRIVERS: Final[dict[str, Callable[[str, Transport, Any, Wait], Any]]] = {
-    "new_era_ne1000": _new_era_ne1000,
-    "spectramax": _spectramax,
-    "emstat_pico": _emstat_pico,
-}
-"""Make in lab.toml -> (name, port, its settings, wait) -> driver."""
-
-
-def load_lab_settings(path: Path | str) -> LabSettings:
-    """Return the settings of one lab.toml; `FileNotValid` with every problem, unknown makes among
-    them."""
-    return _load_lab_settings(path, frozenset(DRIVERS))
+    by: str = ""
+    """Who and why, for people; empty while nobody has."""
 
 
 @dataclass(frozen=True)
@@ -123,107 +88,146 @@ class Bench:
     pumps: dict[str, Pump]
     readers: dict[str, PlateReader]
     meters: dict[str, ImpedanceMeter]
+    valves: dict[str, Valve] = field(default_factory=dict)
     ports: dict[str, Transport] = field(default_factory=dict)
     """Pump name -> the port of its bus."""
+    halt: Halt = field(default_factory=Halt)
+
+    @property
+    def halted(self) -> str:
+        """Who stopped this bench from outside, and why; empty while nobody has. Nothing but its
+        end can follow."""
+        return self.halt.by
 
     def stop_all(self) -> None:
         """Stop every pump, whatever the others say; a lost port is opened anew once.
 
         `InstrumentError` afterwards, naming every pump that did not confirm that it stands still.
         """
-        unconfirmed = []
-        for name, pump in self.pumps.items():
-            try:
-                pump.stop()
-            except Exception:  # whatever one pump does, the others must hear the stop
-                unconfirmed.append(name)
-        failed = []
-        for name in unconfirmed:
-            try:
-                if name in self.ports:
-                    self.ports[name].reopen()
-                self.pumps[name].stop()
-            except Exception as trouble:
-                failed.append(f"{name}: {trouble}")
-        if failed:
-            raise InstrumentError("not every pump confirmed the stop:\n  " + "\n  ".join(failed))
+        may_still_run = stop_pumps(self.pumps, self.ports).may_still_run
+        if may_still_run:
+            told = "".join(f"\n  {name}: {why}" for name, why in may_still_run.items())
+            raise InstrumentError(f"not every pump confirmed the stop:{told}")
+
+
+@dataclass(frozen=True)
+class BenchPort:
+    """One port of a bench, before it is opened."""
+
+    name: str
+    """Of the bus, or of the only device on it."""
+    url: str
+    settings: PortSettings
+    devices: dict[str, dict[str, Any]]
+    """Name -> ``make``, ``kind`` and ``entry`` (its settings), ready for JSON."""
+
+
+def bench_ports(settings: LabSettings) -> list[BenchPort]:
+    """Return every port of a bench with what stands behind it; a bus without pumps is none."""
+    behind: dict[str, dict[str, dict[str, Any]]] = {}
+    urls: dict[str, tuple[str, PortSettings]] = {}
+    for _, name, entry in settings.devices():
+        if isinstance(entry, PumpEntry) and entry.bus:
+            port, bus = entry.bus, settings.buses[entry.bus]
+            urls[port] = (bus.url, port_settings(entry.make, bus.baudrate))
+        elif isinstance(entry, PortEntry) and entry.url:
+            port = name
+            urls[port] = (entry.url, port_settings(entry.make, entry.baudrate))
+        else:
+            continue  # opens a port of its own
+        behind.setdefault(port, {})[name] = {
+            "make": entry.make,
+            "kind": DRIVERS[entry.make].kind,
+            "entry": entry.model_dump(mode="json"),
+        }
+    return [BenchPort(port, *urls[port], devices) for port, devices in behind.items()]
 
 
 @contextmanager
 def open_bench(
-    settings: LabSettings, wire_dir: Path | str, clock: Clock | None = None
+    settings: LabSettings,
+    wire_dir: Path | str,
+    clock: Clock | None = None,
+    *,
+    confirm_syringes: bool = False,
+    run: Path | None = None,
+    simulated: bool = False,
+    lock_dir: Path | None = None,
 ) -> Iterator[Bench]:
     """Open every instrument of ``settings``; bytes are recorded as ``wire_dir/<port name>.jsonl``.
 
-    Opening stops no pump and clears no counter. `InstrumentError` naming EVERY port and device that
+    Opening stops no pump and clears no counter. A pump that is set for another syringe than
+    lab.toml names fails, unless ``confirm_syringes`` says that somebody has looked at them all:
+    then it is set, where it is idle. `InstrumentError` naming EVERY port and device that
     failed, with nothing left open. See the file's rules for what leaving does. With a ``clock`` a
     plate reader's waits pass in study time; without, in real time. Heartbeats and deadlines are
     always real time.
+
+    ``run`` (its folder) and ``simulated`` (the instruments are emulators that end with this
+    process) stand in the lock files, for whoever wants to stop this bench from outside.
     """
+    if run is not None and run.resolve() in _stopped_runs:
+        raise NotSent(
+            f"{_stopped_runs[run.resolve()]}; nothing was sent. Look at the bench, then take the "
+            "run up again by a new command"
+        )
     wire_dir = Path(wire_dir)
     wait_s = _waiting(clock)
-    recorders: list[WireRecorder] = []
-    transports: dict[tuple[str, str], SerialTransport] = {}
-    drivers: dict[tuple[str, str], Driver] = {}
+    opened = _Opened(run)
     failed: list[tuple[str, InstrumentError]] = []
-
-    def port(kind: str, name: str, url: str, baudrate: int) -> SerialTransport | None:
-        try:
-            recorder = WireRecorder(wire_dir / f"{name}.jsonl")
-        except OSError as trouble:
-            failed.append(
-                (
-                    name,
-                    InstrumentError(f"{wire_dir}: no record can be written ({trouble.strerror})"),
-                )
-            )
-            return None
-        recorders.append(recorder)
-        try:
-            transport = SerialTransport(url, baudrate=baudrate, recorder=recorder)
-        except InstrumentError as trouble:
-            failed.append((name, trouble))
-            return None
-        transports[kind, name] = transport
-        return transport
-
-    def device(kind: str, name: str, on: Transport | None, entry: Any) -> None:
-        if on is None:
-            return
-        driver = DRIVERS[entry.make](name, on, entry, wait_s)
-        try:
-            driver.open()
-        except InstrumentError as trouble:
-            failed.append((name, trouble))
-        else:
-            drivers[kind, name] = driver
-
-    beating = threading.Event()
-    threads: list[threading.Thread] = []
+    about = {
+        "bench": str(wire_dir.absolute()),
+        "run": str(run.absolute()) if run else "",
+        "simulated": simulated,
+    }
     bench: Bench | None = None
     try:
-        for name, bus in settings.buses.items():
-            if port("buses", name, bus.url, bus.baudrate) is None:
-                behind = [pump for pump, entry in settings.pumps.items() if entry.bus == name]
-                failed[-1] = (f"{name} (with pumps {', '.join(behind) or 'none'})", failed[-1][1])
-        for name, pump in settings.pumps.items():
-            device("pumps", name, transports.get(("buses", pump.bus)), pump)
-        for name, reader in settings.plate_readers.items():
-            device("readers", name, port("readers", name, reader.url, reader.baudrate), reader)
-        for name, meter in settings.impedance_meters.items():
-            device("meters", name, port("meters", name, meter.url, meter.baudrate), meter)
+        for port in bench_ports(settings):
+            try:
+                opened.open(port, wire_dir, about, lock_dir)
+            except InstrumentError as trouble:
+                pumps = [name for name, d in port.devices.items() if d["kind"] == "pump"]
+                behind = f" (with pumps {', '.join(pumps)})" if pumps else ""
+                failed.append((port.name + behind, trouble))
+        for section, name, entry in settings.devices():
+            if isinstance(entry, PumpEntry):
+                on = opened.transports.get(entry.bus)
+            elif isinstance(entry, PortEntry):
+                on = opened.transports.get(name)
+            else:
+                raise TypeError(f"{section}.{name} has neither bus nor port")
+            if on is None and (isinstance(entry, PumpEntry) or entry.url):
+                continue  # its port has failed and is told
+            driver = DRIVERS[entry.make].build(name, on, entry, wait_s)  # type: ignore[arg-type]
+            try:
+                _meet(driver, confirm_syringes)
+            except InstrumentError as trouble:
+                failed.append((name, trouble))
+            else:
+                opened.drivers[section, name] = driver
+                opened.port_of[section, name] = on
         if failed:
             raise _not_opened(failed)
+        tell_unconfirmed(settings)
+        of = {
+            section: {
+                n: driver for (place, n), driver in opened.drivers.items() if place == section
+            }
+            for section in SECTION_OF.values()
+        }
         bench = Bench(
-            pumps={name: d for (kind, name), d in drivers.items() if kind == "pumps"},  # type: ignore[misc]
-            readers={name: d for (kind, name), d in drivers.items() if kind == "readers"},  # type: ignore[misc]
-            meters={name: d for (kind, name), d in drivers.items() if kind == "meters"},  # type: ignore[misc]
-            ports={name: transports["buses", pump.bus] for name, pump in settings.pumps.items()},
+            pumps=of["pumps"],  # type: ignore[arg-type]
+            readers=of["plate_readers"],  # type: ignore[arg-type]
+            meters=of["impedance_meters"],  # type: ignore[arg-type]
+            valves=of["valves"],  # type: ignore[arg-type]
+            ports={name: opened.transports[settings.pumps[name].bus] for name in of["pumps"]},
+            halt=opened.halt,
         )
-        threads = _start_heartbeats(settings, drivers, beating)
+        opened.heartbeats = _start_heartbeats(settings, opened.drivers, opened.ending)
+        opened.listen(bench, lock_dir)
         yield bench
     except HOLDS as reason:
-        _close(drivers, threads, beating, transports, recorders, failing=reason)
+        opened.close(failing=reason)
         raise
     except BaseException as reason:
         if bench is not None:
@@ -231,42 +235,111 @@ def open_bench(
                 bench.stop_all()
             except InstrumentError as trouble:
                 reason.add_note(str(trouble))
-        _close(drivers, threads, beating, transports, recorders, failing=reason)
+        opened.close(failing=reason)
         raise
     else:
-        _close(drivers, threads, beating, transports, recorders, failing=None)
+        opened.close(failing=None)
 
 
-def _close(
-    drivers: dict[tuple[str, str], Driver],
-    threads: list[threading.Thread],
-    beating: threading.Event,
-    transports: dict[tuple[str, str], SerialTransport],
-    recorders: list[WireRecorder],
-    *,
-    failing: BaseException | None,
-) -> None:
-    """Leave every device to itself, then close every port; tells all that failed, without hiding
-    ``failing``."""
-    beating.set()
-    for thread in threads:
-        thread.join()
-    troubles = []
-    for driver in drivers.values():
+@dataclass
+class _Opened:
+    """What has been opened so far, and how it is left."""
+
+    run: Path | None = None
+    recorders: list[WireRecorder] = field(default_factory=list)
+    transports: dict[str, SerialTransport] = field(default_factory=dict)
+    drivers: dict[tuple[str, str], Driver] = field(default_factory=dict)
+    port_of: dict[tuple[str, str], SerialTransport | None] = field(default_factory=dict)
+    """None for a device that has no port of ours: a person reads it, or another library."""
+    heartbeats: list[threading.Thread] = field(default_factory=list)
+    ending: threading.Event = field(default_factory=threading.Event)
+    halt: Halt = field(default_factory=Halt)
+    desk: StopDesk | None = None
+
+    def open(
+        self, port: BenchPort, wire_dir: Path, about: dict[str, Any], lock_dir: Path | None
+    ) -> None:
+        """Open one port with its record."""
         try:
-            driver.close()
-        except InstrumentError as trouble:
-            troubles.append(str(trouble))
-    for transport in transports.values():
-        transport.close()
-    for recorder in recorders:
-        recorder.close()
-    if not troubles:
-        return
-    told = "closing the bench, some devices did not take leave:\n  " + "\n  ".join(troubles)
-    if failing is None:
-        raise InstrumentError(told)
-    failing.add_note(told)
+            recorder = WireRecorder(wire_dir / f"{port.name}.jsonl")
+        except OSError as trouble:
+            raise InstrumentError(
+                f"{wire_dir}: no record can be written ({trouble.strerror})"
+            ) from trouble
+        self.recorders.append(recorder)
+        self.transports[port.name] = SerialTransport(
+            port.url,
+            settings=port.settings,
+            recorder=recorder,
+            lock_dir=lock_dir,
+            about={**about, "devices": port.devices},
+        )
+
+    def listen(self, bench: Bench, lock_dir: Path | None) -> None:
+        """Be there for stops from outside, from now on."""
+        transports = list(self.transports.values())
+
+        def act(request: StopRequest) -> Stopped:
+            """Send nothing more but stops; then stop every pump."""
+            why = f": {request.why}" if request.why else ""
+            self.halt.by = self.halt.by or f"stopped by {request.asked_by}{why}"
+            if self.run is not None:
+                _stopped_runs[self.run.resolve()] = self.halt.by
+            for transport in transports:
+                transport.refuse(self.halt.by)
+            self.ending.set()
+            for transport in transports:
+                transport.note(f"stop asked by {request.asked_by}{why}")
+            stopped = stop_pumps(bench.pumps, bench.ports)
+            # Devices without a port of ours can not be refused: they are told.
+            stops = [one.stop for name, one in bench.readers.items() if name not in self.transports]
+            stops += [one.stop for name, one in bench.meters.items() if name not in self.transports]
+            for stop in stops:
+                with suppress(InstrumentError):
+                    stop()
+            for name, trouble in stopped.may_still_run.items():
+                _log.error("%s MAY STILL RUN: %s", name, trouble)
+            return stopped
+
+        self.desk = StopDesk(lambda: {t.lock_name for t in transports}, act, lock_dir)
+        self.desk.start()
+
+    def close(self, *, failing: BaseException | None) -> None:
+        """Leave every device to itself, then close every port; tells all that failed, without
+        hiding ``failing``."""
+        self.ending.set()
+        for thread in self.heartbeats:
+            thread.join()
+        troubles = []
+        for place, driver in self.drivers.items():
+            # A good-bye is let through a stop from outside, on this thread alone.
+            port = self.port_of[place]
+            with port.owned(urgent=True) if port and self.halt.by else nullcontext():
+                try:
+                    driver.close()
+                except InstrumentError as trouble:
+                    troubles.append(str(trouble))
+        if self.desk is not None:
+            self.desk.close()
+        for transport in self.transports.values():
+            transport.close()
+        for recorder in self.recorders:
+            recorder.close()
+        if not troubles:
+            return
+        told = "closing the bench, some devices did not take leave:\n  " + "\n  ".join(troubles)
+        if failing is None:
+            raise InstrumentError(told)
+        failing.add_note(told)
+
+
+def _meet(driver: Driver, confirm_syringes: bool) -> None:
+    try:
+        driver.open()
+    except SyringeDiffers:
+        if not confirm_syringes:
+            raise
+        driver.confirm_syringe()  # type: ignore[attr-defined]
 
 
 def _not_opened(failed: list[tuple[str, InstrumentError]]) -> InstrumentError:
@@ -292,6 +365,23 @@ def _waiting(clock: Clock | None) -> Wait:
     return wait_s
 
 
+def port_settings(make: str, baudrate: int | None) -> PortSettings:
+    """Return how the port of a make is opened; lab.toml may give another baud rate."""
+    usual = DRIVERS[make].port
+    return usual if baudrate is None else replace(usual, baudrate=baudrate)
+
+
+def tell_unconfirmed(settings: LabSettings) -> None:
+    """Warn, once per make, of what nobody has confirmed about it."""
+    of_make: dict[str, list[str]] = {}
+    for _, name, entry in settings.devices():
+        of_make.setdefault(entry.make, []).append(name)
+    for make, names in of_make.items():
+        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        for unconfirmed in DRIVERS[make].unconfirmed:
+            _log.warning("%s%s (%s): unconfirmed: %s", names[0], others, make, unconfirmed)
+
+
 def _start_heartbeats(
     settings: LabSettings, drivers: dict[tuple[str, str], Driver], beating: threading.Event
 ) -> list[threading.Thread]:
@@ -300,24 +390,27 @@ def _start_heartbeats(
     threads = []
     for bus in settings.buses:
         watched = [
-            (driver, settings.pumps[name].watchdog_s)
-            for (_, name), driver in drivers.items()
-            if isinstance(driver, NewEraNE1000)
+            driver
+            for (section, name), driver in drivers.items()
+            if section == "pumps"
             and settings.pumps[name].bus == bus
-            and settings.pumps[name].safe_mode
+            and isinstance(driver, Watched)
+            and driver.watchdog_s
         ]
         if watched:
-            period_s = min(watchdog_s for _, watchdog_s in watched) / 4
-            pumps = [driver for driver, _ in watched]
+            period_s = min(driver.watchdog_s for driver in watched) / 4
             thread = threading.Thread(
-                target=_beat, args=(pumps, period_s, beating), name=f"heartbeat {bus}", daemon=True
+                target=_beat,
+                args=(watched, period_s, beating),
+                name=f"heartbeat {bus}",
+                daemon=True,
             )
             thread.start()
             threads.append(thread)
     return threads
 
 
-def _beat(pumps: list[NewEraNE1000], period_s: float, ended: threading.Event) -> None:
+def _beat(pumps: list[Watched], period_s: float, ended: threading.Event) -> None:
     while not ended.wait(period_s):
         for pump in pumps:
             if ended.is_set():

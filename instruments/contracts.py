@@ -6,7 +6,7 @@ Belongs here: contracts and the values they pass. Not here: bytes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from chiploop.measurement import AbsorbancePlate, ImpedanceSpectrum
 
@@ -28,8 +28,12 @@ class PumpStatus:
     """The pump's own counter since it was last cleared or switched on."""
     resolution_ul: float
     """Smallest step of the counter as reported."""
-    restarts: int
-    """How often the pump has reported since the port was opened that its power was interrupted."""
+    restarts: int | None
+    """How often the pump has shown since the port was opened that its power was interrupted.
+
+    None where this make can not prove that it kept its power: a start whose answer was lost is
+    then never sent again, however still the counter stands.
+    """
     alarm: str = ""
 
 
@@ -81,3 +85,28 @@ class ImpedanceMeter(Protocol):
 
     def stop(self) -> None:
         """Abort a running sweep and switch the cell off."""
+
+
+class Valve(Protocol):
+    """A valve that connects its common port with one of several others."""
+
+    name: str
+    positions: int
+    """Positions count from 1."""
+
+    def position(self) -> int:
+        """Return where the valve stands, as it says itself."""
+
+    def go_to(self, position: int) -> None:
+        """Turn to a position and return once the valve has confirmed that it stands there."""
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """A pump that stops by itself when nobody speaks to it."""
+
+    watchdog_s: int
+    """Real seconds of silence that it bears; 0 where the watchdog is off."""
+
+    def heartbeat(self) -> None:
+        """Speak to it; changes nothing."""

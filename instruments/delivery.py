@@ -13,6 +13,7 @@ plain medium or stimulus goes on, other lines go on, a person looks.
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -27,6 +28,7 @@ from chiploop.record.reconcile import PumpObservation, reconcile
 from instruments.contracts import Pump, PumpSettings, PumpStatus
 from instruments.errors import DeviceAlarm, DeviceRejected, InstrumentError
 from instruments.fault_points import fault
+from instruments.transport import NotSent
 
 Guard = Callable[[PumpProgramme, JournalTotals, float], None]
 """(programme, what the run's pumps moved before it, study time) -> None; raises SafetyRefusal. It
@@ -40,11 +42,17 @@ MAX_START_LAG_FRACTION = 0.02
 """Largest delay between the starts of two pumps of one programme, as a part of its duration."""
 MAX_START_LAG_H = 0.1
 """The same in hours: the last pump of a programme flows alone for as long at its end."""
+LOOKS = 3
+"""How often a pump is asked before it counts as silent: a port that comes back needs a second look."""
+SILENT = "runs to its own target and does not answer"
 _SETTING_SLACK = 1e-6
 _COARSEST_COUNTER_STEPS = 8.0
 """A target volume must be at least this many steps of the pump's counter, or the counter proves
 nothing.
 """
+
+
+_log = logging.getLogger(__name__)
 
 
 def _one_second() -> None:
@@ -118,7 +126,7 @@ def start_programme(
     fault("before_intent")
     journal.intend(intents)
     fault("after_intent")
-    return _start_waiting(journal, pumps, programme_key, time_h, look_again, ready=True)
+    return _start_waiting(journal, pumps, programme_key, time_h, look_again)
 
 
 def resume_programme(
@@ -154,7 +162,7 @@ def resume_programme(
         guard(progress.programme, journal.totals(run_id, without=programme_key), time_h)
     except SafetyRefusal as refusal:
         return hold_programme(journal, pumps, programme_key, time_h, str(refusal))
-    return _start_waiting(journal, pumps, programme_key, time_h, look_again, ready=False)
+    return _start_waiting(journal, pumps, programme_key, time_h, look_again)
 
 
 def finish_programme(
@@ -163,16 +171,20 @@ def finish_programme(
     programme_key: str,
     time_h: float,
     look_again: LookAgain = _one_second,
+    *,
+    patient: bool = False,
 ) -> ProgrammeProgress:
     """Record the outcome of every pump that has reached its target volume; call it once the end has
     come.
 
-    Safe to repeat. A pump that still runs stays ``running``; one whose counter does not agree holds
+    ``patient``: a pump that was seen running and does not answer now stays ``running``, noted in
+    the journal; it ends by its own target, and who watches it decides how long to wait. Otherwise
+    it holds its line. Safe to repeat. A pump that still runs stays ``running``; one whose counter does not agree holds
     the line. ValueError where the programme is not on record.
     """
     if not journal.programme(programme_key):
         raise ValueError(f"{programme_key} is not in the journal")
-    _settle_all(journal, pumps, programme_key, time_h, look_again)
+    _settle_all(journal, pumps, programme_key, time_h, look_again, patient)
     progress = programme_progress(journal, programme_key)
     if not progress.held and any(pump.state == "waiting" for pump in progress.pumps):
         return hold_programme(journal, pumps, programme_key, time_h, "a pump never started")
@@ -267,13 +279,12 @@ def _start_waiting(
     programme_key: str,
     time_h: float,
     look_again: LookAgain,
-    ready: bool,
 ) -> ProgrammeProgress:
     """Start every pump of the programme that is proven not to have started, plain liquid first."""
     for action in journal.programme(programme_key):
         if pump_progress(action).state != "waiting":
             continue
-        _start_once(journal, pumps[action.intent.pump], action, time_h, look_again, ready)
+        _start_once(journal, pumps[action.intent.pump], action, time_h, look_again)
         progress = programme_progress(journal, programme_key)
         if progress.held:
             return hold_programme(
@@ -283,19 +294,19 @@ def _start_waiting(
 
 
 def _start_once(
-    journal: Journal, pump: Pump, action: Action, time_h: float, look_again: LookAgain, ready: bool
+    journal: Journal, pump: Pump, action: Action, time_h: float, look_again: LookAgain
 ) -> None:
     """Send the start command of a pump that has not started; where the answer is lost, its counter
     decides.
 
-    ``ready``: its settings were read back just now; otherwise, and before a second sending, they
-    are set again.
+    Settings are set and read back right before: a pump whose power was cut since the intent may
+    have come back with another diameter, or without its target volume.
     """
     key = action.intent.key
+    tries_left = LOOKS
     while True:
         try:
-            if not ready:
-                _set_and_read_back(pump, action.intent.flow_rate_ul_h, action.intent.volume_ul)
+            _set_and_read_back(pump, action.intent.flow_rate_ul_h, action.intent.volume_ul)
         except InstrumentError as problem:
             journal.ambiguous(key, time_h, f"it did not take its settings: {problem}", None)
             return
@@ -307,10 +318,16 @@ def _start_once(
         except (DeviceRejected, DeviceAlarm) as problem:
             journal.ambiguous(key, time_h, f"it refused to start: {problem}", None)
             return
+        except NotSent as problem:
+            tries_left -= 1
+            if not tries_left:
+                journal.ambiguous(key, time_h, f"it could not be told to start: {problem}", None)
+                return
+            look_again()
+            continue
         except InstrumentError:
             if _settle(journal, pump, key, time_h, look_again) != "not started":
                 return
-            ready = False
             continue
         fault("after_start")
         journal.started(key, time_h, "the pump's answer")
@@ -324,13 +341,15 @@ def _settle_all(
     programme_key: str,
     time_h: float,
     look_again: LookAgain,
+    patient: bool = False,
 ) -> None:
     """Bring the journal up to what the pumps of a programme say; a pump that can not tell holds the
     line.
     """
     for action in journal.programme(programme_key):
         if action.open and action.held is None:
-            _settle(journal, pumps[action.intent.pump], action.intent.key, time_h, look_again)
+            pump = pumps[action.intent.pump]
+            _settle(journal, pump, action.intent.key, time_h, look_again, patient)
     progress = programme_progress(journal, programme_key)
     if progress.held:
         hold_programme(
@@ -338,15 +357,25 @@ def _settle_all(
         )
 
 
-def _settle(journal: Journal, pump: Pump, key: str, time_h: float, look_again: LookAgain) -> str:
+def _settle(
+    journal: Journal,
+    pump: Pump,
+    key: str,
+    time_h: float,
+    look_again: LookAgain,
+    patient: bool = False,
+) -> str:
     """Record what the pump's counter proves about an open intent; return the verdict."""
     action = journal.action(key)
     assert action is not None, key
     earlier_ul: float | None = None
     while True:
         try:
-            status = pump.status()
+            status = _status_in_the_end(pump, look_again)
         except InstrumentError as problem:
+            if patient and action.started_h is not None:
+                _note_once(journal, action, time_h, f"{SILENT}: {problem}")
+                return "silent"
             journal.ambiguous(key, time_h, f"it does not answer: {problem}", None)
             return "unknown"
         found = reconcile(action.intent, _observation(action, status, earlier_ul))
@@ -367,6 +396,24 @@ def _settle(journal: Journal, pump: Pump, key: str, time_h: float, look_again: L
         )
         journal.ambiguous(key, time_h, reason, status.infused_ul)
     return found.verdict
+
+
+def _status_in_the_end(pump: Pump, look_again: LookAgain) -> PumpStatus:
+    """Return the pump's status; a pump that does not answer is asked again after a while."""
+    for _ in range(LOOKS - 1):
+        try:
+            return pump.status()
+        except InstrumentError:
+            look_again()
+    return pump.status()
+
+
+def _note_once(journal: Journal, action: Action, time_h: float, text: str) -> None:
+    """Note that a running pump is silent; once, until something else is on record of it."""
+    last = journal.events(action.intent.key)[-1]
+    if last.kind != "note":
+        _log.warning("%s %s", action.intent.pump, text)
+        journal.note(action.intent.run_id, action.intent.key, time_h, text)
 
 
 def _observation(action: Action, status: PumpStatus, earlier_ul: float | None) -> PumpObservation:

@@ -27,6 +27,12 @@ class TransportTimeout(InstrumentError):
     code = "CL-410"
 
 
+class Interrupted(TransportTimeout):
+    """A stop took the port while this answer was awaited; what the device did is not known."""
+
+    code = "CL-413"
+
+
 class FrameError(InstrumentError):
     """An answer that does not follow the device's grammar."""
 
@@ -53,7 +59,13 @@ class DeviceAlarm(InstrumentError):
     def __init__(self, message: str, kind: str) -> None:
         super().__init__(message)
         self.kind = kind
-        """``reset``, ``stall``, ``timeout``, ``program``, ``phase``."""
+        """``reset``, ``stall``, ``timeout``, ``program``, ``phase``, ``overload``."""
+
+
+class SyringeDiffers(DeviceRejected):
+    """The device is set for another syringe or tubing than lab.toml names; a person must look."""
+
+    code = "CL-422"
 
 
 class OutcomeUnknown(InstrumentError):

@@ -1,20 +1,22 @@
 """lab.toml: which instruments stand on this bench, as typed frozen settings.
 
-Belongs here: reading, checking and naming every problem at once. Not here: opening anything
-(bench), studies.
+Belongs here: reading, checking and naming every problem at once; what the settings of every make of
+a kind share. Not here: keys of one make (its driver's file), opening anything (bench), studies.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from chiploop.errors import FileNotValid, Problem
-from instruments.impedance_meters.methodscript import Sweep
+from instruments.make import Make
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Url = Annotated[str, Field(min_length=1)]
@@ -36,49 +38,40 @@ class LabSettingsNotValid(FileNotValid):
         self.problems = problems
 
 
-class _Section(BaseModel):
+class Entry(BaseModel):
+    """A section of lab.toml; a key that it does not know is a problem, not a remark."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class BusSettings(_Section):
+class BusSettings(Entry):
     """One wire that several pumps share."""
 
     url: Url
-    """Any pyserial URL: a device path, ``COM3``, ``socket://host:port``, ``rfc2217://host:port``."""
-    baudrate: int = Field(19200, ge=300, le=1_000_000)
+    """A device path, ``COM3``, ``usb://VID:PID:SERIAL``, ``socket://host:port``, ``rfc2217://host:port``."""
+    baudrate: int | None = Field(None, ge=300, le=1_000_000)
+    """None takes the usual one of the make on this bus."""
 
 
-class PumpEntry(_Section):
-    """One pump on a bus."""
+class DeviceEntry(Entry):
+    """One device of any kind."""
 
     make: str
-    """A key of ``instruments.bench.DRIVERS``."""
+    """A key of ``instruments.drivers.DRIVERS``."""
+
+
+class PumpEntry(DeviceEntry):
+    """One pump on a bus."""
+
     bus: Name
     address: int = Field(0, ge=0, le=99)
-    syringe_diameter_mm: float = Field(ge=0.1, le=50)
-    """Inner diameter of the syringe that stands in the pump; a wrong one is a wrong dose."""
-    syringe_volume_ml: float = Field(gt=0, le=1000)
     min_flow_rate_ul_h: float = Field(gt=0)
     """Smallest steady flow asked of this pump."""
     max_flow_rate_ul_h: float | None = Field(None, gt=0)
     """Largest flow asked of this pump; None leaves it to the pump's own refusal."""
-    safe_mode: bool = True
-    """CRC and watchdog on the wire."""
-    watchdog_s: int = Field(120, ge=0, le=255)
-    """Real seconds of silence after which the pump stops by itself; 0 (off) goes only with
-    ``safe_mode = false``."""
 
     @model_validator(mode="after")
-    def _mode_and_range(self) -> PumpEntry:
-        if round(float(f"{self.syringe_diameter_mm:.4g}"), 3) != self.syringe_diameter_mm:
-            raise ValueError(
-                "syringe_diameter_mm has more than 4 digits, which the pump can not hold"
-            )
-        if self.safe_mode and not self.watchdog_s:
-            raise ValueError(
-                "safe_mode = true wants watchdog_s of 1..255: on this wire a watchdog of 0 is "
-                "basic mode"
-            )
+    def _flow_range(self) -> PumpEntry:
         if (
             self.max_flow_rate_ul_h is not None
             and self.max_flow_rate_ul_h <= self.min_flow_rate_ul_h
@@ -86,60 +79,104 @@ class PumpEntry(_Section):
             raise ValueError("max_flow_rate_ul_h must be above min_flow_rate_ul_h")
         return self
 
+    def place(self) -> str:
+        """Return where on its bus the device is; no two devices share a place."""
+        return f"address {self.address}"
 
-class PlateReaderEntry(_Section):
-    """One plate reader on a port of its own."""
+    def overdue(self, today: date) -> str:
+        """Return what a person must renew before a new study; empty where nothing is due."""
+        return ""
 
-    make: str
+    def content_ul(self) -> float:
+        """Return what a full syringe or reservoir of this pump holds, in uL."""
+        raise NotImplementedError
+
+    def diameter_mm(self) -> float | None:
+        """Return the inner diameter of its syringe; None for a pump that has none."""
+        return None
+
+
+class SyringePumpEntry(PumpEntry):
+    """One syringe pump on a bus."""
+
+    syringe_diameter_mm: float = Field(ge=0.1, le=50)
+    """Inner diameter of the syringe that stands in the pump; a wrong one is a wrong dose."""
+    syringe_volume_ml: float = Field(gt=0, le=1000)
+
+    def content_ul(self) -> float:
+        """Return what a full syringe holds, in uL."""
+        return 1000.0 * self.syringe_volume_ml
+
+    def diameter_mm(self) -> float | None:
+        """Return the inner diameter of the syringe."""
+        return self.syringe_diameter_mm
+
+
+class PortEntry(DeviceEntry):
+    """One device on a port of its own."""
+
     url: Url
-    baudrate: int = Field(9600, ge=300, le=1_000_000)
+    baudrate: int | None = Field(None, ge=300, le=1_000_000)
+    """None takes the usual one of the make."""
+
+
+class PlateReaderEntry(PortEntry):
+    """One plate reader."""
+
     read_limit_s: float = Field(300.0, gt=0)
     """Longest time that one read may take."""
 
 
-class ImpedanceMeterEntry(_Section):
-    """One impedance meter on a port of its own."""
+class ImpedanceMeterEntry(PortEntry):
+    """One impedance meter and the chips that it reaches."""
 
-    make: str
-    url: Url
-    baudrate: int = Field(230_400, ge=300, le=1_000_000)
     channels: dict[Name, Annotated[int, Field(ge=0, le=255)]]
     """Chip -> channel of the multiplexer, from 0."""
-    multiplexer: Literal["gpio", "mux16", "none"] = "gpio"
-    zim_sign: Literal["as_reported", "negated"] = "as_reported"
-    start_hz: int = 100_000
-    end_hz: int = 10
-    points: int = 21
-    amplitude_mv: int = 10
-
-    @model_validator(mode="after")
-    def _sweep_and_channels(self) -> ImpedanceMeterEntry:
-        self.sweep()
-        if self.multiplexer == "none" and len(self.channels) > 1:
-            raise ValueError('multiplexer = "none" serves one chip; channels names more')
-        if len(set(self.channels.values())) < len(self.channels):
-            raise ValueError("channels: two chips share one channel")
-        return self
-
-    def sweep(self) -> Sweep:
-        """Return the sweep of every chip; ValueError where the meter can not do it."""
-        return Sweep(self.start_hz, self.end_hz, self.points, self.amplitude_mv)
 
 
-class LabSettings(_Section):
-    """The instruments of one bench, by name."""
+class ValveEntry(PortEntry):
+    """One valve."""
+
+
+class LabSettings(Entry):
+    """The instruments of one bench, by name; each entry is of its make's own class."""
 
     buses: dict[Name, BusSettings] = {}
     pumps: dict[Name, PumpEntry] = {}
     plate_readers: dict[Name, PlateReaderEntry] = {}
     impedance_meters: dict[Name, ImpedanceMeterEntry] = {}
+    valves: dict[Name, ValveEntry] = {}
+
+    def devices(self) -> list[tuple[str, str, DeviceEntry]]:
+        """Return (section, name, entry) of every device."""
+        sections: dict[str, Mapping[str, DeviceEntry]] = {
+            "pumps": self.pumps,
+            "plate_readers": self.plate_readers,
+            "impedance_meters": self.impedance_meters,
+            "valves": self.valves,
+        }
+        return [
+            (section, name, entry)
+            for section, entries in sections.items()
+            for name, entry in entries.items()
+        ]
 
 
-def load_lab_settings(path: Path | str, makes: frozenset[str] | None = None) -> LabSettings:
+SECTION_OF = {
+    "pump": "pumps",
+    "plate_reader": "plate_readers",
+    "impedance_meter": "impedance_meters",
+    "valve": "valves",
+}
+"""Kind of a make -> its section of lab.toml."""
+
+Found = list[tuple[tuple[str, ...], str]]
+"""(key, what is wrong)."""
+
+
+def load_lab_settings(path: Path | str, makes: Mapping[str, Make]) -> LabSettings:
     """Return the settings of one lab.toml; `LabSettingsNotValid` with all problems, each with its
     key.
-
-    ``makes`` are the drivers on offer; None takes any name.
     """
     path = Path(path)
     try:
@@ -157,24 +194,34 @@ def load_lab_settings(path: Path | str, makes: frozenset[str] | None = None) -> 
 
 
 def settings_from(
-    content: dict[str, Any], path: Path, text: str = "", makes: frozenset[str] | None = None
+    content: dict[str, Any], path: Path, text: str, makes: Mapping[str, Make]
 ) -> LabSettings:
     """Return settings of an already parsed lab.toml; `LabSettingsNotValid` as in
     `load_lab_settings`."""
-    found: list[tuple[tuple[str, ...], str]] = []
+    found: Found = []
+    parsed: dict[str, dict[str, Any]] = {"buses": {}, **{s: {} for s in SECTION_OF.values()}}
+    for section, entries in content.items():
+        if section not in parsed:
+            found.append(((section,), f"is no section; sections: {', '.join(parsed)}"))
+        elif not isinstance(entries, dict):
+            found.append(((section,), f"is no table of devices; read {entries!r}"))
+        else:
+            for name, raw in entries.items():
+                model = BusSettings if section == "buses" else _entry_class(section, raw, makes)
+                if isinstance(model, str):
+                    found.append(((section, name, "make"), model))
+                    continue
+                try:
+                    parsed[section][name] = model.model_validate(raw)
+                except ValidationError as trouble:
+                    found += _problems((section, name), trouble)
     settings: LabSettings | None = None
     try:
-        settings = LabSettings.model_validate(content)
+        settings = LabSettings.model_validate(parsed)
     except ValidationError as trouble:
-        for error in trouble.errors():
-            key = tuple(str(part) for part in error["loc"] if part != "[key]")
-            said = error["msg"].removeprefix("Value error, ")
-            read = error["input"]
-            found.append(
-                (key, f"{said}; read {read!r}" if isinstance(read, (str, int, float)) else said)
-            )
+        found += _problems((), trouble)
     if settings is not None:
-        found.extend(_across(settings, makes))
+        found += _across(settings)
     if found or settings is None:
         problems = tuple(
             Problem(_line(text, key), ".".join(key), message) for key, message in found
@@ -183,46 +230,61 @@ def settings_from(
     return settings
 
 
-def _across(
-    settings: LabSettings, makes: frozenset[str] | None
-) -> list[tuple[tuple[str, ...], str]]:
+def _entry_class(section: str, raw: Any, makes: Mapping[str, Make]) -> type[BaseModel] | str:
+    """Return the class of a device's settings, or what is wrong with its make."""
+    here = sorted(name for name, make in makes.items() if SECTION_OF[make.kind] == section)
+    if not isinstance(raw, dict) or "make" not in raw:
+        return f"is missing; known in {section}: {', '.join(here)}"
+    name = raw["make"]
+    return makes[name].entry if name in here else f"read {name!r}; known: {', '.join(here)}"
+
+
+def _problems(place: tuple[str, ...], trouble: ValidationError) -> Found:
+    found: Found = []
+    for error in trouble.errors():
+        key = place + tuple(str(part) for part in error["loc"] if part != "[key]")
+        said = error["msg"].removeprefix("Value error, ")
+        read = error["input"]
+        found.append(
+            (key, f"{said}; read {read!r}" if isinstance(read, (str, int, float)) else said)
+        )
+    return found
+
+
+def _across(settings: LabSettings) -> Found:
     """Return what is wrong between entries that are each right."""
-    found: list[tuple[tuple[str, ...], str]] = []
-    entries: list[tuple[str, str, PumpEntry | PlateReaderEntry | ImpedanceMeterEntry]] = [
-        *(("pumps", name, pump) for name, pump in settings.pumps.items()),
-        *(("plate_readers", name, reader) for name, reader in settings.plate_readers.items()),
-        *(("impedance_meters", name, meter) for name, meter in settings.impedance_meters.items()),
-    ]
-    for kind, name, entry in entries:
-        if makes is not None and entry.make not in makes:
-            found.append(
-                ((kind, name, "make"), f"read {entry.make!r}; known: {', '.join(sorted(makes))}")
-            )
-    places: dict[tuple[str, int], str] = {}
+    found: Found = []
+    places: dict[tuple[str, str], str] = {}
+    make_on: dict[str, str] = {}
     for name, pump in settings.pumps.items():
         if pump.bus not in settings.buses:
             known = ", ".join(settings.buses) or "none"
             found.append(
                 (("pumps", name, "bus"), f"read {pump.bus!r}; buses in this file: {known}")
             )
-        other = places.setdefault((pump.bus, pump.address), name)
+        other = places.setdefault((pump.bus, pump.place()), name)
         if other != name:
+            found.append((("pumps", name, "address"), f"{pump.place()} is also that of {other}"))
+        make = make_on.setdefault(pump.bus, pump.make)
+        if make != pump.make:
             found.append(
-                (("pumps", name, "address"), f"address {pump.address} is also that of {other}")
+                (("pumps", name, "make"), f"bus {pump.bus} already carries {make}; one make a bus")
             )
-    for name in sorted(
-        (set(settings.plate_readers) | set(settings.buses)) & set(settings.impedance_meters)
-    ):
-        found.append((("impedance_meters", name), "this name is also that of a bus or reader"))
-    for name in sorted(set(settings.plate_readers) & set(settings.buses)):
-        found.append((("plate_readers", name), "this name is also that of a bus"))
+    names: dict[str, str] = {}
     urls: dict[str, str] = {}
-    ports = [*(("buses", n, b.url) for n, b in settings.buses.items())]
-    ports += [(kind, n, e.url) for kind, n, e in entries if not isinstance(e, PumpEntry)]
-    for kind, name, url in ports:
-        other = urls.setdefault(url, f"{kind}.{name}")
-        if other != f"{kind}.{name}":
-            found.append(((kind, name, "url"), f"port {url} is also that of {other}"))
+    ports: list[tuple[str, str, str]] = [("buses", n, bus.url) for n, bus in settings.buses.items()]
+    for section, name, entry in settings.devices():
+        if isinstance(entry, PortEntry):
+            ports.append((section, name, entry.url))
+    for section, name, url in ports:
+        other = names.setdefault(name, section)
+        if other != section:
+            found.append(((section, name), f"this name is also that of one of {other}"))
+        if not url:
+            continue  # a device that opens its own port
+        other = urls.setdefault(url, f"{section}.{name}")
+        if other != f"{section}.{name}":
+            found.append(((section, name, "url"), f"port {url} is also that of {other}"))
     return found
 
 

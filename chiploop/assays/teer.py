@@ -18,6 +18,16 @@ twice. Where only a total is known (a meter with one frequency, or DC), say ``in
 is then subtracted from Rs + R. The area rule assumes a uniform field across the membrane;
 electrodes at the ends of a channel read high on a weak barrier, and no geometry factor is applied.
 
+A meter with one frequency gives |Z| there and no circuit: the barrier's capacitance makes it read
+low, electrodes and medium (unless the blank is a total) make it read high. Its value is given as
+measured, never corrected, always flagged, and its sd is as large as what is not known of it:
+
+    sd^2 = scatter^2 + bypass^2 + series^2
+
+scatter of the repeats and of one reading; bypass, what a typical barrier capacitance takes away at
+this frequency; series, what electrodes and medium may add where the blank holds no total. The table
+is `SingleFrequencyLimits`.
+
 Fit: parameters ln Rs, ln R, ln Q and alpha in 0.5..1, residuals (Z_fit - Z) / |Z| of real and
 imaginary part (modulus weights), least squares with an analytic Jacobian; standard errors s^2
 (J'J)^-1 with s^2 = RSS / (2 n - 4).
@@ -57,12 +67,32 @@ class SpectrumLimits:
 
 
 @dataclass(frozen=True)
+class SingleFrequencyLimits:
+    """What is assumed of a chip where one frequency can not tell. Editable."""
+
+    reading_sd: float = 0.05
+    """Relative sd of one reading: electrodes put in anew."""
+    cpe_per_cm2: float = 2e-6
+    """Q of the barrier, ohm^-1 s^alpha per cm2: two cell membranes in series and up; with it |Z| of
+    a barrier of 10 kohm cm2 is 35 % low at 12.5 Hz."""
+    alpha: float = 0.9
+    series_in_blanks: float = 2.0
+    """sd of what electrodes and medium add, in R_blank of a blank that does not hold them."""
+
+
+SAME_FREQUENCY = 0.02
+"""Relative; points that lie closer together are one frequency, measured again."""
+SINGLE_FREQUENCY = "single frequency: electrode and medium resistance are not separated"
+
+
+@dataclass(frozen=True)
 class BarrierFit:
     """The circuit fitted to one spectrum."""
 
     series_ohm: float
+    """Rs; 0 where one frequency was measured, which can not separate it."""
     resistance_ohm: float
-    """R, across the barrier and its membrane."""
+    """R, across the barrier and its membrane; |Z| where one frequency was measured."""
     cpe: float
     """Q, ohm^-1 s^alpha."""
     alpha: float
@@ -161,6 +191,69 @@ def _good_points(spectrum: ImpedanceSpectrum) -> np.ndarray:
     z = spectrum.impedance_ohm
     good: np.ndarray = (status == 0) & np.isfinite(z.real) & np.isfinite(z.imag) & (np.abs(z) > 0)
     return good & (spectrum.frequency_hz > 0)
+
+
+def is_single_frequency(spectrum: ImpedanceSpectrum) -> bool:
+    """Return whether all points, good or bad, were asked at one frequency."""
+    hz = spectrum.frequency_hz
+    return bool(hz.size and hz.min() > 0 and np.ptp(hz) <= SAME_FREQUENCY * hz.max())
+
+
+def resistance_at_one_frequency(
+    spectrum: ImpedanceSpectrum,
+    area_cm2: float,
+    limits: SpectrumLimits | None = None,
+    single: SingleFrequencyLimits | None = None,
+) -> BarrierFit:
+    """Return the median |Z| of the good points, flagged, with the sd of scatter and bypass.
+
+    ``qc`` is ``fail`` where no point is good, or where the capacitance bypasses the barrier so far
+    that |Z| says little of it.
+    """
+    limits, single = limits or SpectrumLimits(), single or SingleFrequencyLimits()
+    good = _good_points(spectrum)
+    n_total, n_good = good.size, int(np.sum(good))
+    reasons = [SINGLE_FREQUENCY]
+    if n_good < n_total:
+        reasons.append(
+            f"{n_total - n_good} of {n_total} points left out: marked as bad by the meter"
+        )
+    if not n_good:
+        return _failed(0, reasons)
+    magnitude = np.abs(spectrum.impedance_ohm[good])
+    hz = float(np.median(spectrum.frequency_hz[good]))
+    total = float(np.median(magnitude))
+    # of a median of normal values: a quarter wider than that of a mean
+    scatter = 1.25 * float(np.std(magnitude, ddof=1)) / math.sqrt(n_good) if n_good > 1 else 0.0
+    bypass = _bypass(total * area_cm2, hz, single)
+    sd_ln = math.hypot(single.reading_sd, scatter / total, bypass)
+    reasons.append(
+        f"{hz:g} Hz: a barrier of typical capacitance reads {100 * (1 - math.exp(-bypass)):.0f} % "
+        "low"
+    )
+    if sd_ln > limits.fail_resistance_sd:
+        reasons.append(
+            f"sd of ln R {sd_ln:.3f} (fails above {limits.fail_resistance_sd:g}): measure at a "
+            "lower frequency, or a sweep"
+        )
+        return _failed(n_good, reasons)
+    covariance = np.zeros((4, 4))
+    covariance[1, 1] = sd_ln**2
+    nan = math.nan
+    return BarrierFit(0.0, total, nan, nan, covariance, nan, n_good, "warn", tuple(reasons))
+
+
+def _bypass(magnitude_ohm_cm2: float, hz: float, single: SingleFrequencyLimits) -> float:
+    """Return ln(R / |Z|) of a barrier whose |Z| is this and whose CPE is the typical one.
+
+    Infinite where the CPE alone would pass as much: |1/R + Y|^2 = 1/|Z|^2 has no R above zero.
+    """
+    admittance = single.cpe_per_cm2 * (2.0 * math.pi * hz) ** single.alpha * magnitude_ohm_cm2
+    if admittance >= 1.0:
+        return math.inf
+    turned = admittance * math.cos(single.alpha * math.pi / 2.0)
+    conductance = math.sqrt(turned**2 - admittance**2 + 1.0) - turned  # |Z| / R
+    return -math.log(conductance)
 
 
 def _circuit(parameters: np.ndarray, log_jw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -281,8 +374,11 @@ def teer_readout(
     cycle: int = 0,
     raw_sha256: str = "",
     limits: SpectrumLimits | None = None,
+    single: SingleFrequencyLimits | None = None,
 ) -> tuple[BarrierFit, Readout]:
     """Return the fit and the TEER readout (ohm cm2, log scale) of one chip.
+
+    A spectrum of one frequency is not fitted: its readout is flagged (``qc`` at best ``warn``).
 
     The sd of ln TEER combines the fit's and the blank's. A barrier that can not be told from the
     blank (less than two sd above it) is left-censored, its bound two sd above what was found.
@@ -293,12 +389,22 @@ def teer_readout(
     """
     if not area_cm2 > 0.0:
         raise ValueError(f"area {area_cm2} cm2; TEER needs the membrane's area, above 0")
-    fit = fit_barrier(spectrum, limits)
+    one_frequency = is_single_frequency(spectrum)
+    if one_frequency:
+        single = single or SingleFrequencyLimits()
+        fit = resistance_at_one_frequency(spectrum, area_cm2, limits, single)
+        how = f"|Z| at {float(np.median(spectrum.frequency_hz)):g} Hz"
+    else:
+        fit = fit_barrier(spectrum, limits)
+        how = "Rs + (R parallel CPE), modulus weights"
     measured, measured_sd = (
         (fit.total_ohm, fit.total_sd_ohm)
         if blank.includes_series
         else (fit.resistance_ohm, fit.resistance_sd_ohm)
     )
+    if one_frequency and not blank.includes_series:
+        assert single is not None
+        measured_sd = math.hypot(measured_sd, single.series_in_blanks * blank.resistance_ohm)
     barrier_ohm = measured - blank.resistance_ohm
     sd_ohm = math.hypot(measured_sd, blank.sd_ohm)
     value, sd_ln, upper, reasons, qc = math.nan, math.nan, math.inf, fit.reasons, fit.qc
@@ -329,7 +435,7 @@ def teer_readout(
         qc=qc,
         reasons=reasons,
         method=(
-            f"Rs + (R parallel CPE), modulus weights; blank {blank.resistance_ohm:g} +- "
+            f"{how}; blank {blank.resistance_ohm:g} +- "
             f"{blank.sd_ohm:g} ohm"
             f" ({blank.origin or 'no origin given'}); area rule, geometry not corrected"
         ),

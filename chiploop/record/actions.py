@@ -1,4 +1,4 @@
-"""What the rows of the journal say: intents, what became of them, totals per pump.
+"""What the rows of the journal say: intents, what became of them, totals per pump and line.
 
 Belongs here: values and pure functions over rows. Not here: the file (journal), what a pump's
 counter proves (reconcile), where a programme stands (progress).
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from chiploop.dosing import PumpProgramme, programme_from_dict
+from chiploop.dosing import PumpProgramme, Purpose, programme_from_dict
 
 EventKind = Literal[
     "intent", "sent", "started", "outcome", "ambiguous", "abandoned", "refill", "note"
@@ -36,8 +36,10 @@ class Intent:
     counter_ul: float
     """The pump's own counter before."""
     resolution_ul: float
-    restarts: int
-    """How often the pump had told of a power interruption since its port was opened."""
+    restarts: int | None
+    """How often the pump had told of a power interruption since its port was opened; None where its
+    make can not prove that it kept its power.
+    """
     session: str
     """Names the process that held the port; another session has heard other alarms."""
     time_h: float
@@ -87,6 +89,24 @@ class Action:
         delivered_ul = None if self.end is None else self.end.body.get("delivered_ul")
         return self.intent.volume_ul if delivered_ul is None else float(delivered_ul)
 
+    @property
+    def begun_h(self) -> float:
+        """Study time at which the pump began, or was to begin where nothing was sent."""
+        return self.sent_h[-1] if self.sent_h else self.intent.time_h
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A volume that a pump brought into its line at a steady rate."""
+
+    purpose: Purpose
+    begin_h: float
+    """Study time."""
+    end_h: float
+    """When the volume is through at the pump's own rate."""
+    volume_ul: float
+    """Of the whole line."""
+
 
 @dataclass(frozen=True)
 class JournalTotals:
@@ -102,6 +122,8 @@ class JournalTotals:
     """Highest concentration of a dose of which every pump's outcome is on record; None before the
     first.
     """
+    moved: Mapping[str, tuple[Moved, ...]] = field(default_factory=dict)
+    """Line -> every volume of its pumps, with its time."""
 
 
 def programme_key(run_id: str, cycle: int, line: str, phase: str) -> str:
@@ -134,8 +156,14 @@ def _end_h(action: Action) -> float:
     """Return the study time at which an action ended, or will end by its own target volume."""
     if action.end is not None and action.end.kind == "abandoned":
         return float(action.end.body["time_h"])
-    begun_h = action.sent_h[-1] if action.sent_h else action.intent.time_h
-    return begun_h + action.intent.volume_ul / action.intent.flow_rate_ul_h
+    return action.begun_h + action.intent.volume_ul / action.intent.flow_rate_ul_h
+
+
+def _moved(action: Action) -> Moved:
+    """Return the volume that limits count for an action, as fast as its pump can give it."""
+    volume_ul, begin_h = action.charged_ul, action.begun_h
+    end_h = begin_h + volume_ul / action.intent.flow_rate_ul_h
+    return Moved(action.intent.programme.purpose, begin_h, end_h, volume_ul)
 
 
 def totals_of(actions: Sequence[Action], refills: Iterable[Event]) -> JournalTotals:
@@ -143,9 +171,11 @@ def totals_of(actions: Sequence[Action], refills: Iterable[Event]) -> JournalTot
     refilled = {event.key.rsplit("/", 1)[1]: event.seq for event in refills}
     delivered_ul: dict[str, float] = {}
     drawn_ul: dict[str, float] = {}
+    moved: dict[str, tuple[Moved, ...]] = {}
     for action in actions:
-        pump = action.intent.pump
+        pump, line = action.intent.pump, action.intent.programme.line
         delivered_ul[pump] = delivered_ul.get(pump, 0.0) + action.charged_ul
+        moved[line] = (*moved.get(line, ()), _moved(action))
         if action.seq > refilled.get(pump, 0):
             drawn_ul[pump] = drawn_ul.get(pump, 0.0) + action.charged_ul
     doses = [a for a in actions if a.intent.programme.purpose == "dose"]
@@ -157,4 +187,4 @@ def totals_of(actions: Sequence[Action], refills: Iterable[Event]) -> JournalTot
     done_nm = [
         a.intent.programme.delivered_nm for a in doses if a.intent.programme_key not in unfinished
     ]
-    return JournalTotals(delivered_ul, drawn_ul, ends_h, max(done_nm, default=None))
+    return JournalTotals(delivered_ul, drawn_ul, ends_h, max(done_nm, default=None), moved)

@@ -7,6 +7,12 @@ The pumps keep no token of ours. Two things prove that a counter still means wha
 intent: the pump has not told of a power interruption since, and the counter is not lower than it
 was. Where either fails, nothing is sent and a person is asked: a counter that is back at zero is
 not "never moved".
+
+Not every make can tell of a power interruption (``restarts`` is None). Its counter may then have
+gone back to zero unseen, which looks like "unmoved" where it stood at zero: a start whose answer was
+lost is never sent again. What it shows as running or delivered is believed, which takes a pump that
+stands still after power comes back: then only a hand at the pump could start the same volume over,
+and a programme that ends late is stopped and held (flows.perfusion).
 """
 
 from __future__ import annotations
@@ -34,8 +40,10 @@ class PumpObservation:
     state: Literal["idle", "infusing", "withdrawing", "paused", "alarm"]
     counter_ul: float
     resolution_ul: float
-    restarts: int
-    """How often the pump has told of a power interruption since the port was opened."""
+    restarts: int | None
+    """How often the pump has told of a power interruption since the port was opened; None where its
+    make can not prove that it kept its power.
+    """
     session: str
     """Who holds the port; compared with the intent's."""
     sends: int
@@ -71,9 +79,15 @@ def _moved_ul(intent: Intent, seen: PumpObservation) -> float:
 
 
 def _lost_power(intent: Intent, seen: PumpObservation) -> bool:
+    if seen.restarts is None:
+        return False
     # Alarms that this very session had heard before the intent tell nothing about the time after it.
-    heard_before = intent.restarts if seen.session == intent.session else 0
+    heard_before = intent.restarts or 0 if seen.session == intent.session else 0
     return seen.restarts > heard_before
+
+
+def _can_not_prove_power(intent: Intent, seen: PumpObservation) -> bool:
+    return intent.restarts is None or seen.restarts is None
 
 
 def _unmoved(intent: Intent, seen: PumpObservation) -> bool:
@@ -128,6 +142,11 @@ RULES: tuple[Rule, ...] = (
         lambda i, s: _unmoved(i, s) and s.earlier_counter_ul is None,
         "look again",
         "idle and unmoved, seen once",
+    ),
+    (
+        lambda i, s: _unmoved(i, s) and _can_not_prove_power(i, s),
+        "unknown",
+        "the start command's answer was lost and this make can not prove that it kept its power",
     ),
     (
         lambda i, s: _unmoved(i, s) and s.earlier_counter_ul == s.counter_ul,

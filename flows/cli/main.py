@@ -109,16 +109,30 @@ def _audit() -> typer.Typer:
     return audit_app
 
 
+def _instruments() -> typer.Typer:
+    from flows.cli.instruments import instruments_app
+
+    return instruments_app
+
+
+def _stop() -> Command:
+    from flows.cli.stop import stop
+
+    return stop
+
+
 VERBS: dict[str, Verb] = {
     "check": Verb("Say everything that is wrong with a study; touches nothing.", _check),
     "plan": Verb("Show timetable, syringe volumes and plate maps of a study.", _plan),
     "simulate": Verb("Run the whole loop on virtual chips, in minutes.", _simulate),
     "run": Verb("Run a study on the instruments of the laboratory.", _run),
     "resume": Verb("Go on with a run that was interrupted.", _resume),
+    "stop": Verb("Stop the pumps now, from anywhere.", _stop),
     "ingest": Verb("Read a plate reader's export and show tidy readouts.", _ingest),
     "approve": Verb("Approve the proposed doses, by name.", _approve),
     "reject": Verb("Reject the proposed doses, by name and with the reason.", _reject),
     "settle": Verb("Say what a pump gave where its counter could not tell.", _settle),
+    "instruments": Verb("Find, test, prime, stop or simulate instruments.", _instruments),
     "audit": Verb("Verify that no record was altered.", _audit),
     "schema": Verb("Print the JSON schema of study files, for editors.", _schema),
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,8 +82,8 @@ def run(
     Asks before anything moves. Ports and makes stand in lab.toml, named by the study or by --lab.
     """
     from chiploop.study import load_study
-    from flows.opening import new_run
-    from instruments.bench import load_lab_settings
+    from flows.opening import fits_the_study, new_run, nothing_is_due
+    from instruments.drivers import load_lab_settings
 
     checked = load_study(study)
     if lab is None:
@@ -91,7 +92,9 @@ def run(
                 f"{study} names virtual instruments: use chiploop simulate, or name a lab.toml with --lab"
             )
         lab = Path(checked.instruments)
-    load_lab_settings(lab)
+    settings = load_lab_settings(lab)
+    fits_the_study(settings, checked, lab)
+    nothing_is_due(settings, lab, date.today())
     if not yes:
         confirm_start(checked)
     carry_out(new_run(checked, runs, seed, False, False), lab, as_json)

@@ -1,7 +1,7 @@
 """PalmSens EmStat Pico as a state machine: impedance spectra by MethodSCRIPT.
 
 Belongs here: what the meter does with commands and scripts. Not here: the script's grammar
-(methodscript), the impedance of a chip (a callback says it), ports.
+(methodscript), the impedance of a chip (a callback says it), how an EmStat4 differs (emstat4), ports.
 
 The channel is the number on the multiplexer's GPIO pins. UNCONFIRMED: sign of ``cd`` (here the
 imaginary part as it is, so a capacitor is negative), technique number of EIS, answers to ``v`` and
@@ -13,14 +13,13 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from instruments.emulators.methodscript import (
-    BAD_ARGUMENT,
-    OUT_OF_PLACE,
+    ErrorCodes,
     ScriptError,
     Step,
     package,
@@ -33,15 +32,10 @@ Impedance = Callable[[int, np.ndarray], np.ndarray]
 """(channel, frequencies in Hz (n_freq,)) -> complex ohm (n_freq,)."""
 
 EIS_TECHNIQUE = "M000D"
-FREQUENCY_RANGE_HZ = (0.016, 200_000.0)
 MOST_POINTS = 1000
-OVERLOAD_A = 3e-3
-"""Current above which a point carries the overload bit."""
 UNDERLOAD_A = 1e-9
 """Current below which a point carries the underload bit."""
 STATUS_OVERLOAD, STATUS_UNDERLOAD = 2, 4
-RANGE_INDEX = "287"
-"""Metadata field of the current range, as in the published package."""
 LONGEST_LINE = 128
 LONGEST_SCRIPT = 200
 
@@ -53,6 +47,28 @@ class EmStatPicoSettings:
     firmware: str = "tespico1201#Jul 13 2021 17:24:14\nR*\n"
     seconds_per_point: float = 0.0
     """Wall time of one point; 0 sends a whole spectrum at once."""
+    script_version: str = "v0103\n"
+    serial_number: str = "iEMUL0001\n"
+    imaginary_sign: float = 1.0
+    """-1: ``cd`` is the negative of the imaginary part, so a capacitor is positive."""
+    frequency_range_hz: tuple[float, float] = (0.016, 200_000.0)
+    highest_amplitude_v: float = 0.25
+    overload_a: float = 3e-3
+    """Current above which a point carries the overload bit, whatever range is set."""
+    obeys_ranges: bool = False
+    """True: ranges that are the wrong way round are refused, and a current above the highest one that
+    the script allows is an overload, too."""
+    eis_modes: frozenset[int] = frozenset({2, 3, 4})
+    """Modes in which impedance can be measured."""
+    metadata: tuple[str, ...] = ("287",)
+    """Fields that follow the status of a package value, as in the published packages."""
+    codes: ErrorCodes = field(default_factory=ErrorCodes)
+    names_column_at_run: bool = True
+    """False: an error while the script runs names its line only."""
+    finishes_after_error: bool = True
+    """False: an error while the script runs skips what follows ``on_finished:``."""
+    deaf_after_error_s: float = 0.0
+    """Wall time in which the meter takes nothing after it refused a command."""
 
 
 class EmStatPico:
@@ -72,7 +88,9 @@ class EmStatPico:
         self._running: Iterator[str] | None = None
         self._finally: tuple[Step, ...] = ()
         self._due_s = -math.inf
+        self._deaf_until_s = -math.inf
         self._mode = 0
+        self._highest_range_a = math.inf
         self._gpio_outputs = 0
         self._gpio = 0
 
@@ -85,14 +103,17 @@ class EmStatPico:
         """Take bytes; return the answers to the lines that they complete."""
         answer = self._stream()
         for byte in data:
-            if byte == 0x0D:
+            if byte == 0x0D or self._wall_s() < self._deaf_until_s:
                 continue
             if byte != 0x0A:
                 self._line.append(byte)
                 del self._line[:-LONGEST_LINE]
                 continue
             line, self._line = self._line.decode("latin-1"), bytearray()
-            answer += self._hear(line) + self._stream()
+            said = self._hear(line)
+            if "!" in said:
+                self._deaf_until_s = self._wall_s() + self.settings.deaf_after_error_s
+            answer += said + self._stream()
         return answer.encode("latin-1", "replace")
 
     def poll(self) -> bytes:
@@ -113,20 +134,26 @@ class EmStatPico:
             return self._begin(script)
         if line == "e":
             if self._running is not None:
-                return "e!0003\n"
+                return f"e!{self.settings.codes.busy}\n"
             self._script = []
             return ""
         if line == "Z":
             return self._abort()
         if not line:
             return ""
-        return _ANSWERS.get(line, f"{line[0]}!0001\n") or self.settings.firmware
+        answers = {
+            "t": self.settings.firmware,
+            "v": self.settings.script_version,
+            "i": self.settings.serial_number,
+        }
+        return answers.get(line, f"{line[0]}!{self.settings.codes.unknown_request}\n")
 
     def _begin(self, script: list[str]) -> str:
+        codes = self.settings.codes
         try:
             if len(script) > LONGEST_SCRIPT:
-                raise ScriptError(OUT_OF_PLACE, LONGEST_SCRIPT)
-            steps = parse(script)
+                raise ScriptError(codes.out_of_place, LONGEST_SCRIPT)
+            steps = parse(script, codes)
             marks = [at for at, step in enumerate(steps) if step.command == "on_finished:"]
             until = marks[0] if marks else len(steps)
             self._finally = steps[until + 1 :]
@@ -153,7 +180,9 @@ class EmStatPico:
                 said += self._finish()
             except ScriptError as error:
                 self._running = None
-                said += f"{error}\n" + self._finish()
+                if not self.settings.finishes_after_error:
+                    self._finally = ()
+                said += f"{self._told(error)}\n" + self._finish()
         return said
 
     def _finish(self) -> str:
@@ -162,11 +191,14 @@ class EmStatPico:
         try:
             said = "".join(self._run(self._finally))
         except ScriptError as error:
-            said = f"{error}\n"
+            said = f"{self._told(error)}\n"
         self._finally = ()
-        self._mode = 0
+        self._mode, self._highest_range_a = 0, math.inf
         self.revision += 1
         return said + "\n"
+
+    def _told(self, error: ScriptError) -> str:
+        return str(error) if self.settings.names_column_at_run else error.without_column
 
     def _run(self, steps: tuple[Step, ...]) -> Iterator[str]:
         """Carry out steps, yielding what the meter says."""
@@ -178,11 +210,11 @@ class EmStatPico:
                 while left and left[0].command != "endloop":
                     body.append(left.popleft())
                 if not left:
-                    raise ScriptError(OUT_OF_PLACE, step.line)
+                    raise ScriptError(self.settings.codes.out_of_place, step.line)
                 left.popleft()
                 yield from self._sweep(step, body)
             elif step.command in ("pck_start", "pck_add", "pck_end", "endloop", "on_finished:"):
-                raise ScriptError(OUT_OF_PLACE, step.line)
+                raise ScriptError(self.settings.codes.out_of_place, step.line)
             else:
                 self._do(step)
 
@@ -192,8 +224,12 @@ class EmStatPico:
             self.cell_on = step.command == "cell_on"
         elif step.command == "set_pgstat_mode":
             if numbers[0] not in (0, 2, 3, 4):
-                raise ScriptError(BAD_ARGUMENT, step.line)
+                raise ScriptError(self.settings.codes.bad_mode, step.line)
             self._mode = int(numbers[0])
+        elif step.command in ("set_range", "set_autoranging") and step.arguments[0] == "ba":
+            if self.settings.obeys_ranges and numbers[0] > numbers[-1]:
+                raise ScriptError(self.settings.codes.bad_argument, step.line)
+            self._highest_range_a = numbers[-1]
         elif step.command == "set_gpio_cfg":
             mask, direction = int(numbers[0]), numbers[1]
             self._gpio_outputs = (
@@ -206,30 +242,38 @@ class EmStatPico:
         """Measure log-spaced points from first to last frequency; the cell must be on."""
         names = [str(name) for name in loop.arguments[:3]]
         amplitude_v, first_hz, last_hz, count, _ = (float(a) for a in loop.arguments[3:])
-        lowest_hz, highest_hz = FREQUENCY_RANGE_HZ
-        if not self.cell_on or self._mode == 0:
-            raise ScriptError(OUT_OF_PLACE, loop.line)
-        if not (1 <= count <= MOST_POINTS and 0 < amplitude_v <= 0.25):
-            raise ScriptError(BAD_ARGUMENT, loop.line)
+        lowest_hz, highest_hz = self.settings.frequency_range_hz
+        codes = self.settings.codes
+        if not self.cell_on:
+            raise ScriptError(codes.cell_off, loop.line)
+        if self._mode not in self.settings.eis_modes:
+            raise ScriptError(codes.wrong_mode, loop.line)
+        if not 1 <= count <= MOST_POINTS:
+            raise ScriptError(codes.bad_argument, loop.line)
+        if not 0 < amplitude_v <= self.settings.highest_amplitude_v:
+            raise ScriptError(codes.bad_amplitude, loop.line)
         if not all(lowest_hz <= hz <= highest_hz for hz in (first_hz, last_hz)):
-            raise ScriptError(BAD_ARGUMENT, loop.line)
+            raise ScriptError(codes.bad_frequency, loop.line)
         commands = [step.command for step in body]
         if commands != ["pck_start", *["pck_add"] * (len(body) - 2), "pck_end"]:
-            raise ScriptError(OUT_OF_PLACE, body[0].line if body else loop.line)
+            raise ScriptError(codes.out_of_place, body[0].line if body else loop.line)
         strangers = [step for step in body[1:-1] if step.arguments[0] not in names]
         if strangers:
-            raise ScriptError(BAD_ARGUMENT, strangers[0].line)
+            raise ScriptError(codes.bad_argument, strangers[0].line)
         asked = [names.index(str(step.arguments[0])) for step in body[1:-1]]
         frequency_hz = np.geomspace(first_hz, last_hz, int(count))
         impedance_ohm = np.asarray(self._impedance(self.channel, frequency_hz), dtype=complex)
+        overload_a = self.settings.overload_a
+        if self.settings.obeys_ranges:
+            overload_a = min(overload_a, self._highest_range_a)
         yield f"{EIS_TECHNIQUE}\n"
         for hz, ohm in zip(frequency_hz.tolist(), impedance_ohm.tolist(), strict=True):
             self._due_s += self.settings.seconds_per_point
-            metadata = (f"1{_status(amplitude_v, ohm):X}", RANGE_INDEX)
+            metadata = (f"1{_status(amplitude_v, ohm, overload_a):X}", *self.settings.metadata)
             point = (
                 package_value("dc", hz),
                 package_value("cc", ohm.real, metadata),
-                package_value("cd", ohm.imag, metadata),
+                package_value("cd", self.settings.imaginary_sign * ohm.imag, metadata),
             )
             yield package(*(point[at] for at in asked))
         yield "*\n"
@@ -249,16 +293,12 @@ class EmStatPico:
         self._gpio_outputs, self._gpio = state["gpio_outputs"], state["gpio"]
         self.cell_on = state["cell_on"]
         self._line, self._script, self._running, self._finally = bytearray(), None, None, ()
-        self._mode = 0
+        self._mode, self._highest_range_a, self._deaf_until_s = 0, math.inf, -math.inf
         self.revision += 1
 
 
-def _status(amplitude_v: float, impedance_ohm: complex) -> int:
+def _status(amplitude_v: float, impedance_ohm: complex, overload_a: float) -> int:
     size_ohm = abs(impedance_ohm)
     if not math.isfinite(size_ohm) or amplitude_v < UNDERLOAD_A * size_ohm:
         return STATUS_UNDERLOAD
-    return STATUS_OVERLOAD if amplitude_v > OVERLOAD_A * size_ohm else 0
-
-
-_ANSWERS = {"t": "", "v": "v0103\n", "i": "iEMUL0001\n"}
-"""Idle command -> answer; empty stands for the firmware text of the settings."""
+    return STATUS_OVERLOAD if amplitude_v > overload_a * size_ohm else 0

@@ -15,10 +15,6 @@ from typing import Protocol
 class ByteDevice(Protocol):
     """An emulated device: bytes in, bytes out."""
 
-    @property
-    def revision(self) -> int:
-        """Grows whenever the durable state has changed."""
-
     def receive(self, data: bytes) -> bytes:
         """Take bytes; return the answer."""
 
@@ -60,11 +56,7 @@ class FaultyWire:
         self._armed: list[Fault] = []
         self._late: list[tuple[float, bytes]] = []
         self._plugged_in_at_s = -math.inf
-
-    @property
-    def revision(self) -> int:
-        """Grows whenever the durable state of the device has changed."""
-        return self.device.revision
+        self._wedged = False
 
     @property
     def unplugged(self) -> bool:
@@ -79,6 +71,7 @@ class FaultyWire:
     def clear(self) -> None:
         """Disarm every fault and plug the device in; bytes on their way still arrive."""
         self._armed.clear()
+        self._wedged = False
         self.plug_in()
 
     def unplug(self, seconds: float = 0.0) -> None:
@@ -91,12 +84,12 @@ class FaultyWire:
 
     def receive(self, data: bytes) -> bytes:
         """Pass bytes on to the device and its answer back, with the armed faults on the way."""
-        if self.unplugged:
+        if self.unplugged or self._wedged:
             return b""
         due = self._take_due(data)
         for fault in due:
             data = FAULTS[fault.kind].to_device(self, fault, data)
-        answer = self.device.receive(data) if data else b""
+        answer = self.device.receive(data) if data and not self._wedged else b""
         for fault in due:
             answer = FAULTS[fault.kind].from_device(self, fault, answer)
         return answer
@@ -107,11 +100,16 @@ class FaultyWire:
         late = b"".join(data for due_s, data in self._late if due_s <= now_s)
         self._late = [(due_s, data) for due_s, data in self._late if due_s > now_s]
         unasked = self.device.poll()
-        return b"" if self.unplugged else late + unasked
+        return b"" if self.unplugged or self._wedged else late + unasked
 
     def power_cycle(self) -> None:
-        """Interrupt the device's power."""
+        """Interrupt the device's power; a wedged one speaks again."""
+        self._wedged = False
         self.device.power_cycle()
+
+    def wedge(self) -> None:
+        """Let the device's link hang until its power is cycled; what it does, it goes on doing."""
+        self._wedged = True
 
     def send_late(self, data: bytes, seconds: float) -> None:
         """Hold bytes back for a time."""
@@ -190,6 +188,11 @@ def _unplug(wire: FaultyWire, fault: Fault, data: bytes) -> bytes:
     return b""
 
 
+def _wedge(wire: FaultyWire, fault: Fault, data: bytes) -> bytes:
+    wire.wedge()
+    return b""
+
+
 def _power_cut(wire: FaultyWire, fault: Fault, data: bytes) -> bytes:
     wire.power_cycle()
     return b""
@@ -207,6 +210,8 @@ FAULTS: dict[str, Ways] = {
     "drop_command": Ways(to_device=_drop),
     "duplicate_command": Ways(to_device=_double),
     "flip_command_bit": Ways(to_device=_flip),
+    "truncate_command": Ways(to_device=_truncate),
+    "wedge_before": Ways(to_device=_wedge),
     "power_cut_before": Ways(to_device=_power_cut),
     "drop_reply": Ways(from_device=_drop),
     "delay": Ways(from_device=_delay),
@@ -216,6 +221,7 @@ FAULTS: dict[str, Ways] = {
     "duplicate_reply": Ways(from_device=_double),
     "garbage_before": Ways(from_device=_garbage),
     "unplug": Ways(from_device=_unplug),
+    "wedge": Ways(from_device=_wedge),
     "power_cut_after": Ways(from_device=_power_cut),
 }
 """Kind -> what it does; ``_after`` comes once the command is carried out; its answer is lost."""

@@ -1,4 +1,4 @@
-"""MethodSCRIPT as an EmStat Pico reads it, and the packages that it sends.
+"""MethodSCRIPT as an EmStat reads it, and the packages that it sends.
 
 Belongs here: script text to steps, numbers to packages. Not here: what a step does (emstat_pico).
 Source: PalmSens MethodSCRIPT examples and their description of the output. UNCONFIRMED: the
@@ -11,13 +11,6 @@ import math
 import re
 from dataclasses import dataclass
 
-UNKNOWN_COMMAND, BAD_ARGUMENT, WRONG_COUNT, UNKNOWN_VARIABLE, OUT_OF_PLACE = (
-    "4001",
-    "4002",
-    "4006",
-    "4008",
-    "4005",
-)
 OFFSET = 2**27
 """Added to the integer of a package value so that 7 hex digits hold a sign."""
 PREFIXES = {"a": -18, "f": -15, "p": -12, "n": -9, "u": -6, "m": -3, " ": 0, "k": 3, "M": 6, "G": 9}
@@ -50,11 +43,32 @@ ARGUMENTS: dict[str, str] = {
 """Command -> kinds of its arguments: v variable, n number, t two-letter variable type."""
 
 
+@dataclass(frozen=True)
+class ErrorCodes:
+    """Numbers of the errors that a meter tells; the defaults are an EmStat Pico's."""
+
+    unknown_request: str = "0001"
+    """Of a command that is no script."""
+    busy: str = "0003"
+    unknown_command: str = "4001"
+    bad_argument: str = "4002"
+    wrong_count: str = "4006"
+    unknown_variable: str = "4008"
+    out_of_place: str = "4005"
+    bad_mode: str = "4002"
+    wrong_mode: str = "4005"
+    """The command is none of the mode that is set."""
+    cell_off: str = "4005"
+    bad_frequency: str = "4002"
+    bad_amplitude: str = "4002"
+
+
 class ScriptError(Exception):
     """An error of the script, where the meter found it."""
 
     def __init__(self, code: str, line: int, column: int = 1) -> None:
         super().__init__(f"!{code}: Line {line}, Col {column}")
+        self.without_column = f"!{code}: Line {line}"
 
 
 @dataclass(frozen=True)
@@ -67,7 +81,7 @@ class Step:
     arguments: tuple[str | float, ...]
 
 
-def parse(lines: list[str]) -> tuple[Step, ...]:
+def parse(lines: list[str], codes: ErrorCodes) -> tuple[Step, ...]:
     """Return the steps of a script; raises ScriptError for what the meter does not know."""
     steps, declared = [], set()
     for place, line in enumerate(lines, start=1):
@@ -76,25 +90,25 @@ def parse(lines: list[str]) -> tuple[Step, ...]:
             continue
         (command, column), arguments = words[0], words[1:]
         if command not in ARGUMENTS:
-            raise ScriptError(UNKNOWN_COMMAND, place, column)
+            raise ScriptError(codes.unknown_command, place, column)
         kinds = ARGUMENTS[command]
         if len(arguments) != len(kinds):
-            raise ScriptError(WRONG_COUNT, place, column)
+            raise ScriptError(codes.wrong_count, place, column)
         if command == "var":
             declared.add(arguments[0][0])
         values: list[str | float] = []
         for kind, (word, at) in zip(kinds, arguments, strict=True):
             if kind == "v" and word not in declared:
-                raise ScriptError(UNKNOWN_VARIABLE, place, at)
-            values.append(_number(word, place, at) if kind == "n" else word)
+                raise ScriptError(codes.unknown_variable, place, at)
+            values.append(_number(word, place, at, codes) if kind == "n" else word)
         steps.append(Step(place, command, tuple(values)))
     return tuple(steps)
 
 
-def _number(word: str, line: int, column: int) -> float:
+def _number(word: str, line: int, column: int, codes: ErrorCodes) -> float:
     match = _NUMBER.fullmatch(word)
     if match is None:
-        raise ScriptError(BAD_ARGUMENT, line, column)
+        raise ScriptError(codes.bad_argument, line, column)
     sign, hexadecimal, binary, decimal, suffix = match.groups()
     digits, base = next(
         (d, b) for d, b in ((hexadecimal, 16), (binary, 2), (decimal, 10)) if d is not None

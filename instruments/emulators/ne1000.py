@@ -1,7 +1,7 @@
 """New Era NE-1000 syringe pump as a state machine; a chain of them is ne1000_bus.
 
 Belongs here: what the pump does with commands and time. Not here: framing and numbers
-(ne1000_wire), the plunger (ne1000_plunger), ports (serve), what the liquid does in a chip.
+(ne1000_wire), the plunger (plunger), ports (serve), what the liquid does in a chip.
 
 Two clocks: ``physics_h`` moves the plunger (study time, hours), ``wall_s`` runs the link
 (watchdog, inter-byte timeout, seconds). The pump believes in the diameter it was told, so a wrong
@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from instruments.emulators.ne1000_plunger import Plunger, Way
 from instruments.emulators.ne1000_wire import (
     Ear,
     Heard,
@@ -32,6 +31,7 @@ from instruments.emulators.ne1000_wire import (
     number,
     safe_packet,
 )
+from instruments.emulators.plunger import Plunger, Way
 
 RATE_UNITS_UL_H = {"UM": 60, "MM": 60_000, "UH": 1, "MH": 1_000}
 """Unit code -> uL/h."""
@@ -318,6 +318,17 @@ class Ne1000:
         if self._status in MOVING:
             self._halt("S")
             self._alarm("S")
+
+    @property
+    def delivered_ul(self) -> float:
+        """What has really left the syringe, ever."""
+        return self.plunger.delivered_ul
+
+    @property
+    def moving(self) -> bool:
+        """True while the plunger moves."""
+        self.settle()
+        return self._status in MOVING
 
     def change_syringe(self) -> None:
         """Put a full syringe of the same kind into the pump; raises ValueError while it moves."""

@@ -1,9 +1,10 @@
-"""MethodSCRIPT of PalmSens instruments: an impedance sweep as a script, and the stream that comes
-back.
+"""MethodSCRIPT of PalmSens instruments: an impedance measurement as a script, and the stream that
+comes back.
 
 Belongs here: scripts, packages and errors as pure functions, after PalmSens' published MethodSCRIPT
-examples. Not here: moving bytes (`emstat_pico`). Unconfirmed: the sign of ``cd`` (see `ZIM_SIGN`),
-and the lines that make a multiplexer choose a chip (see `GPIO_VALUE`).
+examples (MSExample001, 007, 018, 032, Example_C, Example_Python). Not here: moving bytes (`emstat`).
+Unconfirmed: the sign of ``cd`` (see `ZIM_SIGN`), and the lines that make a multiplexer choose a
+chip (see `MULTIPLEXERS`).
 """
 
 from __future__ import annotations
@@ -30,13 +31,9 @@ ZIM_SIGN: Final[dict[str, float]] = {"as_reported": 1.0, "negated": -1.0}
 """Z = Zre + j * sign * cd. Which of the two a firmware means is unconfirmed: a capacitive sample
 must come out with a
 negative imaginary part."""
-GPIO_VALUE: Final[dict[str, Callable[[int], int]]] = {
-    "gpio": lambda channel: channel,
-    "mux16": lambda channel: channel << 4 | channel,
-}
-"""Dialect -> what the GPIO pins show for a channel from 0: ``gpio`` the plain number, ``mux16``
-working and counter
-electrode together with the enabling bits 8 and 9 low. Both are unconfirmed."""
+AUTORANGING: Final[dict[str, str]] = {"1u": "ba 1u 1", "1p": "ba 1p 1"}
+"""Dialect -> the limits within which the meter chooses its current range: as older examples write
+them, and as newer ones do."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +59,78 @@ class Sweep:
 
 
 @dataclass(frozen=True)
+class SingleFrequency:
+    """Impedance at one frequency: a sweep whose ends meet, with one point."""
+
+    frequency_hz: int
+    amplitude_mv: int = 10
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a frequency that the meter can not do."""
+        if not 1 <= self.frequency_hz <= 200_000 or not 1 <= self.amplitude_mv <= 250:
+            raise ValueError(
+                f"{self.frequency_hz} Hz at {self.amplitude_mv} mV: 1..200000 Hz, 1..250 mV"
+            )
+
+    @property
+    def start_hz(self) -> int:
+        """The frequency."""
+        return self.frequency_hz
+
+    @property
+    def end_hz(self) -> int:
+        """The frequency."""
+        return self.frequency_hz
+
+    @property
+    def points(self) -> int:
+        """One."""
+        return 1
+
+
+@dataclass(frozen=True)
+class Multiplexer:
+    """One way in which a script makes a multiplexer choose a chip."""
+
+    highest_channel: int
+    lines: Callable[[int, int], tuple[str, ...]]
+    """(channel, highest channel in use), both from 0 -> lines before the measurement."""
+
+
+def _pins(value_of: Callable[[int], int]) -> Callable[[int, int], tuple[str, ...]]:
+    def lines(channel: int, highest: int) -> tuple[str, ...]:
+        mask = (1 << value_of(highest).bit_length()) - 1 or 1
+        return f"set_gpio_cfg {mask}i 1", f"set_gpio {value_of(channel)}i"
+
+    return lines
+
+
+MULTIPLEXERS: Final[dict[str, Multiplexer]] = {
+    "none": Multiplexer(255, lambda channel, highest: ()),
+    "gpio": Multiplexer(255, _pins(lambda channel: channel)),
+    "mux16": Multiplexer(15, _pins(lambda channel: channel << 4 | channel)),
+    "pico_mux16": Multiplexer(
+        15,
+        lambda channel, highest: (
+            "set_gpio_cfg 0x3FFi 1",
+            "mux_config 4i 0x0000",
+            f"mux_set_channel {channel + 1}i",
+        ),
+    ),
+    "mux8r2": Multiplexer(
+        127,
+        lambda channel, highest: ("mux_config 3i 0x0020", f"mux_set_channel {channel + 1}i"),
+    ),
+}
+"""Dialect -> how a chip is chosen; none of them tried on a device.
+
+``none`` one chip, wired directly. ``gpio`` the pins show the plain number (MSExample001). ``mux16``
+the pins show working and counter electrode together, the enabling bits 8 and 9 low.
+``pico_mux16`` the board that MSExample007 drives, ``mux8r2`` the box that MSExample032 drives:
+both count from 1."""
+
+
+@dataclass(frozen=True)
 class Variable:
     """One value of a package."""
 
@@ -80,14 +149,13 @@ def format_si(value: int) -> str:
     return str(value)
 
 
-def sweep_script(sweep: Sweep, gpio_value: int | None, gpio_mask: int = 0) -> bytes:
-    """Return the script of one sweep; however it ends, the cell is switched off.
+def measure_script(
+    measurement: Sweep | SingleFrequency, choose: tuple[str, ...] = (), autoranging: str = "1u"
+) -> bytes:
+    """Return the script of one measurement; however it ends, the cell is switched off.
 
-    ``gpio_value`` of None leaves the pins alone: one chip, wired directly.
+    ``choose`` are the lines that make the multiplexer choose a chip.
     """
-    choose = (
-        () if gpio_value is None else (f"set_gpio_cfg {gpio_mask}i 1", f"set_gpio {gpio_value}i")
-    )
     lines = (
         "e",
         "var f",
@@ -96,11 +164,10 @@ def sweep_script(sweep: Sweep, gpio_value: int | None, gpio_mask: int = 0) -> by
         *choose,
         "set_pgstat_chan 0",
         "set_pgstat_mode 3",
-        "set_autoranging ba 1u 1",
+        f"set_autoranging {AUTORANGING[autoranging]}",
         "cell_on",
-        f"meas_loop_eis f r j {sweep.amplitude_mv}m {format_si(sweep.start_hz)} "
-        f"{format_si(sweep.end_hz)} "
-        f"{sweep.points} 0m",
+        f"meas_loop_eis f r j {measurement.amplitude_mv}m {format_si(measurement.start_hz)} "
+        f"{format_si(measurement.end_hz)} {measurement.points} 0m",
         "pck_start",
         "pck_add f",
         "pck_add r",
@@ -125,9 +192,17 @@ def stream_length(received: bytes) -> int | None:
     return min(ends, default=None)
 
 
-def line_length(received: bytes) -> int | None:
-    """Return the length of the first line."""
-    return received.find(b"\n") + 1 or None
+def abort_length(received: bytes) -> int | None:
+    """Return the length up to and with the line that answers ``Z``; what a script still said stands
+    before it."""
+    found = re.search(rb"(?:\A|\n)Z[^\n]*\n", received)
+    return found.end() if found else None
+
+
+def rest_length(received: bytes) -> int | None:
+    """Return the length up to and with the empty line that a script ends with."""
+    found = re.search(rb"(?:\A|\n)\n", received)
+    return found.end() if found else None
 
 
 def version_length(received: bytes) -> int | None:
@@ -135,6 +210,20 @@ def version_length(received: bytes) -> int | None:
     line."""
     found = re.search(rb"\*\n|![^\n]*\n", received)
     return found.end() if found else None
+
+
+def decode_version(answer: bytes, identities: tuple[str, ...]) -> str:
+    """Return what a meter calls itself, e.g. ``espico1201#Apr 16 2019 10:53:42``.
+
+    `FrameError` where it is not one of ``identities`` (the beginnings of its first line).
+    """
+    text = answer.decode("latin-1")
+    if re.search(r"!", text):
+        raise decode_error(text.strip())
+    found = re.fullmatch(r"t([^\n]+)\n[^\n]*\*\n", text)
+    if not found or not found[1].startswith(identities):
+        raise FrameError(f"it calls itself {text!r}, which is none of {', '.join(identities)}")
+    return found[1]
 
 
 def decode_stream(stream: bytes) -> tuple[tuple[Variable, ...], ...]:

@@ -23,6 +23,8 @@ from instruments.errors import (
     InstrumentError,
     TransportTimeout,
 )
+from instruments.lab_settings import PlateReaderEntry
+from instruments.make import Make, Probe, Wait
 from instruments.plate_readers.spectramax_wire import (
     TWO_PROMPTS,
     answer_length,
@@ -31,7 +33,7 @@ from instruments.plate_readers.spectramax_wire import (
     decode_transfer,
     encode_command,
 )
-from instruments.transport import NotSent, Transport
+from instruments.transport import NotSent, PortSettings, Transport
 
 WAVELENGTHS_NM: Final = (190, 1000)
 """Range of the 384Plus; an M2 or M5 that offers less refuses by itself (error 101)."""
@@ -177,3 +179,30 @@ class SpectraMax:
                 if warning:
                     _log.warning("%s on !%s: %s", self.name, text, warning)
                 return data, raw
+
+
+def _build(name: str, port: Transport, entry: PlateReaderEntry, wait_s: Wait) -> SpectraMax:
+    return SpectraMax(name, port, read_limit_s=entry.read_limit_s, wait_s=wait_s)
+
+
+def _recognise(answer: bytes) -> str | None:
+    try:
+        _, data = decode_answer(answer, 2)
+        decode_status(data)
+    except InstrumentError:
+        return None
+    return f"status {' '.join(data.split())}"
+
+
+MAKE: Final = Make(
+    title="Molecular Devices SpectraMax",
+    kind="plate_reader",
+    entry=PlateReaderEntry,
+    build=_build,
+    port=PortSettings(9600),
+    unconfirmed=(
+        "that CANCEL ends a running read",
+        "the line ends around the prompts, and the second part of READTYPE and SPEED",
+    ),
+    probe=Probe(encode_command("STATUS"), partial(answer_length, prompts=2), _recognise),
+)

@@ -15,6 +15,8 @@ from contextlib import suppress
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
 
+from pydantic import Field, model_validator
+
 from instruments.contracts import PumpSettings, PumpStatus
 from instruments.errors import (
     DeviceAlarm,
@@ -22,16 +24,42 @@ from instruments.errors import (
     FrameError,
     InstrumentError,
     OutcomeUnknown,
+    SyringeDiffers,
     TransportTimeout,
 )
+from instruments.lab_settings import SyringePumpEntry
+from instruments.make import Make, Wait
 from instruments.pumps import new_era_wire as wire
 from instruments.pumps.new_era_line import NewEraLine
-from instruments.transport import Transport
+from instruments.transport import NotSent, PortSettings, Transport
 
 OPENING_DEADLINE_S: Final = 0.5
 """A pump answers within milliseconds; a bus of missing pumps is told within a minute."""
 
 _log = logging.getLogger(__name__)
+
+
+class NewEraEntry(SyringePumpEntry):
+    """Settings of one NE-1000 in lab.toml."""
+
+    safe_mode: bool = True
+    """CRC and watchdog on the wire."""
+    watchdog_s: int = Field(120, ge=0, le=255)
+    """Real seconds of silence after which the pump stops by itself; 0 (off) goes only with
+    ``safe_mode = false``."""
+
+    @model_validator(mode="after")
+    def _mode_and_diameter(self) -> NewEraEntry:
+        if round(float(f"{self.syringe_diameter_mm:.4g}"), 3) != self.syringe_diameter_mm:
+            raise ValueError(
+                "syringe_diameter_mm has more than 4 digits, which the pump can not hold"
+            )
+        if self.safe_mode and not self.watchdog_s:
+            raise ValueError(
+                "safe_mode = true wants watchdog_s of 1..255: on this wire a watchdog of 0 is "
+                "basic mode"
+            )
+        return self
 
 
 class NewEraNE1000:
@@ -91,13 +119,14 @@ class NewEraNE1000:
         self._prepared = False
         self._restarts = 0
         self._met = False
+        self._met_generation = transport.generation
         self._alarm = ""
 
     def quantise(self, flow_rate_ul_h: float, volume_ul: float) -> PumpSettings:
         """Return rate and volume as this pump will carry them out; ValueError outside pump or
         syringe."""
         low, high = self._range_ul_h
-        if not low <= flow_rate_ul_h <= high:
+        if not low <= flow_rate_ul_h <= high or math.isinf(flow_rate_ul_h):
             raise ValueError(
                 f"flow rate {flow_rate_ul_h:g} uL/h is outside {low:g}..{high:g} of {self.name}"
             )
@@ -121,28 +150,34 @@ class NewEraNE1000:
 
         Neither stops a running infusion nor clears a counter. Acknowledges a waiting alarm:
         ``reset`` and ``stall`` stay told by `status`; ``timeout`` is only logged here, since every
-        pump left alone has it.
+        pump left alone has it. `SyringeDiffers` where the pump is set for another diameter.
         """
         with self._transport.owned():
-            if self._safe_mode:
-                self._enter_safe_mode()
-            else:
-                self._enter_basic_mode()
-            self.firmware = wire.decode_version(self._query("VER"))
-            self._met = True
-            self._ensure_diameter()
+            self._meet()
+            self._check_diameter()
+
+    def confirm_syringe(self) -> None:
+        """Set the diameter of lab.toml at the pump and read it back, once a person has looked at
+        the syringe; only while idle, and it may clear the counter."""
+        with self._transport.owned():
+            self._meet()
+            self._require_idle("take another syringe diameter")
+            self._ensure(
+                "DIA", (f"DIA {self._diameter}",), wire.decode_number, Decimal(self._diameter)
+            )
 
     def prepare(self, flow_rate_ul_h: float, volume_ul: float) -> PumpSettings:
-        """Set diameter, direction, rate and volume where they differ, each read back; moves no
-        liquid.
+        """Set direction, rate and volume where they differ, each read back; moves no liquid.
 
-        ValueError outside the range; `DeviceRejected` unless idle, or where a read-back differs.
+        ValueError outside the range; `DeviceRejected` unless idle, or where a read-back differs;
+        `SyringeDiffers` where the pump is set for another diameter.
         """
         settings = self.quantise(flow_rate_ul_h, volume_ul)
         rate, rate_unit = wire.format_rate(flow_rate_ul_h)
         volume, volume_unit = wire.format_volume(volume_ul)
         with self._transport.owned():
             self._prepared = False
+            self._meet_again()
             infused_ul = self._require_idle("prepare a dose").infused_ul
             if volume_unit == "UL" and infused_ul + settings.volume_ul > wire.LARGEST:
                 raise ValueError(
@@ -150,7 +185,7 @@ class NewEraNE1000:
                     f"{settings.volume_ul:g} uL more in "
                     "4 digits; clear the counter first"
                 )
-            self._ensure_diameter()
+            self._check_diameter()
             self._ensure("DIR", ("DIR INF",), str, "INF")
             self._ensure(
                 "RAT", (f"RAT {rate} {rate_unit}",), wire.decode_rate, (Decimal(rate), rate_unit)
@@ -176,6 +211,11 @@ class NewEraNE1000:
             if not self._prepared:
                 raise ValueError(f"{self.name}: start was asked without prepare; nothing was sent")
             self._prepared = False
+            if self._transport.generation != self._met_generation:
+                raise NotSent(
+                    f"{self.name}: its port was lost and came back since its settings were read "
+                    "back; it was not started"
+                )
             answer = self._line.ask("RUN")
             if answer.status != "I" or answer.data:
                 raise OutcomeUnknown(
@@ -191,7 +231,9 @@ class NewEraNE1000:
         An alarm is told, whichever command met it, until a `stop` or a new `prepare` has succeeded:
         either is somebody's decision to go on. ``restarts`` only grows.
         """
-        answer = self._line.ask("DIS")
+        with self._transport.owned():
+            self._meet_again()
+            answer = self._line.ask("DIS")
         dispensed = wire.decode_dispensed(answer.data)
         return PumpStatus(
             state="alarm" if self._alarm else wire.STATES[answer.status],
@@ -203,11 +245,14 @@ class NewEraNE1000:
 
     def heartbeat(self) -> None:
         """Ask for the bare status: feeds the pump's watchdog, changes nothing."""
-        self._line.ask("")
+        with self._transport.owned():
+            self._meet_again()
+            self._line.ask("")
 
     def clear_counter(self) -> None:
         """Set the infused counter to zero and look that it is; only while idle."""
         with self._transport.owned():
+            self._meet_again()
             self._require_idle("clear its counter")
             trouble: InstrumentError | None = None
             try:
@@ -305,8 +350,32 @@ class NewEraNE1000:
                 )
         raise DeviceRejected(f"{self.name} meets one alarm after the other; look at the pump")
 
-    def _ensure_diameter(self) -> None:
-        self._ensure("DIA", (f"DIA {self._diameter}",), wire.decode_number, Decimal(self._diameter))
+    def _meet(self) -> None:
+        met, generation = self.firmware, self._transport.generation
+        if self._safe_mode:
+            self._enter_safe_mode()
+        else:
+            self._enter_basic_mode()
+        self.firmware = wire.decode_version(self._query("VER"))
+        self._met, self._met_generation = True, generation
+        if met and met != self.firmware:
+            raise DeviceRejected(
+                f"{self.name} was {met} and calls itself {self.firmware} since its port came back: "
+                "is it the same pump? Nothing was changed"
+            )
+
+    def _meet_again(self) -> None:
+        """Shake hands anew where the port was lost since: identity and mode, nothing else."""
+        if self._met and self._transport.generation != self._met_generation:
+            self._meet()
+
+    def _check_diameter(self) -> None:
+        told = wire.decode_number(self._query("DIA"))
+        if told != Decimal(self._diameter):
+            raise SyringeDiffers(
+                f"{self.name} is set for a syringe of {told} mm, lab.toml says {self._diameter} mm: "
+                "look at the syringe, then confirm it; nothing was changed"
+            )
 
     def _ensure(
         self, verb: str, commands: tuple[str, ...], decode: Callable[[str], object], wanted: object
@@ -345,3 +414,32 @@ class NewEraNE1000:
             self._restarts += 1
         elif alarm != "timeout" or self._met:
             self._alarm = alarm
+
+
+def _build(name: str, port: Transport, entry: NewEraEntry, wait_s: Wait) -> NewEraNE1000:
+    return NewEraNE1000(
+        name,
+        port,
+        address=entry.address,
+        syringe_diameter_mm=entry.syringe_diameter_mm,
+        syringe_volume_ul=entry.content_ul(),
+        min_flow_rate_ul_h=entry.min_flow_rate_ul_h,
+        max_flow_rate_ul_h=entry.max_flow_rate_ul_h or math.inf,
+        safe_mode=entry.safe_mode,
+        watchdog_s=entry.watchdog_s if entry.safe_mode else 0,
+    )
+
+
+MAKE: Final = Make(
+    title="New Era NE-1000 family",
+    kind="pump",
+    entry=NewEraEntry,
+    build=_build,
+    port=PortSettings(19200),
+    unconfirmed=(
+        "which events besides CLD set the DIS counter back: a counter lower than before is for a "
+        "person",
+        "whether SAF is taken while the pump runs",
+    ),
+    probe=None,  # any command acknowledges a waiting reset alarm, which is what proves a power cut
+)

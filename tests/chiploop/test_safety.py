@@ -10,13 +10,17 @@ import pytest
 
 from chiploop.dosing import PumpProgramme, PumpStep, make_programme, remaining_ul
 from chiploop.errors import SafetyRefusal
+from chiploop.measurement import Readout
 from chiploop.record.actions import JournalTotals
-from chiploop.safety import check_before_wire, check_dose, drug_limit_ng
+from chiploop.safety import check_before_wire, check_dose, newest_toxicity_h
 from chiploop.study import Study, load_study
+from chiploop.study_limits import drug_limit_ng
 
 STUDY_FILE = Path(__file__).parents[2] / "protocols" / "studies" / "ad_jak_dose_finding.yaml"
 NOTHING = JournalTotals()
 LATER = JournalTotals(highest_dose_nm=480.0)
+READ_H = 124.0
+"""When toxicity was last read before the doses of these tests, which begin at 128 h."""
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +41,16 @@ def programme(study: Study, asked_nm: float) -> PumpProgramme:
 
 
 def verdict(study: Study, asked_nm: float, **facts: Any) -> Any:
-    given = {"highest_read_nm": 480.0, "overdose_risk": 0.1, "start_h": 128.0, **facts}
+    given = {
+        "highest_read_nm": 480.0,
+        "overdose_risk": 0.1,
+        "start_h": 128.0,
+        **facts,
+    }
+    given.setdefault(
+        "newest_toxicity_h",
+        None if given["highest_read_nm"] is None else min(124.0, given["start_h"] - 2.0),
+    )
     return check_dose(study, programme(study, asked_nm), **given)
 
 
@@ -114,8 +127,8 @@ def test_several_broken_limits_are_all_told(study: Study) -> None:
 
 
 def test_the_wire_check_passes_what_is_within_limits(study: Study) -> None:
-    check_before_wire(study, programme(study, 1000.0), LATER, 128.0)
-    check_before_wire(study, programme(study, 480.0), NOTHING, 24.0)
+    check_before_wire(study, programme(study, 1000.0), LATER, 128.0, READ_H)
+    check_before_wire(study, programme(study, 480.0), NOTHING, 24.0, None)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +140,7 @@ def test_the_wire_check_passes_what_is_within_limits(study: Study) -> None:
         ({"duration_h": 24.0}, "would run for 48 h in a programme of 24 h"),
         ({"steps": ()}, "at least one pump"),
         ({"line": "L2"}, "not the pump of"),
+        ({"line": "L9"}, "there is no line L9"),
     ],
 )
 def test_a_programme_that_is_not_what_it_says_does_not_reach_the_wire(
@@ -134,7 +148,7 @@ def test_a_programme_that_is_not_what_it_says_does_not_reach_the_wire(
 ) -> None:
     changed = replace(programme(study, 480.0), **change)
     with pytest.raises(SafetyRefusal, match=reason):
-        check_before_wire(study, changed, LATER, 128.0)
+        check_before_wire(study, changed, LATER, 128.0, READ_H)
 
 
 @pytest.mark.parametrize(
@@ -154,20 +168,43 @@ def test_limits_hold_for_the_steps_whatever_the_programme_claims(
 ) -> None:
     changed = replace(programme(study, 480.0), steps=steps)
     with pytest.raises(SafetyRefusal, match=reason):
-        check_before_wire(study, changed, LATER, 128.0)
+        check_before_wire(study, changed, LATER, 128.0, READ_H)
 
 
 def test_the_wire_check_knows_the_fold_step_from_the_journal_alone(study: Study) -> None:
     with pytest.raises(SafetyRefusal, match="times the highest dose delivered"):
-        check_before_wire(study, programme(study, 2000.0), LATER, 128.0)
+        check_before_wire(study, programme(study, 2000.0), LATER, 128.0, READ_H)
     with pytest.raises(SafetyRefusal, match="only the first doses"):
-        check_before_wire(study, programme(study, 500.0), NOTHING, 24.0)
+        check_before_wire(study, programme(study, 500.0), NOTHING, 24.0, None)
     # A line that is late may still begin its first dose.
-    check_before_wire(study, programme(study, 480.0), JournalTotals(highest_dose_nm=30.0), 80.0)
+    low = JournalTotals(highest_dose_nm=30.0)
+    check_before_wire(study, programme(study, 480.0), low, 80.0, None)
 
 
 def test_vehicle_above_its_limit_does_not_reach_the_wire(study: Study) -> None:
     limits = study.limits.model_copy(update={"vehicle_fraction": 1e-5})
     tight = study.model_copy(update={"limits": limits})
     with pytest.raises(SafetyRefusal, match="vehicle 0.0048 % is above the limit of 0.001 %"):
-        check_before_wire(tight, programme(study, 480.0), LATER, 128.0)
+        check_before_wire(tight, programme(study, 480.0), LATER, 128.0, READ_H)
+
+
+def readout(name: str, time_h: float, qc: str = "ok") -> Readout:
+    return Readout("C01", name, 0.9, "", 0.01, "linear", time_h, qc=qc)  # type: ignore[arg-type]
+
+
+def test_the_newest_toxicity_readout_is_the_last_viability_that_passed(study: Study) -> None:
+    read = [
+        readout("TEER", 120.0),
+        readout("ldh_release", 72.0),
+        readout("ldh_release", 124.0, "fail"),
+        readout("CCL26", 130.0),
+    ]
+    assert newest_toxicity_h(study, read) == 72.0
+    assert newest_toxicity_h(study, read[:1]) is None
+    assert newest_toxicity_h(study, []) is None
+
+
+def test_a_study_without_an_assay_of_viability_is_judged_by_its_barrier(study: Study) -> None:
+    no_viability = study.model_copy(update={"assays": {"CCL26": study.assays["CCL26"]}})
+    read = [readout("TEER", 120.0), readout("CCL26", 130.0)]
+    assert newest_toxicity_h(no_viability, read) == 120.0

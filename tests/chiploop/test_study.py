@@ -168,6 +168,18 @@ SHAPE = [
     ("vehicle: 0.1 %", "vehicle: 0.1", "limits.vehicle", "has no unit"),
     ("IL-13: 1 ng/mL", "IL-31: 1 ng/mL", "stimulus.IL-31", "known: IL-4, IL-13"),
     ("fold_step: 4 ", "fold_step: 1 ", "limits.fold_step", "must be above 1"),
+    (
+        "flow_rate: 120 uL/h",
+        "dose_volume: 3 ml\n  flow_rate: 120 uL/h",
+        "limits.dose_volume",
+        "is not a unit of volume",
+    ),
+    (
+        "flow_rate: 120 uL/h",
+        "readout_age: 0 h\n  flow_rate: 120 uL/h",
+        "limits.readout_age",
+        "must be above 0",
+    ),
     ("fold_step: 4 ", "fold_step: .inf ", "limits.fold_step", "must be a number"),
     ("[24 h, 48 h]\n  eff", "24 h\n  eff", "sampling.teer", "must be a list"),
     ("effluent: [24 h, 48 h]", "effluent: [24 h]", "sampling.effluent[1]", "missing"),

@@ -10,7 +10,7 @@ from chiploop.errors import FileNotValid
 from chiploop.protocols_path import protocols_folder
 from chiploop.study import load_study
 from flows.opening import fits_the_study
-from instruments.bench import load_lab_settings
+from instruments.drivers import load_lab_settings
 
 
 def test_the_example_bench_is_accepted_and_a_poorer_one_is_refused_with_every_lack() -> None:

@@ -23,6 +23,7 @@ class ReplayTransport:
         one_at_a_time: bool = False,
     ) -> None:
         self.name = "replay"
+        self.generation = 0
         self.pairs = list(pairs)
         self.sent: list[bytes] = []
         self.sent_now: list[bytes] = []

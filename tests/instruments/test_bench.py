@@ -1,25 +1,30 @@
 """The bench over TCP: opening, failing, holding, stopping, feeding the watchdogs."""
 
 import json
+import os
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import pytest
 
 from chiploop.errors import WaitingForPerson
-from instruments.bench import DRIVERS, Bench, open_bench
+from instruments.bench import Bench, bench_ports, open_bench
+from instruments.drivers import DRIVERS
 from instruments.errors import InstrumentError, PortInUse, PortMissing
-from instruments.lab_settings import (
-    BusSettings,
-    ImpedanceMeterEntry,
-    LabSettings,
-    PlateReaderEntry,
-    PumpEntry,
-)
+from instruments.impedance_meters.emstat_pico import EmStatPicoEntry
+from instruments.impedance_meters.manual_entry import ManualTeerEntry
+from instruments.lab_settings import BusSettings, LabSettings, PlateReaderEntry
+from instruments.port_lock import held_ports
+from instruments.pumps.new_era_ne1000 import NewEraEntry
 from instruments.pumps.new_era_wire import encode_command
+from instruments.stop_request import request_stop
+from instruments.transport import NotSent, PortSettings
+from instruments.wire_recorder import read_wire
 from tests.instruments.tcp_device import device
 
+READY = b"OK\r\n>\r\nCLOSED\r\nIDLE\r\n\r\n>"
 ADDRESSES = {"L1-medium": 0, "L1-low": 1}
 
 
@@ -59,7 +64,7 @@ def settings(url, reader_url=None, meter_url=None, watchdog_s=120):
     return LabSettings(
         buses={"pumps": BusSettings(url=url)},
         pumps={
-            name: PumpEntry(
+            name: NewEraEntry(
                 make="new_era_ne1000",
                 bus="pumps",
                 address=address,
@@ -74,7 +79,7 @@ def settings(url, reader_url=None, meter_url=None, watchdog_s=120):
         if reader_url
         else {},
         impedance_meters={
-            "teer": ImpedanceMeterEntry(make="emstat_pico", url=meter_url, channels={"C01": 0})
+            "teer": EmStatPicoEntry(make="emstat_pico", url=meter_url, channels={"C01": 0})
         }
         if meter_url
         else {},
@@ -202,5 +207,85 @@ def test_watchdogs_are_fed_while_the_bench_is_open_and_no_longer(tmp_path):
     assert not [t for t in threading.enumerate() if t.name.startswith("heartbeat")]
 
 
-def test_every_make_has_one_line():
-    assert set(DRIVERS) == {"new_era_ne1000", "spectramax", "emstat_pico"}
+def test_ports_of_a_bench_name_what_stands_behind_each_ready_for_json():
+    lab = settings("COM3", reader_url="COM4", meter_url="socket://10.0.0.4:4001")
+    ports = {port.name: port for port in bench_ports(lab)}
+    assert list(ports) == ["pumps", "reader", "teer"]
+    assert ports["pumps"].settings == PortSettings(19200)
+    assert ports["pumps"].url == "COM3" and list(ports["pumps"].devices) == list(ADDRESSES)
+    low = json.loads(json.dumps(ports["pumps"].devices["L1-low"]))
+    assert (low["make"], low["kind"]) == ("new_era_ne1000", "pump")
+    assert NewEraEntry.model_validate_json(json.dumps(low["entry"])) == lab.pumps["L1-low"]
+    assert ports["teer"].devices["teer"]["kind"] == "impedance_meter"
+
+
+def test_stop_from_outside_stops_every_pump_and_lets_nothing_but_good_byes_through(tmp_path):
+    bus, reader = ScriptedBus(), {b"!\r": [b"OK\r\n>"], b"!STATUS\r": [READY]}
+    with device(bus) as url, device(reader.get) as reader_url:
+        lab = settings(url, reader_url)
+        with open_bench(lab, tmp_path / "wire", run=tmp_path, lock_dir=tmp_path / "locks") as bench:
+            assert bench.halted == ""
+            before = len(bus.received)
+            (report,) = request_stop(run=tmp_path, directory=tmp_path / "locks", why="smoke")
+            assert report.good and set(report.confirmed) == set(ADDRESSES)
+            assert len(report.ports) == 2
+            assert "smoke" in bench.halted and f"process {os.getpid()}" in bench.halted
+            for refused in (
+                lambda: bench.pumps["L1-low"].prepare(100.0, 10.0),
+                lambda: bench.pumps["L1-low"].status(),
+                lambda: bench.readers["reader"].read_absorbance("p", (450,), 0.0),
+            ):
+                with pytest.raises(NotSent, match="smoke"):
+                    refused()
+            bench.stop_all()  # a stop is never refused
+        sent = [text[1:] for text in bus.received[before:]]
+        with pytest.raises(NotSent, match="smoke.*new command"):  # no retry starts it again
+            with open_bench(lab, tmp_path / "wire", run=tmp_path, lock_dir=tmp_path / "locks"):
+                raise AssertionError("opened")
+    assert set(sent) == {"STP", "SAF0"} and sent[-2:] == ["SAF0", "SAF0"]
+    notes = [e["text"] for e in read_wire(tmp_path / "wire" / "reader.jsonl") if "text" in e]
+    assert any("stop asked by" in text for text in notes)
+
+
+def test_stop_from_outside_ends_the_heartbeats(tmp_path):
+    bus = ScriptedBus(watchdog_s=1)
+    with device(bus) as url:
+        lab = settings(url, watchdog_s=1)
+        with open_bench(lab, tmp_path / "wire", lock_dir=tmp_path / "locks"):
+            request_stop(directory=tmp_path / "locks")
+            deadline = time.monotonic() + 5
+            while any(t.name.startswith("heartbeat") for t in threading.enumerate()):
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+
+
+def test_lock_file_names_run_and_devices_and_is_blank_once_the_bench_is_left(tmp_path):
+    with device(ScriptedBus()) as url:
+        options = {"run": tmp_path, "simulated": True, "lock_dir": tmp_path / "locks"}
+        with open_bench(settings(url), tmp_path / "wire", **options):
+            (held,) = held_ports(tmp_path / "locks")
+        assert held.about["run"] == str(tmp_path) and held.about["simulated"] is True
+        assert set(held.about["devices"]) == set(ADDRESSES)
+        assert held.about["record"] == str(tmp_path / "wire" / "pumps.jsonl")
+        assert held_ports(tmp_path / "locks") == []
+
+
+def test_device_without_a_port_of_ours_is_opened_told_to_stop_and_left(tmp_path, monkeypatch):
+    told = []
+
+    class ByHand:
+        name = "evom"
+        open, stop, close = (
+            lambda self, what=what: told.append(what) for what in ("open", "stop", "close")
+        )
+
+    make = replace(DRIVERS["manual_teer"], build=lambda name, port, entry, wait_s: ByHand())
+    monkeypatch.setitem(DRIVERS, "manual_teer", make)
+    meter = ManualTeerEntry(make="manual_teer", instrument="evom", channels={"C01": 0})
+    with device(ScriptedBus()) as url:
+        lab = settings(url).model_copy(update={"impedance_meters": {"evom": meter}})
+        assert [port.name for port in bench_ports(lab)] == ["pumps"]
+        with open_bench(lab, tmp_path / "wire", lock_dir=tmp_path / "locks") as bench:
+            assert list(bench.meters) == ["evom"]
+            request_stop(directory=tmp_path / "locks")
+    assert told == ["open", "stop", "close"]

@@ -19,7 +19,8 @@ from chiploop.record.progress import ProgrammeProgress
 from instruments.bench import Bench, open_bench
 from instruments.delivery import finish_programme, quantise_with, start_programme
 from instruments.emulators.control import LabHandle, start_lab_process
-from instruments.lab_settings import BusSettings, LabSettings, PumpEntry
+from instruments.lab_settings import BusSettings, LabSettings
+from instruments.pumps.new_era_ne1000 import NewEraEntry
 
 FAKE_LAB = (sys.executable, "-m", "tests.instruments.emulators.fake_lab")
 KEY = "r/c01/L1/dose"
@@ -46,7 +47,7 @@ def lab(tmp_path: Path) -> Iterator[LabHandle]:
     (folder / "lab.json").write_text(json.dumps({"study": "study.yaml", "seed": 7}))
     with start_lab_process(folder, command=FAKE_LAB, timeout_s=30) as started:
         # The alarm of the first power-up is heard here: what follows is a day like any other.
-        with open_bench(settings(started), tmp_path / "wire-0"):
+        with open_bench(settings(started), tmp_path / "wire-0", confirm_syringes=True):
             pass
         yield started
 
@@ -62,7 +63,7 @@ def settings(lab: LabHandle) -> LabSettings:
     return LabSettings(
         buses={"pumps": BusSettings(url=lab.ports["pumps"]["tcp"])},
         pumps={
-            name: PumpEntry(
+            name: NewEraEntry(
                 make="new_era_ne1000",
                 bus="pumps",
                 address=address,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chiploop.protocols_path import protocols_folder
 from chiploop.study import load_study
-from instruments.bench import load_lab_settings
+from instruments.drivers import load_lab_settings
 
 
 def test_the_example_bench_fits_the_demo_study() -> None:

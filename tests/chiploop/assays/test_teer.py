@@ -129,3 +129,109 @@ def test_a_fit_takes_less_than_30_ms() -> None:
         fit_barrier(one)
         best = min(best, time.perf_counter() - start)
     assert best < 0.030
+
+
+# --- one frequency
+
+
+TOTAL_BLANK = BarrierBlank(200.0, 10.0, includes_series=True, origin="cell-free F1")
+
+
+def at_one_frequency(
+    resistance: float, hz: float, q: float = 2e-6, n: int = 1, noise: float = 0.0, seed: int = 0
+) -> ImpedanceSpectrum:
+    jw = 2j * math.pi * hz
+    z = np.full(n, 200.0 + resistance / (1 + resistance * q * jw**0.9))
+    z = z * (1 + noise * np.random.default_rng(seed).normal(size=n))
+    return ImpedanceSpectrum("C01", 48.0, np.full(n, hz), z, (0,) * n)
+
+
+def test_the_magnitude_at_12_5_hz_of_a_tight_barrier_is_35_percent_low_and_the_sd_says_so() -> None:
+    _, one = teer_readout(at_one_frequency(10_000.0, 12.5), TOTAL_BLANK, 1.0)
+    assert one.value == pytest.approx(6500.0, rel=0.01)
+    assert one.value == pytest.approx(10_000.0 * math.exp(-one.sd), rel=0.06)
+    assert one.qc == "warn"
+    assert one.reasons[0] == "single frequency: electrode and medium resistance are not separated"
+    assert "|Z| at 12.5 Hz" in one.method
+
+
+@pytest.mark.parametrize("resistance", [3000.0, 10_000.0])
+def test_1_khz_tells_a_tight_barrier_from_no_other_and_is_not_learned_from(
+    resistance: float,
+) -> None:
+    spectrum = at_one_frequency(resistance, 1000.0)
+    assert abs(spectrum.impedance_ohm[0]) - 200.0 < 160.0
+    _, one = teer_readout(spectrum, TOTAL_BLANK, 1.0)
+    # little of it is barrier: what is left is not above the blank, or bypassed
+    assert one.qc == "fail" or one.censoring == "left"
+
+
+def test_the_interval_of_one_frequency_covers_barriers_that_a_narrow_one_does_not() -> None:
+    inside = narrow = n = refused = 0
+    for resistance in (500.0, 1000.0, 2000.0, 4000.0, 8000.0):
+        for q in (1e-6, 1.5e-6, 2e-6):
+            for seed in range(20):
+                spectrum = at_one_frequency(resistance, 12.5, q, 3, 0.05, seed)
+                _, one = teer_readout(spectrum, TOTAL_BLANK, 1.0)
+                if one.qc == "fail":  # more than a barrier of typical capacitance can show
+                    assert resistance == 8000.0
+                    refused += 1
+                    continue
+                error = abs(math.log(one.value / resistance))
+                inside += error < 2.0 * one.sd
+                narrow += error < 2.0 * 0.03
+                n += 1
+    assert refused < 30
+    assert inside / n > 0.95
+    assert narrow / n < 0.7
+
+
+def test_a_blank_without_medium_and_electrodes_makes_a_wide_sd_and_a_total_a_narrow_one() -> None:
+    spectrum = at_one_frequency(3000.0, 12.5)
+    _, wide = teer_readout(spectrum, BLANK, 1.0)
+    _, total = teer_readout(spectrum, TOTAL_BLANK, 1.0)
+    assert wide.value == pytest.approx(total.value + 100.0)
+    variance = [(one.sd * one.value) ** 2 for one in (wide, total)]
+    assert variance[0] - variance[1] == pytest.approx(200.0**2 + 5.0**2 - 10.0**2)
+    assert total.sd > 0.05
+
+
+def test_repeats_give_their_median_and_a_marked_one_does_not_count() -> None:
+    hz = np.full(4, 12.5)
+    z = np.array([1000.0, 1010.0, 1020.0, 50_000.0], dtype=complex)
+    spectrum = ImpedanceSpectrum("C01", 0.0, hz, z, (0, 0, 0, 2))
+    fit, one = teer_readout(spectrum, BarrierBlank(0.0, 0.0, True), 0.5)
+    assert (fit.total_ohm, fit.n_points) == (1010.0, 3)
+    assert one.value == pytest.approx(505.0)
+    assert "1 of 4 points left out: marked as bad by the meter" in one.reasons
+    none = ImpedanceSpectrum("C01", 0.0, hz, z, (1, 1, 2, 2))
+    _, failed = teer_readout(none, TOTAL_BLANK, 0.5)
+    assert failed.qc == "fail" and math.isnan(failed.value)
+
+
+def test_points_that_scatter_widen_the_sd() -> None:
+    calm, wild = (at_one_frequency(1000.0, 12.5, n=5, noise=e, seed=3) for e in (0.0, 0.3))
+    sds = [teer_readout(s, TOTAL_BLANK, 1.0)[1].sd for s in (calm, wild)]
+    assert sds[1] > 1.5 * sds[0]
+
+
+def test_a_blank_of_cell_free_chips_measured_at_the_same_frequency_is_a_total() -> None:
+    cell_free = [at_one_frequency(1e-6, 12.5), at_one_frequency(2.0, 12.5)]
+    blank = blank_of_cell_free_chips(cell_free)
+    assert blank.includes_series and blank.resistance_ohm == pytest.approx(201.0, rel=1e-3)
+    _, one = teer_readout(at_one_frequency(1000.0, 12.5), blank, 1.0)
+    assert abs(math.log(one.value / 1000.0)) < 2.0 * one.sd
+
+
+def test_a_barrier_that_is_gone_is_censored_at_one_frequency_too() -> None:
+    _, one = teer_readout(at_one_frequency(10.0, 12.5), TOTAL_BLANK, 0.33)
+    assert (one.censoring, one.qc) == ("left", "warn") and 0 < one.upper < 30.0
+
+
+def test_a_sweep_with_one_good_point_is_still_a_sweep() -> None:
+    good = spectrum(3000.0)
+    status = (0,) + (2,) * 40
+    _, one = teer_readout(
+        ImpedanceSpectrum("C01", 0.0, FREQUENCY, good.impedance_ohm, status), BLANK, 0.33
+    )
+    assert one.qc == "fail" and "1 good points" in one.reasons[-1]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from chiploop.dosing import PumpProgramme, PumpStep
-from chiploop.record.actions import Intent, action_key, programme_key
+from chiploop.record.actions import Intent, Moved, action_key, programme_key
 from chiploop.record.chain import RecordBroken, RecordConflict, RecordUnreadable
 from chiploop.record.journal import Journal, verify_journal
 
@@ -240,3 +240,41 @@ def test_a_whole_copy_with_its_head_verifies(journal: Journal, tmp_path: Path) -
     for file in tmp_path.glob("journal.*"):
         shutil.copy(file, copy / file.name)
     assert verify_journal(copy / "journal.sqlite").whole
+
+
+def test_a_pump_that_can_not_prove_its_power_comes_back_as_it_went_in(journal: Journal) -> None:
+    silent = replace(LOW, restarts=None)
+    journal.intend([silent])
+    assert [action.intent for action in journal.programme("r/c01/L1/dose")] == [silent]
+
+
+def test_every_volume_of_a_line_is_told_with_its_time_at_the_pumps_own_rate(
+    journal: Journal,
+) -> None:
+    run_through(journal, LOW, STIMULUS)
+    second = replace(intent("low", cycle=2), time_h=76.0)
+    other = intent("low", line="L2")
+    journal.intend([second, other])
+    measured = Moved("dose", 24.0, 33.9, 99.0)
+    assert journal.totals("r").moved == {
+        "L1": (measured, measured, Moved("dose", 76.0, 86.0, 100.0)),
+        "L2": (Moved("dose", 24.0, 34.0, 100.0),),
+    }
+    without = journal.totals("r", without=second.programme_key)
+    assert without.moved["L1"] == (measured, measured)
+    assert journal.totals("other").moved == {}
+
+
+@pytest.mark.parametrize(
+    ("seen_ul", "counted"),
+    [(None, Moved("dose", 25.0, 35.0, 100.0)), (40.0, Moved("dose", 25.0, 29.0, 40.0))],
+)
+def test_an_unexplained_volume_counts_in_full_and_a_persons_word_as_it_is(
+    journal: Journal, seen_ul: float | None, counted: Moved
+) -> None:
+    journal.intend([LOW])
+    journal.sent(LOW.key, 25.0)
+    journal.ambiguous(LOW.key, 26.0, "counter went back", 0.0)
+    assert journal.totals("r").moved == {"L1": (Moved("dose", 25.0, 35.0, 100.0),)}
+    journal.abandon(LOW.key, 26.0, "lab", "looked at the syringe", delivered_ul=seen_ul)
+    assert journal.totals("r").moved == {"L1": (counted,)}

@@ -84,3 +84,80 @@ def test_a_second_power_cut_is_heard_by_a_session_that_heard_one_before_the_inte
 def test_the_tolerance_is_two_counter_steps_or_half_a_percent() -> None:
     assert match_tolerance_ul(INTENT, 1.0) == pytest.approx(34.56)
     assert match_tolerance_ul(INTENT, 100.0) == 200.0
+
+
+NO_PROOF = replace(SENT, restarts=None)
+"""The pump of a make that can not prove that it kept its power."""
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict", "reason"),
+    [
+        # idle and unmoved: only a start that never left is sure not to have moved anything
+        ({"sends": 0}, "not started", "never left"),
+        ({"sends": 0, "earlier_counter_ul": 100.0}, "not started", "never left"),
+        ({}, "look again", "seen once"),
+        ({"earlier_counter_ul": 100.0}, "unknown", "can not prove that it kept its power"),
+        ({"earlier_counter_ul": 99.0}, "unknown", "can not prove that it kept its power"),
+        ({"earlier_counter_ul": 100.0, "sends": 2}, "unknown", "sent twice"),
+        ({"started": True}, "unknown", "shows no movement"),
+        ({"started": True, "earlier_counter_ul": 100.0}, "unknown", "shows no movement"),
+        # a counter that went back to zero shows as lower wherever it stood above zero before
+        ({"counter_ul": 0.0}, "unknown", "lower than before"),
+        ({"counter_ul": 0.0, "started": True}, "unknown", "lower than before"),
+        ({"counter_ul": 0.0, "sends": 0}, "unknown", "lower than before"),
+        ({"counter_ul": 99.0, "state": "infusing"}, "unknown", "lower than before"),
+        # the same volume once more from zero is 100 uL short of the counter at its target
+        ({"counter_ul": 6912.0}, "unknown", "another volume"),
+        ({"counter_ul": 3000.0}, "unknown", "another volume"),
+        ({"counter_ul": 7012.0 + 36.0}, "unknown", "further than asked"),
+        ({"counter_ul": 120.0, "sends": 0}, "unknown", "nothing was sent"),
+        ({"state": "infusing", "sends": 0}, "unknown", "nothing was sent"),
+        ({"state": "alarm", "counter_ul": 7012.0}, "unknown", "alarm"),
+        ({"state": "paused", "counter_ul": 5000.0}, "unknown", "paused"),
+        ({"state": "withdrawing", "counter_ul": 5000.0}, "unknown", "withdraws"),
+        # what it shows of movement is believed
+        ({"state": "infusing"}, "running", "runs"),
+        ({"state": "infusing", "counter_ul": 5000.0, "started": True}, "running", "runs"),
+        ({"counter_ul": 7012.0}, "delivered", "asked volume"),
+        ({"counter_ul": 7012.0, "started": True}, "delivered", "asked volume"),
+    ],
+)
+@pytest.mark.parametrize("intent", [replace(INTENT, restarts=None), INTENT], ids=["none", "int"])
+def test_without_proof_of_power_a_lost_start_is_never_sent_again(
+    intent: Intent, change: dict[str, object], verdict: str, reason: str
+) -> None:
+    found = reconcile(intent, replace(NO_PROOF, **change))  # type: ignore[arg-type]
+    assert (found.verdict, reason in found.reason) == (verdict, True), found.reason
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [
+        ({}, "look again"),
+        ({"earlier_counter_ul": 0.0}, "unknown"),
+        ({"started": True}, "unknown"),
+        ({"counter_ul": 3000.0, "started": True}, "unknown"),
+        ({"counter_ul": 3000.0, "state": "infusing"}, "running"),
+        ({"counter_ul": 6912.0}, "delivered"),
+        ({"sends": 0}, "not started"),
+    ],
+)
+def test_without_proof_a_counter_at_zero_before_is_never_taken_for_never_moved(
+    change: dict[str, object], verdict: str
+) -> None:
+    at_zero = replace(INTENT, restarts=None, counter_ul=0.0)
+    seen = replace(NO_PROOF, counter_ul=0.0)
+    assert reconcile(at_zero, replace(seen, **change)).verdict == verdict  # type: ignore[arg-type]
+
+
+def test_proof_needs_the_pumps_word_at_the_intent_and_now() -> None:
+    before = replace(INTENT, restarts=None)
+    unmoved = replace(SENT, earlier_counter_ul=100.0)
+    assert reconcile(INTENT, unmoved).verdict == "not started"
+    assert reconcile(before, unmoved).verdict == "unknown"
+    assert reconcile(before, replace(SENT, counter_ul=7012.0)).verdict == "delivered"
+    for session in ("one", "two"):
+        cut = replace(SENT, counter_ul=7012.0, restarts=1, session=session)
+        assert reconcile(before, cut).verdict == "unknown"
+        assert "power" in reconcile(before, cut).reason

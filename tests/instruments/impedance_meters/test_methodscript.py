@@ -32,22 +32,48 @@ def test_every_published_exchange_is_met_also_byte_by_byte(shared_data):
             )
             assert not any(variable.status for variable in point)
         elif "nothing running" in meaning:
-            assert one_at_a_time(wire.line_length, received) == len(received)
+            assert one_at_a_time(wire.abort_length, received) == len(received)
             with pytest.raises(DeviceRejected, match="0x0006"):
                 raise wire.decode_error(received.decode())
         else:
-            assert one_at_a_time(wire.line_length, received) == len(received)
+            assert one_at_a_time(wire.abort_length, received) == len(received)
 
 
-def test_sweep_script_has_whole_numbers_and_always_switches_the_cell_off():
-    script = wire.sweep_script(wire.Sweep(), gpio_value=5, gpio_mask=15).decode()
-    assert script.startswith("e\n")
-    assert "set_gpio_cfg 15i 1\nset_gpio 5i\n" in script
+MEASUREMENTS = (
+    wire.Sweep(),
+    wire.Sweep(200_000, 1, 1000, 250),
+    wire.SingleFrequency(12),
+    wire.SingleFrequency(200_000, 1),
+)
+EVERY_SCRIPT = [
+    wire.measure_script(measurement, dialect.lines(channel, highest), autoranging)
+    for measurement in MEASUREMENTS
+    for dialect in wire.MULTIPLEXERS.values()
+    for highest in (0, dialect.highest_channel)
+    for channel in {0, highest}
+    for autoranging in wire.AUTORANGING
+]
+
+
+@pytest.mark.parametrize("script", EVERY_SCRIPT)
+def test_every_script_switches_the_cell_off_however_it_ends(script):
+    lines = script.decode("ascii").split("\n")
+    assert lines[0] == "e"
+    assert lines[-5:] == ["endloop", "on_finished:", "cell_off", "", ""]
+    assert lines.count("") == 2, "an empty line ends a script: only the last may be one"
+    assert lines.count("cell_on") == lines.count("cell_off") == lines.count("on_finished:") == 1
+    assert "." not in script.decode()
+
+
+def test_a_sweep_and_a_single_frequency_are_written_out():
+    script = wire.measure_script(wire.Sweep(), ("set_gpio_cfg 15i 1", "set_gpio 5i")).decode()
+    assert "set_gpio_cfg 15i 1\nset_gpio 5i\nset_pgstat_chan 0\nset_pgstat_mode 3\n" in script
+    assert "set_autoranging ba 1u 1\n" in script
     assert "meas_loop_eis f r j 10m 100k 10 21 0m\n" in script
-    assert script.endswith("endloop\non_finished:\ncell_off\n\n")
-    assert script.count("\n\n") == 1
-    assert "." not in script
-    assert "gpio" not in wire.sweep_script(wire.Sweep(), None).decode()
+    single = wire.measure_script(wire.SingleFrequency(1500), (), "1p").decode()
+    assert "set_autoranging ba 1p 1\n" in single
+    assert "meas_loop_eis f r j 10m 1500 1500 1 0m\n" in single
+    assert "gpio" not in single and "mux" not in single
 
 
 @pytest.mark.parametrize(
@@ -63,6 +89,24 @@ def test_number_of_a_script_is_whole_with_a_prefix(value, text):
 def test_sweep_that_the_meter_can_not_do_is_refused(wrong):
     with pytest.raises(ValueError):
         wire.Sweep(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [(0, 10), (200_001, 10), (100, 0), (100, 251)])
+def test_single_frequency_that_the_meter_can_not_do_is_refused(wrong):
+    with pytest.raises(ValueError):
+        wire.SingleFrequency(*wrong)
+
+
+@pytest.mark.parametrize("name", ["espico1201#Apr 16 2019 10:53:42", "es4_hr1100#x"])
+def test_version_is_read_whole_and_only_from_its_own_family(name):
+    answer = f"t{name}\nR*\n".encode()
+    assert one_at_a_time(wire.version_length, answer) == len(answer)
+    assert wire.decode_version(answer, ("espico", "es4_")) == name
+    for other in (answer[1:], answer.replace(b"*", b""), b"x" + answer):
+        with pytest.raises(FrameError):
+            wire.decode_version(other, ("espico", "es4_"))
+    with pytest.raises(DeviceRejected, match="0x0003"):
+        wire.decode_version(b"t!0003\n", ("espico",))
 
 
 @pytest.mark.parametrize("head", ["e\nM000D\n", "eM000D\n"])
@@ -98,10 +142,14 @@ def test_stream_that_breaks_off_or_leaves_the_grammar_is_refused(stream):
 @example("e\nPcd     nan\n\n")
 def test_arbitrary_bytes_raise_nothing_but_instrument_errors(received):
     received = received.encode() if isinstance(received, str) else received
-    for framing in (wire.stream_length, wire.line_length, wire.version_length):
+    for framing in (wire.stream_length, wire.abort_length, wire.rest_length, wire.version_length):
         length = framing(received)
         assert length is None or 0 < length <= len(received)
-    for decode in (wire.decode_stream, lambda got: wire.decode_package(got.decode("latin-1"))):
+    for decode in (
+        wire.decode_stream,
+        lambda got: wire.decode_package(got.decode("latin-1")),
+        lambda got: wire.decode_version(got, ("espico",)),
+    ):
         try:
             decode(received)
         except InstrumentError:

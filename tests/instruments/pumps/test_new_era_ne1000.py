@@ -10,6 +10,7 @@ from instruments.errors import (
     InstrumentError,
     OutcomeUnknown,
     PortMissing,
+    SyringeDiffers,
     TransportTimeout,
 )
 from instruments.pumps.new_era_ne1000 import NewEraNE1000
@@ -102,12 +103,13 @@ def test_setting_that_reads_back_differently_is_refused():
     pump, wire = basic_pump(
         [
             IDLE,
-            (b"0DIA\r", reply("00S26.59")),
-            (b"0DIA 19.13\r", reply("00S")),
-            (b"0DIA\r", reply("00S26.59")),
+            (b"0DIA\r", reply("00S19.13")),
+            (b"0DIR\r", reply("00SWDR")),
+            (b"0DIR INF\r", reply("00S")),
+            (b"0DIR\r", reply("00SWDR")),
         ]
     )
-    with pytest.raises(DeviceRejected, match="reads back as 26.59"):
+    with pytest.raises(DeviceRejected, match="reads back as WDR"):
         pump.prepare(60, 720)
     with pytest.raises(ValueError, match="without prepare"):
         pump.start()
@@ -396,17 +398,53 @@ def test_open_that_meets_another_device_is_refused():
         pump.open()
 
 
-def test_wrong_diameter_of_a_running_pump_is_told_not_changed():
+MET = [(b"0\r", reply("00S")), (b"0VER\r", reply("00SNE1000V3.61"))]
+
+
+def test_other_diameter_is_told_and_not_changed_at_opening_nor_before_a_dose():
     pump, wire = basic_pump(
-        [
-            (b"0\r", reply("00I")),
-            (b"0VER\r", reply("00INE1000V3.61")),
-            (b"0DIA\r", reply("00I26.59")),
-            (b"0DIA 19.13\r", reply("00I?NA")),
-        ]
+        [*MET, (b"0DIA\r", reply("00S26.59")), IDLE, (b"0DIA\r", reply("00S26.59"))]
     )
-    with pytest.raises(DeviceRejected, match="not applicable now"):
+    with pytest.raises(SyringeDiffers, match="26.59 mm, lab.toml says 19.13 mm"):
         pump.open()
+    with pytest.raises(SyringeDiffers, match="look at the syringe"):
+        pump.prepare(60, 720)
+    wire.close()
+
+
+def test_confirmed_syringe_is_set_and_read_back_only_while_the_pump_is_idle():
+    setting = [
+        (b"0DIA\r", reply("00S26.59")),
+        (b"0DIA 19.13\r", reply("00S")),
+        (b"0DIA\r", reply("00S19.13")),
+    ]
+    pump, wire = basic_pump([*MET, IDLE, *setting])
+    pump.confirm_syringe()
+    wire.close()
+    pump, wire = basic_pump([*MET, (b"0DIS\r", reply("00II0.000W0.000ML"))])
+    with pytest.raises(DeviceRejected, match="stand idle"):
+        pump.confirm_syringe()
+    wire.close()
+
+
+def test_pump_is_met_again_after_its_port_came_back_and_a_start_in_between_is_not_sent():
+    pump, wire = basic_pump([*MET, (b"0DIA\r", reply("00S19.13")), *PREPARED, *MET, IDLE])
+    pump.open()
+    pump.prepare(60, 720)
+    wire.generation += 1
+    with pytest.raises(NotSent, match="was not started"):
+        pump.start()
+    assert pump.status().state == "idle"
+    wire.close()
+
+
+def test_other_pump_behind_a_port_that_came_back_is_refused():
+    other = [MET[0], (b"0VER\r", reply("00SNE500V3.61"))]
+    pump, wire = basic_pump([*MET, (b"0DIA\r", reply("00S19.13")), *other])
+    pump.open()
+    wire.generation += 1
+    with pytest.raises(DeviceRejected, match="is it the same pump"):
+        pump.status()
     wire.close()
 
 

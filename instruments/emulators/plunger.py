@@ -1,4 +1,4 @@
-"""The mechanics of an emulated syringe pump: a plunger, a syringe and what left it, by study time.
+"""The mechanics of an emulated syringe pump of any make: a plunger, a syringe and what left it, by study time.
 
 Belongs here: motion, volumes, the ledger of what really flowed. Not here: commands, alarms, bytes.
 Volumes "shown" are as the pump counts them with the diameter it was told; "real" ones left the

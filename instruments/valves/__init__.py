@@ -1,0 +1,1 @@
+"""Valves, one file per make. Each is one line in ``instruments/drivers.py``."""

@@ -1,0 +1,373 @@
+"""Every pump make, every fault, every byte of a dose: what the journal says against what really flowed.
+
+Belongs here: the cases, one case from approval to a person's look, the table. Not here: what must
+hold of a single driver (its own tests), kills of the controller (test_kill_matrix).
+
+A case gives one dose of one drug pump with one fault on its way. Then the controller starts anew on
+a good wire, as after an evening of trouble, and resumes. In the end the journal must say what the
+emulated pump really delivered, or say that it does not know and have the pump stand still; one
+intent starts the pump once at most. ``python -m tests.instruments.fault_matrix`` prints the table,
+``--write FILE`` keeps it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chiploop.dosing import PumpProgramme, PumpStep
+from chiploop.record.actions import action_key
+from chiploop.record.journal import Journal
+from instruments import delivery
+from instruments.emulators.faults import Fault, FaultyWire
+from instruments.errors import InstrumentError, SyringeDiffers
+from instruments.fault_points import FAULT_POINTS
+from tests.instruments.matrix_makes import MAKES, MatrixMake
+from tests.instruments.virtual_wire import Clocks, VirtualPort
+
+SLOW_S = 30.0
+"""Longer than any driver waits."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One dose and what goes wrong on its way."""
+
+    make: str
+    kind: str
+    """What goes wrong, as the table names it."""
+    where: str
+    faults: tuple[Fault, ...] = ()
+    mid_dose: str = ""
+    """What happens to the pump itself at half of the dose; a key of ``MID_DOSE``."""
+    killed_at: str = ""
+    """Fault point at which the controller dies; the pump goes on."""
+    back_after: float = 0.0
+    """When the next controller comes, in durations of the dose after the kill."""
+
+
+class Killed(BaseException):
+    """Stands in for kill -9; nothing in between may catch it."""
+
+
+@contextmanager
+def kill_at(name: str) -> Iterator[None]:
+    """Let the controller die at the first passage of a fault point."""
+
+    def fault(here: str) -> None:
+        if here == name:
+            raise Killed(name)
+
+    real = delivery.fault
+    delivery.fault = fault
+    try:
+        yield
+    finally:
+        delivery.fault = real
+
+
+@dataclass
+class World:
+    """One emulated pump behind its cable, and the controller that talks to it."""
+
+    make: MatrixMake
+    clocks: Clocks = field(default_factory=Clocks)
+
+    def __post_init__(self) -> None:
+        self.device = self.make.device(self.clocks.physics_h, self.clocks.wall_s)
+        self.wire = FaultyWire(self.device, self.clocks.wall_s)
+        self.sessions = 0
+
+    def controller(self, name: str) -> tuple[Any, VirtualPort]:
+        """Return a driver that has met the pump, as a process does that has just begun."""
+        self.sessions += 1
+        delivery.SESSION = f"{name}-{self.sessions}"
+        port = VirtualPort(self.wire, self.clocks)
+        pump = self.make.driver(name, port, self.clocks.pass_s)
+        try:
+            pump.open()
+        except SyringeDiffers:
+            pump.confirm_syringe()
+        if self.sessions == 1:
+            self.make.make_ready(pump)
+        return pump, port
+
+    @property
+    def delivered_ul(self) -> float:
+        """What has really left the syringe since the dose was begun."""
+        return float(self.device.delivered_ul) - self.before_ul
+
+    def begin(self) -> None:
+        """Remember where ledger and starts stand."""
+        self.before_ul, self.before_starts = float(self.device.delivered_ul), self.device.starts
+
+
+MID_DOSE: dict[str, Callable[[World], None]] = {
+    "power cut": lambda world: world.wire.power_cycle(),
+    "stall": lambda world: world.device.block(),
+    "unplugged, back later": lambda world: world.wire.unplug(60.0),
+    "unplugged for good": lambda world: world.wire.unplug(),
+    "link wedged": lambda world: world.wire.wedge(),
+}
+PER_EXCHANGE: dict[str, dict[str, Any]] = {
+    "command lost": {"kind": "drop_command"},
+    "command lost three times": {"kind": "drop_command", "times": 3},
+    "command doubled": {"kind": "duplicate_command"},
+    "answer lost": {"kind": "drop_reply"},
+    "answer lost three times": {"kind": "drop_reply", "times": 3},
+    "answer late": {"kind": "delay", "seconds": SLOW_S},
+    "answer a little late": {"kind": "delay", "seconds": 0.2},
+    "answer doubled": {"kind": "duplicate_reply"},
+    "garbage before the answer": {"kind": "garbage_before"},
+    "unplugged, back in 2 s": {"kind": "unplug", "seconds": 2.0},
+    "unplugged for good": {"kind": "unplug"},
+    "link wedged before": {"kind": "wedge_before"},
+    "link wedged after": {"kind": "wedge"},
+    "power cut before": {"kind": "power_cut_before"},
+    "power cut after": {"kind": "power_cut_after"},
+}
+"""Name in the table -> the fault, once at each exchange of the dose."""
+PER_COMMAND_BYTE: dict[str, dict[str, Any]] = {
+    "bit of the command flipped": {"kind": "flip_command_bit"},
+    "command cut off": {"kind": "truncate_command"},
+}
+PER_ANSWER_BYTE: dict[str, dict[str, Any]] = {
+    "bit of the answer flipped": {"kind": "flip_bit"},
+    "answer cut off": {"kind": "truncate"},
+    "answer in two pieces": {"kind": "split", "seconds": 0.2},
+    "answer in two pieces, far apart": {"kind": "split", "seconds": SLOW_S},
+}
+
+
+TARGET_UNPROTECTED = {"Cavro DT"}
+"""Dialects whose start command itself carries the target, without a checksum: a flipped bit can move
+the plunger elsewhere. It is noticed and held, it can not be prevented; the OEM protocol prevents it."""
+
+
+def programme_of(make: MatrixMake, pump: str) -> PumpProgramme:
+    """Return a dose of one drug pump alone."""
+    return PumpProgramme(
+        line="L1",
+        purpose="dose",
+        asked_nm=480.0,
+        delivered_nm=480.0,
+        duration_h=make.volume_ul / make.flow_rate_ul_h,
+        steps=(PumpStep(pump, "low", make.flow_rate_ul_h, make.volume_ul),),
+        vehicle_fraction=4.8e-5,
+        stimulus_fraction=1.0,
+    )
+
+
+def clean_exchanges(make: MatrixMake, journal: Journal) -> list[tuple[bytes, bytes]]:
+    """Return (sent, answered) of a dose on which nothing goes wrong."""
+    exchanges: list[tuple[bytes, bytes]] = []
+    verdict = run_case(Case(make.name, "nothing", "dose"), journal, seen=exchanges)
+    assert verdict == "delivered", verdict
+    return exchanges
+
+
+def cases_of(make: MatrixMake, journal: Journal, every: int = 1) -> Iterator[Case]:
+    """Yield every case of one make; ``every`` 3 takes every third byte position."""
+    exchanges = clean_exchanges(make, journal)
+    for event in MID_DOSE:
+        yield Case(make.name, f"mid-dose: {event}", "half of the dose", mid_dose=event)
+    for name in FAULT_POINTS:
+        for back_after in (0.0, 0.5, 1.2):
+            where = f"{name}, back after {back_after:g} doses"
+            yield Case(make.name, "controller killed", where, killed_at=name, back_after=back_after)
+    for at, (sent, answered) in enumerate(exchanges):
+        where = f"exchange {at + 1} ({sent!r})"
+        for name, fault in PER_EXCHANGE.items():
+            yield Case(make.name, name, where, (Fault(**fault, skip=at),))
+        for name, fault in PER_COMMAND_BYTE.items():
+            for byte in range(at % every, len(sent), every):
+                one = Fault(**fault, skip=at, at_byte=byte, bit=byte % 7)
+                yield Case(make.name, name, f"{where}, byte {byte}", (one,))
+        for name, fault in PER_ANSWER_BYTE.items():
+            for byte in range(at % every, len(answered), every):
+                one = Fault(**fault, skip=at, at_byte=byte, bit=byte % 7)
+                yield Case(make.name, name, f"{where}, answer byte {byte}", (one,))
+
+
+_numbers = iter(range(10**9))
+
+
+def run_case(case: Case, journal: Journal, seen: list[tuple[bytes, bytes]] | None = None) -> str:
+    """Give the dose of a case and return what became of it; AssertionError where that is a lie.
+
+    ``delivered``, ``held`` (nobody knows, the pump stands still and a person is asked) or ``not
+    begun`` (refused before any liquid moved).
+    """
+    make = MAKES[case.make]
+    world = World(make)
+    number = next(_numbers)
+    name, key = f"L1-low-{number}", f"run-{number}/c01/L1/dose"
+    programme = programme_of(make, name)
+    pump, port = world.controller(name)
+    world.begin()
+    port.exchanges.clear()
+    for fault in case.faults:
+        world.wire.arm(fault)
+
+    hours = programme.duration_h
+    with suppress(InstrumentError, Killed), kill_at(case.killed_at):
+        start(journal, pump, name, key, programme, world)
+        look(journal, pump, name, key, world, 0.5 * hours)
+        if case.mid_dose:
+            MID_DOSE[case.mid_dose](world)
+        look(journal, pump, name, key, world, 0.25 * hours)
+        look(journal, pump, name, key, world, 0.3 * hours)
+        look(journal, pump, name, key, world, 0.0)
+    if seen is not None:
+        seen += port.exchanges
+
+    world.wire.clear()
+    world.clocks.pass_h(case.back_after * hours)
+    world.clocks.pass_s(2 * SLOW_S)
+    world.wire.poll()
+    refused = ""
+    try:
+        pump, port = world.controller(name)
+        if journal.programme(key):
+            resume(journal, pump, name, key, world)
+            look(journal, pump, name, key, world, 1.1 * hours)
+    except InstrumentError as trouble:
+        refused = str(trouble)
+    return judge(case, world, journal, key, name, refused)
+
+
+def start(journal: Journal, pump: Any, name: str, key: str, dose: PumpProgramme, w: World) -> None:
+    """Start the dose; a refusal before the intent is a good end of a bad day."""
+    delivery.start_programme(
+        journal,
+        {name: pump},
+        key.split("/")[0],
+        key,
+        dose,
+        w.clocks.physics_h(),
+        lambda *_: None,
+        lambda: w.clocks.pass_s(1.0),
+    )
+
+
+def look(journal: Journal, pump: Any, name: str, key: str, w: World, hours: float) -> None:
+    """Let time pass and look at the pump, as the flow does; the link has its seconds too."""
+    w.clocks.pass_s(40.0)
+    w.clocks.pass_h(hours)
+    if not journal.programme(key):
+        return
+    now_h = w.clocks.physics_h()
+    progress = delivery.finish_programme(
+        journal, {name: pump}, key, now_h, lambda: w.clocks.pass_s(1.0), patient=hours > 0
+    )
+    if progress.held:
+        delivery.hold_programme(journal, {name: pump}, key, now_h, progress.reason)
+
+
+def resume(journal: Journal, pump: Any, name: str, key: str, w: World) -> None:
+    """Take the dose up again."""
+    delivery.resume_programme(
+        journal,
+        {name: pump},
+        key.split("/")[0],
+        key,
+        w.clocks.physics_h(),
+        lambda *_: None,
+        lambda: w.clocks.pass_s(1.0),
+    )
+
+
+def judge(case: Case, w: World, journal: Journal, key: str, name: str, refused: str) -> str:
+    """Return the verdict on a case that has come to its end."""
+    make, told = w.make, f"{case.make}: {case.kind}, {case.where}"
+    starts = w.device.starts - w.before_starts
+    slack_ul = max(2 * make.resolution_ul, 0.005 * make.volume_ul)
+    assert starts <= 1, f"{told}: started {starts} times for one intent"
+    too_much = w.delivered_ul > make.volume_ul + slack_ul
+    garbled = case.make in TARGET_UNPROTECTED and case.kind == "bit of the command flipped"
+    assert garbled or not too_much, f"{told}: {w.delivered_ul} uL flowed"
+    action = journal.action(action_key(key, name))
+    if action is None:
+        assert w.delivered_ul == 0, f"{told}: {w.delivered_ul} uL flowed and nothing is on record"
+        return "not begun"
+    if action.end is not None and action.end.kind == "outcome":
+        said_ul = float(action.end.body["delivered_ul"])
+        assert abs(said_ul - w.delivered_ul) <= slack_ul, (
+            f"{told}: the journal says {said_ul} uL, {w.delivered_ul} uL flowed"
+        )
+        return "delivered"
+    assert action.held is not None or refused, f"{told}: open, and nobody is asked"
+    assert not w.device.moving, f"{told}: held, and the pump moves"
+    return "held"
+
+
+@contextmanager
+def own_session() -> Iterator[Journal]:
+    """Yield a journal in a folder of its own; drivers' warnings of the thousands are not kept."""
+    session = delivery.SESSION
+    logging.disable(logging.CRITICAL)
+    try:
+        with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "j.sqlite") as book:
+            yield book
+    finally:
+        logging.disable(logging.NOTSET)
+        delivery.SESSION = session
+
+
+def run_matrix(makes: Iterable[MatrixMake], every: int = 1) -> Counter[tuple[str, str, str]]:
+    """Run every case of the makes; return how many came to which end: (make, kind, verdict).
+
+    AssertionError with every lie that was found.
+    """
+    counts: Counter[tuple[str, str, str]] = Counter()
+    lies = []
+    with own_session() as book:
+        for make in makes:
+            for case in cases_of(make, book, every):
+                try:
+                    counts[make.name, case.kind, run_case(case, book)] += 1
+                except AssertionError as lie:
+                    lies.append(str(lie))
+    assert not lies, f"{len(lies)} cases failed:\n" + "\n".join(lies)
+    return counts
+
+
+def table(counts: Counter[tuple[str, str, str]]) -> str:
+    """Return the counts as a Markdown table: one row per kind of fault, one column per make."""
+    makes = list(dict.fromkeys(make for make, _, _ in counts))
+    kinds = list(dict.fromkeys(kind for _, kind, _ in counts))
+    lines = [
+        "| fault | " + " | ".join(makes) + " |",
+        "|---" * (len(makes) + 1) + "|",
+    ]
+    for kind in kinds:
+        cells = [
+            " / ".join(str(counts[make, kind, end]) for end in ("delivered", "held", "not begun"))
+            for make in makes
+        ]
+        lines.append(f"| {kind} | " + " | ".join(cells) + " |")
+    total = Counter(end for (_, _, end), n in counts.items() for _ in range(n))
+    lines.append("")
+    lines.append(
+        f"{sum(counts.values())} cases: {total['delivered']} delivered as recorded, "
+        f"{total['held']} held with a person asked, {total['not begun']} refused before any liquid."
+    )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--write", type=Path)
+    options = parser.parse_args()
+    text = table(run_matrix(MAKES.values(), options.every))
+    print(text)
+    if options.write:
+        options.write.write_text(text + "\n", encoding="utf-8")
