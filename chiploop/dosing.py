@@ -23,7 +23,8 @@ from chiploop.errors import DoseNotFeasible
 if TYPE_CHECKING:
     from chiploop.study import Study
 
-Purpose = Literal["medium", "stimulus", "dose"]
+Purpose = Literal["medium", "stimulus", "dose", "prime"]
+"""``prime`` fills tubing while no chip is connected; no study may ask for it."""
 Quantise = Callable[[str, float, float], tuple[float, float]]
 """(pump name, flow rate in uL/h, volume in uL) -> the (rate, volume) that the pump would really
 carry out; ValueError where it can not, for example below its smallest steady flow. Sends

@@ -179,8 +179,8 @@ def finish_programme(
 
     ``patient``: a pump that was seen running and does not answer now stays ``running``, noted in
     the journal; it ends by its own target, and who watches it decides how long to wait. Otherwise
-    it holds its line. Safe to repeat. A pump that still runs stays ``running``; one whose counter does not agree holds
-    the line. ValueError where the programme is not on record.
+    it holds its line. Safe to repeat. A pump that still runs stays ``running``; one whose counter
+    does not agree holds the line. ValueError where the programme is not on record.
     """
     if not journal.programme(programme_key):
         raise ValueError(f"{programme_key} is not in the journal")

@@ -18,15 +18,7 @@ twice. Where only a total is known (a meter with one frequency, or DC), say ``in
 is then subtracted from Rs + R. The area rule assumes a uniform field across the membrane;
 electrodes at the ends of a channel read high on a weak barrier, and no geometry factor is applied.
 
-A meter with one frequency gives |Z| there and no circuit: the barrier's capacitance makes it read
-low, electrodes and medium (unless the blank is a total) make it read high. Its value is given as
-measured, never corrected, always flagged, and its sd is as large as what is not known of it:
-
-    sd^2 = scatter^2 + bypass^2 + series^2
-
-scatter of the repeats and of one reading; bypass, what a typical barrier capacitance takes away at
-this frequency; series, what electrodes and medium may add where the blank holds no total. The table
-is `SingleFrequencyLimits`.
+A spectrum of one frequency is not fitted; what it is worth is in `single_frequency`.
 
 Fit: parameters ln Rs, ln R, ln Q and alpha in 0.5..1, residuals (Z_fit - Z) / |Z| of real and
 imaginary part (modulus weights), least squares with an analytic Jacobian; standard errors s^2
@@ -42,6 +34,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.optimize import least_squares
 
+from chiploop.assays.single_frequency import (
+    SINGLE_FREQUENCY,
+    SingleFrequencyLimits,
+    is_single_frequency,
+    magnitude_at,
+)
 from chiploop.measurement import ImpedanceSpectrum, Quality, Readout
 from chiploop.study_parts import Chip
 
@@ -64,25 +62,6 @@ class SpectrumLimits:
     fail_resistance_sd: float = 0.50
     warn_excluded: float = 0.25
     """Part of the points that the meter marked as bad."""
-
-
-@dataclass(frozen=True)
-class SingleFrequencyLimits:
-    """What is assumed of a chip where one frequency can not tell. Editable."""
-
-    reading_sd: float = 0.05
-    """Relative sd of one reading: electrodes put in anew."""
-    cpe_per_cm2: float = 2e-6
-    """Q of the barrier, ohm^-1 s^alpha per cm2: two cell membranes in series and up; with it |Z| of
-    a barrier of 10 kohm cm2 is 35 % low at 12.5 Hz."""
-    alpha: float = 0.9
-    series_in_blanks: float = 2.0
-    """sd of what electrodes and medium add, in R_blank of a blank that does not hold them."""
-
-
-SAME_FREQUENCY = 0.02
-"""Relative; points that lie closer together are one frequency, measured again."""
-SINGLE_FREQUENCY = "single frequency: electrode and medium resistance are not separated"
 
 
 @dataclass(frozen=True)
@@ -193,12 +172,6 @@ def _good_points(spectrum: ImpedanceSpectrum) -> np.ndarray:
     return good & (spectrum.frequency_hz > 0)
 
 
-def is_single_frequency(spectrum: ImpedanceSpectrum) -> bool:
-    """Return whether all points, good or bad, were asked at one frequency."""
-    hz = spectrum.frequency_hz
-    return bool(hz.size and hz.min() > 0 and np.ptp(hz) <= SAME_FREQUENCY * hz.max())
-
-
 def resistance_at_one_frequency(
     spectrum: ImpedanceSpectrum,
     area_cm2: float,
@@ -220,17 +193,9 @@ def resistance_at_one_frequency(
         )
     if not n_good:
         return _failed(0, reasons)
-    magnitude = np.abs(spectrum.impedance_ohm[good])
     hz = float(np.median(spectrum.frequency_hz[good]))
-    total = float(np.median(magnitude))
-    # of a median of normal values: a quarter wider than that of a mean
-    scatter = 1.25 * float(np.std(magnitude, ddof=1)) / math.sqrt(n_good) if n_good > 1 else 0.0
-    bypass = _bypass(total * area_cm2, hz, single)
-    sd_ln = math.hypot(single.reading_sd, scatter / total, bypass)
-    reasons.append(
-        f"{hz:g} Hz: a barrier of typical capacitance reads {100 * (1 - math.exp(-bypass)):.0f} % "
-        "low"
-    )
+    total, sd_ln, told = magnitude_at(hz, spectrum.impedance_ohm[good], area_cm2, single)
+    reasons.append(told)
     if sd_ln > limits.fail_resistance_sd:
         reasons.append(
             f"sd of ln R {sd_ln:.3f} (fails above {limits.fail_resistance_sd:g}): measure at a "
@@ -241,19 +206,6 @@ def resistance_at_one_frequency(
     covariance[1, 1] = sd_ln**2
     nan = math.nan
     return BarrierFit(0.0, total, nan, nan, covariance, nan, n_good, "warn", tuple(reasons))
-
-
-def _bypass(magnitude_ohm_cm2: float, hz: float, single: SingleFrequencyLimits) -> float:
-    """Return ln(R / |Z|) of a barrier whose |Z| is this and whose CPE is the typical one.
-
-    Infinite where the CPE alone would pass as much: |1/R + Y|^2 = 1/|Z|^2 has no R above zero.
-    """
-    admittance = single.cpe_per_cm2 * (2.0 * math.pi * hz) ** single.alpha * magnitude_ohm_cm2
-    if admittance >= 1.0:
-        return math.inf
-    turned = admittance * math.cos(single.alpha * math.pi / 2.0)
-    conductance = math.sqrt(turned**2 - admittance**2 + 1.0) - turned  # |Z| / R
-    return -math.log(conductance)
 
 
 def _circuit(parameters: np.ndarray, log_jw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -166,8 +166,13 @@ def _moved(action: Action) -> Moved:
     return Moved(action.intent.programme.purpose, begin_h, end_h, volume_ul)
 
 
-def totals_of(actions: Sequence[Action], refills: Iterable[Event]) -> JournalTotals:
-    """Return what the pumps moved in these actions; ``refills`` are rows of kind ``refill``."""
+def totals_of(
+    actions: Sequence[Action], refills: Iterable[Event], primed: Iterable[Action] = ()
+) -> JournalTotals:
+    """Return what the pumps moved in these actions; ``refills`` are rows of kind ``refill``.
+
+    ``primed`` is what filled tubing before chips were connected: it counts against the syringe only.
+    """
     refilled = {event.key.rsplit("/", 1)[1]: event.seq for event in refills}
     delivered_ul: dict[str, float] = {}
     drawn_ul: dict[str, float] = {}
@@ -176,6 +181,10 @@ def totals_of(actions: Sequence[Action], refills: Iterable[Event]) -> JournalTot
         pump, line = action.intent.pump, action.intent.programme.line
         delivered_ul[pump] = delivered_ul.get(pump, 0.0) + action.charged_ul
         moved[line] = (*moved.get(line, ()), _moved(action))
+        if action.seq > refilled.get(pump, 0):
+            drawn_ul[pump] = drawn_ul.get(pump, 0.0) + action.charged_ul
+    for action in primed:
+        pump = action.intent.pump
         if action.seq > refilled.get(pump, 0):
             drawn_ul[pump] = drawn_ul.get(pump, 0.0) + action.charged_ul
     doses = [a for a in actions if a.intent.programme.purpose == "dose"]

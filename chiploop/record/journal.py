@@ -219,7 +219,8 @@ class Journal:
         actions = [a for a in self.actions(run_id) if a.intent.programme_key != without]
         with self._lock:
             refills = self._select(self._db, "run_id = ? AND kind = 'refill'", run_id)
-        return totals_of(actions, refills)
+        primed = self._actions("key > ? AND key < ?", f"bench/{run_id}/", f"bench/{run_id}0")
+        return totals_of(actions, refills, primed)
 
     def verify(self) -> ChainReport:
         """Return what is wrong with the file, as :func:`verify_journal`."""

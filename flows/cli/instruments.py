@@ -14,8 +14,10 @@ import typer
 from flows.cli.enter_teer import enter_teer
 from flows.cli.instruments_check import ask_devices, confirm
 from flows.cli.instruments_emulate import emulate
-from flows.cli.instruments_list import list_instruments, scan
-from flows.cli.instruments_prime import prime, valve
+from flows.cli.instruments_list import list_instruments
+from flows.cli.instruments_prime import prime
+from flows.cli.instruments_scan import scan
+from flows.cli.instruments_valve import valve
 from flows.cli.stop import stop_lab
 
 instruments_app = typer.Typer(

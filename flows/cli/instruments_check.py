@@ -171,7 +171,7 @@ def _show_end(
     good = sum(one.state == "ok" for one in found)
     print(
         f"\nAs {lab} says: {good} of {shared.counted(len(found), 'device')}. No liquid was moved, "
-        "nothing was set."
+        "no syringe was set."
     )
     if not (runs / shared.JOURNAL).is_file():
         print(

@@ -7,7 +7,6 @@ Belongs here: options, the banner, serving until it ends. Not here: what the dev
 from __future__ import annotations
 
 import json
-import socket
 import sys
 import textwrap
 import threading
@@ -67,7 +66,7 @@ def emulate(
     from instruments.emulators.catalogue import EMULATORS, NOT_EMULATED
     from instruments.emulators.fault_plan import read_plan
     from instruments.emulators.faults import FaultyWire
-    from instruments.emulators.serve import HAS_PTYS
+    from instruments.emulators.serve import HAS_PTYS, Switchboard
     from instruments.scan import lab_snippet
 
     if make not in EMULATORS:
@@ -83,9 +82,12 @@ def emulate(
     wire = FaultyWire(device, time.monotonic)
     for fault in plan:
         wire.arm(fault)
-    board = _switchboard(tcp_port)
+    board = Switchboard()
     try:
-        address = board.add_device(make, wire, with_pty=pty or not tcp)
+        try:
+            address = board.add_device(make, wire, with_pty=pty or not tcp, tcp_port=tcp_port)
+        except OSError as problem:
+            raise WrongUse(f"TCP port {tcp_port} can not be used ({problem.strerror})") from problem
         url = address.pty if address.pty and not (tcp and not pty) else address.tcp
         about = DRIVERS.get(make)
         snippet = (
@@ -113,33 +115,6 @@ def emulate(
 
 def _name(kind: str) -> str:
     return f"emulated-{kind.replace('_', '-')}"
-
-
-def _switchboard(tcp_port: int) -> Any:
-    """Return a switchboard whose only device is served on this TCP port; on a free one for 0."""
-    from instruments.emulators import serve
-
-    if not tcp_port:
-        return serve.Switchboard()
-    try:
-        listener = socket.create_server((serve.LOOPBACK, tcp_port), backlog=16)
-    except OSError as problem:
-        raise WrongUse(f"TCP port {tcp_port} can not be used ({problem.strerror})") from problem
-    listener.setblocking(False)
-
-    class OnPort(serve.Switchboard):
-        """A switchboard whose device has a fixed port."""
-
-        def add_device(self, name: str, wire: serve.Wire, with_pty: bool = True) -> serve.Address:
-            super().add_device(name, wire, with_pty)
-            port = self._ports[name]
-            self._selector.unregister(port.listener)
-            port.listener.close()
-            port.listener = listener
-            self._watch(listener, lambda: self._accept_device(port))
-            return self.address(name)
-
-    return OnPort()
 
 
 def _serve(board: Any, seconds: float | None) -> None:

@@ -144,6 +144,18 @@ def plain_trouble(error: Exception, name: str) -> str:
     return told
 
 
+@contextmanager
+def way_to_confirm(lab: Path, pump: str) -> Iterator[None]:
+    """Add to a pump's refusal of its syringe what helps."""
+    from instruments.errors import SyringeDiffers
+
+    try:
+        yield
+    except SyringeDiffers as differs:
+        differs.add_note(f"Then: chiploop instruments confirm {lab} --pump {pump}")
+        raise
+
+
 def ask_yes(question: str, unasked: str) -> None:
     """Return where a person types ``yes``; WrongUse where the answer is another, or nobody is there.
 

@@ -1,4 +1,4 @@
-"""``chiploop instruments prime`` and ``valve``: liquid that a person moves at the bench, on record.
+"""``chiploop instruments prime``: liquid that a person moves at the bench, on record.
 
 Belongs here: options, the questions to the person, watching until the pump stands still. Not here: the
 order of journal and wire (instruments.delivery), bytes.
@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -98,6 +98,7 @@ def prime(
     with (
         shared.remarks() as remarks,
         Journal(runs / shared.JOURNAL) as journal,
+        shared.way_to_confirm(lab, name),
         open_bench(
             shared.only(settings, [name]),
             shared.wire_folder(runs),
@@ -195,7 +196,7 @@ def _carry_out(
 
 def _programme(wish: Wish, pump: Pump) -> PumpProgramme | None:
     """Return the priming as its pump rounds it; None where none is wished for."""
-    from chiploop.dosing import PumpProgramme, PumpStep, Purpose
+    from chiploop.dosing import PumpProgramme, PumpStep
 
     if wish.volume_ul is None or wish.flow_rate_ul_h is None:
         return None
@@ -208,7 +209,7 @@ def _programme(wish: Wish, pump: Pump) -> PumpProgramme | None:
     step = PumpStep(wish.pump, "prime", rounded.flow_rate_ul_h, rounded.volume_ul)
     return PumpProgramme(
         line=shared.BENCH_RUN,
-        purpose=cast(Purpose, "prime"),
+        purpose="prime",
         asked_nm=0.0,
         delivered_nm=0.0,
         duration_h=rounded.volume_ul / rounded.flow_rate_ul_h,
@@ -391,60 +392,3 @@ def _lasts(hours: float) -> str:
 def _say(quiet: bool, text: str) -> None:
     if not quiet:
         print(text, file=sys.stderr)
-
-
-# --- valve
-
-
-def valve(
-    lab: Path = shared.LAB,
-    valve: str = typer.Option(..., "--valve", help="Valve, by its name in lab.toml."),
-    to: int | None = typer.Option(
-        None, "--to", help="Position to turn to, from 1; without it, only where it stands."
-    ),
-    yes: bool = typer.Option(False, "--yes", help="Nothing flows through it; do not ask me."),
-    runs: Path = shared.RUNS,
-    as_json: bool = JSON_OPTION,
-) -> None:
-    """Say where a valve stands, or turn it to a position that it then confirms.
-
-    On its way a valve passes the positions in between: liquid under pressure goes there, too. With
-    --json: {"ok", "valve", "position"}.
-    """
-    from chiploop.record.journal import Journal
-    from flows.cli.decide import os_login
-    from instruments.bench import open_bench
-    from instruments.drivers import load_lab_settings
-
-    settings = load_lab_settings(lab)
-    if valve not in settings.valves:
-        known = ", ".join(settings.valves) or "none"
-        raise WrongUse(f"{lab} has no valve {valve}; its valves: {known}. Nothing was sent")
-    if to is not None and not yes:
-        shared.ask_yes(
-            f"{valve} will turn to {to}, past the positions in between. Does nothing flow through it?",
-            "add --yes once nothing flows through it",
-        )
-    with (
-        shared.remarks() as remarks,
-        open_bench(
-            shared.only(settings, [valve]), shared.wire_folder(runs), lock_dir=shared.LOCKS
-        ) as bench,
-    ):
-        driver = bench.valves[valve]
-        if to is not None:
-            with Journal(runs / shared.JOURNAL) as journal:
-                key, by = f"{shared.BENCH_RUN}/valve/{valve}", os_login()
-                journal.note(shared.BENCH_RUN, key, 0.0, f"turns to {to}", by=by)
-                try:
-                    driver.go_to(to)
-                except ValueError as problem:
-                    raise WrongUse(f"{problem}. The valve did not turn") from problem
-                journal.note(shared.BENCH_RUN, key, 0.0, f"stands at {to}", by=by)
-        position = driver.position()
-    if as_json:
-        print_json({"ok": True, "valve": valve, "position": position})
-        return
-    for remark in dict.fromkeys(remarks):
-        print(f"note: {remark}", file=sys.stderr)
-    print(f"{valve} stands at {position} of {driver.positions}.")

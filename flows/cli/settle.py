@@ -9,7 +9,7 @@ import typer
 from chiploop.errors import WrongUse
 from flows.cli.screen import JSON_OPTION, print_json
 
-RUN = typer.Argument(metavar="RUN", help="Run id, or the run's folder.")
+RUN = typer.Argument(metavar="RUN", help="Run id, or the run's folder; bench for what was primed.")
 PUMP = typer.Option(..., "--pump", help="Pump whose action is open, e.g. L2-low.")
 DELIVERED = typer.Option(
     ..., "--delivered", help='What the person saw, e.g. "120 uL", or "unknown".'
@@ -33,20 +33,27 @@ def settle(
     """
     from chiploop.record.journal import Journal
     from flows.cli.decide import os_login
+    from flows.cli.instruments_lab import BENCH_RUN, bench_folder
     from flows.opening import known_run, only_owner
 
     if not why.strip():
         raise WrongUse("a person's word needs its reason: --why TEXT")
     volume_ul = volume_of(delivered)
-    files = known_run(run, runs)
-    with only_owner(files.folder), Journal(files.journal) as journal:
-        held = [a for a in journal.open_on(pump) if a.intent.run_id == files.run_id and a.held]
+    if run == BENCH_RUN:  # what was primed outside any study
+        run_id, folder, book = BENCH_RUN, bench_folder(runs), runs / "journal.sqlite"
+        if not book.exists():
+            raise WrongUse(f"nothing was ever moved at the bench by hand: there is no {book}")
+        following = "chiploop instruments prime"
+    else:
+        files = known_run(run, runs)
+        run_id, folder, book = files.run_id, files.folder, files.journal
+        following = f"chiploop resume {run_id}"
+    with only_owner(folder), Journal(book) as journal:
+        held = [a for a in journal.open_on(pump) if a.intent.run_id == run_id and a.held]
         if not held:
-            waiting = ", ".join(
-                a.intent.pump for a in journal.actions(files.run_id) if a.open and a.held
-            )
+            waiting = ", ".join(a.intent.pump for a in journal.actions(run_id) if a.open and a.held)
             raise WrongUse(
-                f"nothing of {pump} is held in {files.run_id}; held pumps: {waiting or 'none'}"
+                f"nothing of {pump} is held in {run_id}; held pumps: {waiting or 'none'}"
             )
         (action,) = held
         by = os_login()
@@ -55,9 +62,7 @@ def settle(
     if as_json:
         print_json({"ok": True, "settled": action.intent.key, "delivered_ul": volume_ul, "by": by})
         return
-    print(
-        f"settled  {action.intent.key}  {delivered}, by {by}. Next: chiploop resume {files.run_id}"
-    )
+    print(f"settled  {action.intent.key}  {delivered}, by {by}. Next: {following}")
 
 
 def volume_of(text: str) -> float | None:

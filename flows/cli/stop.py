@@ -6,14 +6,16 @@ Belongs here: whose pumps are meant, what people are told. Not here: how a stop 
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from chiploop.errors import FileNotValid, InstrumentTrouble, WrongUse
+from chiploop.errors import ChiploopError, FileNotValid, InstrumentTrouble, WrongUse
 from flows.cli import instruments_lab as shared
 from flows.cli.screen import JSON_OPTION, paint, print_json
 
@@ -46,7 +48,14 @@ def stop(
     if run is None:
         reports = request_stop(why=why, directory=shared.LOCKS)
         reached = {_name(report.run) for report in reports}
-        left = [name for name in _runs_with_open_doses(runs) if name not in reached]
+        try:
+            left = sorted({dose.run for dose in shared.open_doses(runs).values()} - reached)
+        except ChiploopError as problem:
+            print(
+                f"Whether a run that died has pumps that move is not known: {problem}",
+                file=sys.stderr,
+            )
+            left = []
     else:
         folder = _folder(run, runs)
         reports = request_stop(run=folder, why=why, directory=shared.LOCKS)
@@ -86,7 +95,8 @@ def _stop_pumps(settings: LabSettings, why: str, wire: Path) -> list[StopReport]
 def _folder(run: str, runs: Path) -> Path:
     """Return the folder of a run; WrongUse where there is none."""
     for folder in (Path(run), runs / run):
-        if run and (folder / FACTS).is_file():
+        at_bench = folder.name == shared.BENCH_RUN and (folder / SETTINGS).is_file()
+        if run and (at_bench or (folder / FACTS).is_file()):
             return folder.resolve()
     names = sorted(path.parent.name for path in runs.glob(f"*/{FACTS}"))
     raise WrongUse(
@@ -95,16 +105,15 @@ def _folder(run: str, runs: Path) -> Path:
     )
 
 
+def _is_simulated(folder: Path) -> bool:
+    try:
+        return bool(json.loads((folder / FACTS).read_text(encoding="utf-8"))["simulated"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def _name(folder: str) -> str:
     return Path(folder).name if folder else ""
-
-
-def _runs_with_open_doses(runs: Path) -> list[str]:
-    """Return the runs whose pumps may move although no program holds them."""
-    try:
-        return sorted({dose.run for dose in shared.open_doses(runs).values()})
-    except FileNotValid:
-        return []  # a journal that can not be read must not keep a stop from being told
 
 
 def _stop_what_is_left(folder: Path, why: str) -> list[StopReport]:
@@ -114,8 +123,8 @@ def _stop_what_is_left(folder: Path, why: str) -> list[StopReport]:
     from instruments.stop_request import StopReport
 
     path = folder / SETTINGS
-    if not path.is_file():
-        return []
+    if _is_simulated(folder) or not path.is_file():
+        return []  # ports of a virtual lab that has ended may be somebody else's by now
     try:
         settings = load_lab_settings(path)
     except FileNotValid as problem:

@@ -8,13 +8,14 @@ worn or badly calibrated tubing really pumps stands in ``delivered_ul``.
 
 Sources: Reglo ICC manual 14-036-E, sections 14 to 18; values of the ismatec package's mock.
 UNCONFIRMED, the documents being silent or at odds: whether the volume in ``^U`` is what is left
-(as its one published line has it) or what has been pumped; ``W``, and that it is refused while running; ``:`` counting both directions; the unit of
-``xG``; that a start of a running channel answers ``*`` and changes nothing; that a channel which was
-stopped by over-current may start again at once; what is refused while a channel runs; that flow and
-speed are set apart and ``xf`` chooses, following ``L`` and ``M``; that a new tubing forgets its
-calibration; requests to channel 0 as a whole; legacy addressing (here: sets mean every channel,
-queries the first); what outlives a power cut; flows of tubing wider than 0.19 mm, which follow a
-power law through the two known ones. Backsteps are kept and shown but move nothing.
+(as its one published line has it) or what has been pumped; ``W``, and that it is refused while
+running; ``:`` counting both directions; the unit of ``xG``; that a start of a running channel
+answers ``*`` and changes nothing; that a channel which was stopped by over-current may start again
+at once; what is refused while a channel runs; that flow and speed are set apart and ``xf``
+chooses, following ``L`` and ``M``; that a new tubing forgets its calibration; requests to channel
+0 as a whole; legacy addressing (here: sets mean every channel, queries the first); what outlives a
+power cut; flows of tubing wider than 0.19 mm, which follow a power law through the two known ones.
+Backsteps are kept and shown but move nothing.
 """
 
 from __future__ import annotations

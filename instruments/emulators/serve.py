@@ -104,9 +104,9 @@ class _Line:
 class _DevicePort:
     """One device with its listener, its pty and whoever is connected."""
 
-    def __init__(self, wire: Wire, with_pty: bool) -> None:
+    def __init__(self, wire: Wire, with_pty: bool, tcp_port: int) -> None:
         self.wire = wire
-        self.listener = _listen()
+        self.listener = _listen(tcp_port)
         self.client: _Line | None = None
         self.with_pty = with_pty and HAS_PTYS
         self.pty: _Line | None = None
@@ -144,9 +144,14 @@ class Switchboard:
         self._ear.setblocking(False)
         self._selector.register(self._ear, selectors.EVENT_READ, self._heard_bell)
 
-    def add_device(self, name: str, wire: Wire, with_pty: bool = True) -> Address:
-        """Serve a device on a free TCP port and, where there are ptys, on one of them."""
-        port = self._ports[name] = _DevicePort(wire, with_pty)
+    def add_device(
+        self, name: str, wire: Wire, with_pty: bool = True, tcp_port: int = 0
+    ) -> Address:
+        """Serve a device on a TCP port (0: a free one) and, where there are ptys, on one of them.
+
+        OSError where the TCP port is taken.
+        """
+        port = self._ports[name] = _DevicePort(wire, with_pty, tcp_port)
         self._watch(port.listener, lambda: self._accept_device(port))
         if port.with_pty:
             self._open_pty(port)
@@ -327,8 +332,8 @@ def in_background(board: Switchboard) -> Iterator[Switchboard]:
         board.close()
 
 
-def _listen() -> socket.socket:
-    listener = socket.create_server((LOOPBACK, 0), backlog=16)
+def _listen(tcp_port: int = 0) -> socket.socket:
+    listener = socket.create_server((LOOPBACK, tcp_port), backlog=16)
     listener.setblocking(False)
     return listener
 

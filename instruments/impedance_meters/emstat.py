@@ -84,12 +84,13 @@ class EmStatEntry(ImpedanceMeterEntry):
         if given := sorted(unused & self.model_fields_set):
             only = "a sweep" if single else "single_frequency_hz"
             raise ValueError(f"{', '.join(given)}: only for {only}")
-        self.measurement()
+        self.sweep()
         check_channels(self.multiplexer, self.channels)
         return self
 
-    def measurement(self) -> Sweep | SingleFrequency:
-        """Return what is measured at every chip; ValueError where the meter can not do it."""
+    def sweep(self) -> Sweep | SingleFrequency:
+        """Return what is measured at every chip, one frequency being a sweep of one point; ValueError
+        where the meter can not do it."""
         if self.single_frequency_hz is not None:
             return SingleFrequency(self.single_frequency_hz, self.amplitude_mv)
         return Sweep(self.start_hz, self.end_hz, self.points, self.amplitude_mv)
@@ -241,6 +242,7 @@ class EmStat:
             raise InstrumentError(
                 f"now {found!r} answers; before the port was lost {self.firmware!r}"
             )
+        self._come_to_rest()
         self.firmware = found
         self._generation = self._transport.generation
 
@@ -335,7 +337,7 @@ def build_emstat(name: str, port: Transport, model: EmStatModel, entry: EmStatEn
         port,
         model,
         channels=entry.channels,
-        measurement=entry.measurement(),
+        measurement=entry.sweep(),
         repeats=entry.repeats if entry.single_frequency_hz is not None else 1,
         multiplexer=entry.multiplexer,
         zim_sign=entry.zim_sign,

@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -174,24 +175,28 @@ def clean_exchanges(make: MatrixMake, journal: Journal) -> list[tuple[bytes, byt
 
 
 def cases_of(make: MatrixMake, journal: Journal, every: int = 1) -> Iterator[Case]:
-    """Yield every case of one make; ``every`` 3 takes every third byte position."""
-    exchanges = clean_exchanges(make, journal)
+    """Yield every case of one make; ``every`` 7 takes each seventh fault on the wire."""
     for event in MID_DOSE:
         yield Case(make.name, f"mid-dose: {event}", "half of the dose", mid_dose=event)
     for name in FAULT_POINTS:
         for back_after in (0.0, 0.5, 1.2):
             where = f"{name}, back after {back_after:g} doses"
             yield Case(make.name, "controller killed", where, killed_at=name, back_after=back_after)
+    yield from islice(wire_cases(make, clean_exchanges(make, journal)), 0, None, every)
+
+
+def wire_cases(make: MatrixMake, exchanges: list[tuple[bytes, bytes]]) -> Iterator[Case]:
+    """Yield every fault of the wire at every exchange, and at every byte where that matters."""
     for at, (sent, answered) in enumerate(exchanges):
         where = f"exchange {at + 1} ({sent!r})"
         for name, fault in PER_EXCHANGE.items():
             yield Case(make.name, name, where, (Fault(**fault, skip=at),))
         for name, fault in PER_COMMAND_BYTE.items():
-            for byte in range(at % every, len(sent), every):
+            for byte in range(len(sent)):
                 one = Fault(**fault, skip=at, at_byte=byte, bit=byte % 7)
                 yield Case(make.name, name, f"{where}, byte {byte}", (one,))
         for name, fault in PER_ANSWER_BYTE.items():
-            for byte in range(at % every, len(answered), every):
+            for byte in range(len(answered)):
                 one = Fault(**fault, skip=at, at_byte=byte, bit=byte % 7)
                 yield Case(make.name, name, f"{where}, answer byte {byte}", (one,))
 

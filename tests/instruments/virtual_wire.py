@@ -53,6 +53,7 @@ class VirtualPort:
         self._ahead = b""
         self._came = bytearray()
         self._lost = False
+        self._depth = 0
 
     def exchange(
         self, sent: bytes, answer_length: AnswerLength, *, deadline_s: float, inter_byte_s: float
@@ -106,7 +107,13 @@ class VirtualPort:
 
     @contextmanager
     def owned(self, *, urgent: bool = False) -> Iterator[None]:
-        yield
+        if not self._depth and not self._wire.unplugged:
+            self.reopen()
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
 
     def reopen(self) -> None:
         if self._wire.unplugged:
@@ -121,8 +128,7 @@ class VirtualPort:
     def _refuse_lost(self) -> None:
         if self._wire.unplugged:
             self._lost = True
-        if self._lost:
-            if self._wire.unplugged:
-                raise NotSent(f"port {self.name} is lost; nothing was sent")
+        if self._lost and not self._depth and not self._wire.unplugged:
             self.reopen()
-            raise NotSent(f"port {self.name} was lost and is open again; nothing was sent")
+        if self._lost:
+            raise NotSent(f"port {self.name} is lost; nothing was sent")

@@ -273,7 +273,7 @@ def test_stop_reaches_a_sweep_that_another_thread_waits_for_also_over_a_socket(t
 
 
 def test_a_meter_whose_port_was_lost_is_met_again_before_the_next_script():
-    pairs = [(b"t\n", VERSION), (b"t\n", VERSION), (script(0), stream(HIGH, GOOD))]
+    pairs = [(b"t\n", VERSION), (b"t\n", VERSION), AT_REST, (script(0), stream(HIGH, GOOD))]
     pico, wire = meter(pairs)
     pico.open()
     wire.generation += 1
@@ -283,7 +283,7 @@ def test_a_meter_whose_port_was_lost_is_met_again_before_the_next_script():
 
 def test_a_script_that_runs_from_before_the_loss_is_ended_before_the_meter_is_met():
     late = (b"t\n", b"PdcDF5DFF4u\n*\n\n")
-    pairs = [(b"t\n", VERSION), late, late, (b"Z\n", b"Z\n*\n\n"), (b"t\n", VERSION)]
+    pairs = [(b"t\n", VERSION), late, late, (b"Z\n", b"Z\n*\n\n"), (b"t\n", VERSION), AT_REST]
     pico, wire = meter([*pairs, (script(0), stream(HIGH, GOOD))])
     pico.open()
     wire.generation += 1

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from chiploop.errors import FileNotValid, WaitingForPerson
+from instruments.bench import open_bench
 from instruments.drivers import DRIVERS, load_lab_settings
 from instruments.errors import InstrumentError
 from instruments.impedance_meters import manual_entry
@@ -161,3 +162,16 @@ def test_opening_looks_at_the_file_of_entries(meter, path):
     path.write_text("what")
     with pytest.raises(FileNotValid):
         meter.open()
+
+
+def test_the_bench_opens_a_meter_without_a_port(tmp_path, path):
+    toml = tmp_path / "lab.toml"
+    toml.write_text(
+        '[impedance_meters.evom]\nmake = "manual_teer"\ninstrument = "evom"\n'
+        "[impedance_meters.evom.channels]\nC01 = 0\n"
+    )
+    enter(path, "C01", 36.0, 1200.0)
+    lab = in_run_folder(load_lab_settings(toml), tmp_path)
+    with open_bench(lab, tmp_path / "wire") as bench:
+        assert bench.meters["evom"].measure_spectrum("C01", 36.5).time_h == 36.0
+        bench.stop_all()
