@@ -30,6 +30,7 @@ from flows.technician import PersonAtTerminal, Technician, VirtualTechnician
 from instruments.bench import open_bench
 from instruments.drivers import load_lab_settings
 from instruments.emulators.control import LabHandle, start_lab_process
+from instruments.impedance_meters.manual_entry import in_run_folder
 from instruments.lab_settings import LabSettings
 
 STUDY_FILE, SETTINGS_FILE, VIRTUAL_FOLDER = "study.json", "lab.toml", "virtual_lab"
@@ -179,7 +180,7 @@ def open_laboratory(
             if settings_path.resolve() != (folder / SETTINGS_FILE).resolve():
                 shutil.copyfile(settings_path, folder / SETTINGS_FILE)
             clock, technician = WallClock(folder), PersonAtTerminal()
-        settings = load_lab_settings(settings_path)
+        settings = in_run_folder(load_lab_settings(settings_path), folder)
         fits_the_study(settings, study, settings_path)
         record.add_run(files.run_id, study, files.seed, files.simulated, {"matched": files.matched})
         # The virtual lab's syringes are what its study says; a real one is looked at by a person.

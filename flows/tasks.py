@@ -21,7 +21,7 @@ from prefect.cache_policies import NO_CACHE
 
 from chiploop import campaign as loop
 from chiploop.assays import ASSAYS
-from chiploop.assays.teer import blank_of_lot, teer_readout
+from chiploop.assays.teer import blank_of_cell_free_chips, blank_of_lot, teer_readout
 from chiploop.campaign_values import Campaign, Proposal, proposal_from_dict
 from chiploop.dosing import remaining_ul
 from chiploop.errors import FileNotValid, FitNotAccepted, SafetyRefusal, WaitingForPerson
@@ -34,6 +34,7 @@ from chiploop.record.rows import RawFile
 from flows.fault_points import reached
 from flows.laboratory import Laboratory
 from flows.perfusion import unknown_since
+from instruments.contracts import EntersBlanks
 from instruments.delivery import quantise_with
 
 STEP: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
@@ -54,6 +55,8 @@ def measure_teer(lab: Laboratory, cycle: int, planned_h: float | None = None) ->
         return known
     (meter,) = lab.bench.meters.values()
     blank = blank_of_lot(lab.study.chip)
+    if isinstance(meter, EntersBlanks) and (cell_free := meter.cell_free_spectra()):
+        blank = blank_of_cell_free_chips(cell_free)
     readouts = []
     for chip in lab.study.chip_ids:
         spectrum = meter.measure_spectrum(chip, now_h)

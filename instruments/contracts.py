@@ -87,6 +87,14 @@ class ImpedanceMeter(Protocol):
         """Abort a running sweep and switch the cell off."""
 
 
+@runtime_checkable
+class EntersBlanks(Protocol):
+    """A meter with which cell-free chips were measured, too."""
+
+    def cell_free_spectra(self) -> tuple[ImpedanceSpectrum, ...]:
+        """Return one spectrum per cell-free chip; empty where none was measured."""
+
+
 class Valve(Protocol):
     """A valve that connects its common port with one of several others."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -60,7 +61,7 @@ class DeviceEntry(Entry):
     """A key of ``instruments.drivers.DRIVERS``."""
 
 
-class PumpEntry(DeviceEntry):
+class PumpEntry(DeviceEntry, ABC):
     """One pump on a bus."""
 
     bus: Name
@@ -87,9 +88,9 @@ class PumpEntry(DeviceEntry):
         """Return what a person must renew before a new study; empty where nothing is due."""
         return ""
 
+    @abstractmethod
     def content_ul(self) -> float:
         """Return what a full syringe or reservoir of this pump holds, in uL."""
-        raise NotImplementedError
 
     def diameter_mm(self) -> float | None:
         """Return the inner diameter of its syringe; None for a pump that has none."""

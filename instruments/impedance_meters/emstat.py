@@ -50,6 +50,8 @@ NOTHING_RUNS: Final = b"Z!0006\n"
 QUIET_S: Final = 0.06
 """After an error the meter wants more than 50 ms before the next command."""
 
+CELL_OFF: Final = b"e\ncell_off\n\n"
+
 _log = logging.getLogger(__name__)
 
 
@@ -192,6 +194,8 @@ class EmStat:
                 told = kind(f"{where}: {was}{trouble}")
                 try:
                     self._come_to_rest()
+                    if isinstance(trouble, DeviceRejected):
+                        self._switch_cell_off()
                 except InstrumentError as unrest:
                     told.add_note(str(unrest))
                 raise told from trouble
@@ -273,6 +277,17 @@ class EmStat:
             f"{self.name} does not say that its script has ended; the cell MAY STILL BE ON: look at "
             f"the meter ({trouble})"
         )
+
+    def _switch_cell_off(self) -> None:
+        """Switch the cell off by a script of its own: one that ended by an error may have left out
+        what stands behind its ``on_finished:``."""
+        try:
+            self._run(CELL_OFF)
+        except InstrumentError as trouble:
+            raise InstrumentError(
+                f"{self.name} did not take cell_off; the cell MAY STILL BE ON: look at the meter "
+                f"({trouble})"
+            ) from trouble
 
     # --- measuring
 

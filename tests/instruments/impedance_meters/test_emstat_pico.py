@@ -180,10 +180,24 @@ def test_where_the_abort_is_not_confirmed_the_trouble_says_that_the_cell_may_be_
     wire.close()
 
 
+CELL_OFF = (b"e\ncell_off\n\n", b"e\n\n")
+"""A script that ended by an error may have left out its own cell_off."""
+
+
 def test_error_of_the_script_is_told_with_its_line():
-    pico, _ = meter([(script(0), b"e!4001: Line 5, Col 1\n"), AT_REST])
+    pico, wire = meter([(script(0), b"e!4001: Line 5, Col 1\n"), AT_REST, CELL_OFF])
     with pytest.raises(DeviceRejected, match="line 5"):
         pico.measure_spectrum("C01", 0.0)
+    wire.close()
+
+
+def test_cell_that_is_not_confirmed_off_after_an_error_is_told():
+    refused = (CELL_OFF[0], b"e!0003\n")
+    pico, wire = meter([(script(0), b"e!4001: Line 5, Col 1\n"), AT_REST, refused])
+    with pytest.raises(DeviceRejected) as told:
+        pico.measure_spectrum("C01", 0.0)
+    assert "MAY STILL BE ON" in " ".join(told.value.__notes__)
+    wire.close()
 
 
 def test_what_was_not_sent_is_told_as_it_is():
