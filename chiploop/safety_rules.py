@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from chiploop.dosing import (
     MAX_DOSE_DEVIATION,
@@ -37,6 +37,8 @@ from chiploop.study_limits import (
 if TYPE_CHECKING:
     from chiploop.study import Study
 
+_STUDY_PURPOSES: tuple[Purpose, ...] = ("medium", "stimulus", "dose")
+"""What a study's phase may be; priming is never one."""
 _SLACK = 1e-9
 """Relative slack of comparisons, for rounding of floating-point numbers only."""
 _MIXING_SLACK = 1e-6
@@ -90,10 +92,8 @@ def _above(value: float, limit: float) -> bool:
 def _direction(facts: DoseFacts) -> str | None:
     """Pumps only infuse: every rate and volume is above zero, and no phase asks for anything else."""
     programme = facts.programme
-    if programme.purpose not in get_args(Purpose):
-        return (
-            f"a phase of {programme.purpose} was asked; pumps only infuse {_or(get_args(Purpose))}"
-        )
+    if programme.purpose not in _STUDY_PURPOSES:
+        return f"a phase of {programme.purpose} was asked; pumps only infuse {_or(_STUDY_PURPOSES)}"
     for step in programme.steps:
         if not (0.0 < step.flow_rate_ul_h < math.inf and 0.0 < step.volume_ul < math.inf):
             return (

@@ -43,6 +43,9 @@ def test_a_wire_without_faults_only_passes_bytes_on(wire: FaultyWire) -> None:
         (Fault("flip_bit", at_byte=3, bit=1), 1, b"\x0200K\x03"),
         (Fault("flip_command_bit", at_byte=1, bit=0), 0, b"\x0200S?\x03"),
         (Fault("truncate", at_byte=2), 1, b"\x020"),
+        (Fault("truncate_command", at_byte=2), 0, b""),
+        (Fault("wedge_before"), 0, b""),
+        (Fault("wedge"), 1, b""),
         (Fault("unplug"), 1, b""),
         (Fault("power_cut_before"), 0, b""),
         (Fault("power_cut_after"), 1, b""),
@@ -87,6 +90,15 @@ def test_an_unplugged_device_runs_on(wire: FaultyWire, pump: Ne1000, clocks: Clo
     clocks.physics_h, clocks.wall_s = 1.0, 5.0
     assert not wire.unplugged
     assert wire.receive(b"0DIS\r") == b"\x0200II180.0W0.000UL\x03"
+
+
+def test_a_wedged_link_is_silent_until_its_power_is_cycled(wire: FaultyWire, pump: Ne1000) -> None:
+    wire.arm(Fault("wedge"))
+    wire.receive(b"0RUN\r")
+    assert wire.receive(b"0\r") == b"" and wire.poll() == b""
+    assert pump.moving
+    wire.power_cycle()
+    assert wire.receive(b"0\r") == b"\x0200A?R\x03"
 
 
 @pytest.mark.parametrize(
