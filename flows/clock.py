@@ -6,6 +6,7 @@ Belongs here: what study time is now, and waiting. Not here: what happens meanwh
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,10 @@ from instruments.emulators.control import ControlChannel
 
 SLICE_S = 1.0
 """Longest sleep at once, so that a stop is noticed."""
+WALL_APART_S = 60.0
+"""Difference between wall clock and study time that is told, and each time it grows by as much."""
+
+_log = logging.getLogger(__name__)
 
 
 class Clock(Protocol):
@@ -63,20 +68,51 @@ class VirtualClock:
             self.time_h = float(self.control.call("advance", to_h=time_h)["time_h"])
 
 
-class WallClock:
-    """Real time; the start is kept in the run's folder, so that a restart goes on counting."""
+def since_boot_s() -> float:
+    """Return seconds that nobody can set; where the system has such a clock, its sleep counts too."""
+    boot_time = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
 
-    def __init__(self, folder: Path) -> None:
+
+class WallClock:
+    """Real time; the start is kept in the run's folder, so that a restart goes on counting.
+
+    The wall clock is asked at the opening only: set it meanwhile, and study time does not jump.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        wall_s: Callable[[], float] = time.time,
+        steady_s: Callable[[], float] = since_boot_s,
+    ) -> None:
         self.stopped_by: Callable[[], str] = nobody_stops
         """Who stopped the bench from outside; a wait then ends with RunStopped."""
         path = folder / "clock.json"
         if not path.exists():
-            path.write_text(json.dumps({"begun_unix_s": time.time()}), encoding="utf-8")
+            path.write_text(json.dumps({"begun_unix_s": wall_s()}), encoding="utf-8")
         self.begun_s = float(json.loads(path.read_text(encoding="utf-8"))["begun_unix_s"])
+        self._wall_s, self._steady_s = wall_s, steady_s
+        self._opened_s = wall_s() - self.begun_s
+        self._steady_at_opening_s = steady_s()
+        self._told_s = 0.0
 
     def now_h(self) -> float:
         """Return hours since the start of the run."""
-        return (time.time() - self.begun_s) / 3600.0
+        return (self._opened_s + self._steady_s() - self._steady_at_opening_s) / 3600.0
+
+    def news(self) -> str:
+        """Return that somebody set the wall clock, once for each further minute; empty otherwise."""
+        apart_s = self._wall_s() - self.begun_s - 3600.0 * self.now_h()
+        if abs(apart_s - self._told_s) < WALL_APART_S:
+            return ""
+        self._told_s = apart_s
+        said = (
+            f"the computer's clock was set: it is {apart_s:+.0f} s apart from study time, which goes "
+            "on as it did. Set it right before the run is taken up again"
+        )
+        _log.warning(said)
+        return said
 
     def wait_until_h(self, time_h: float) -> None:
         """Sleep until time_h."""

@@ -20,29 +20,35 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from chiploop.campaign_values import Campaign, Proposal
-from chiploop.dosing import PumpProgramme, Purpose, make_programme, remaining_ul
+from chiploop.dosing import PumpProgramme, Purpose, make_programme, pump_name, remaining_ul
 from chiploop.errors import ChiploopError, SafetyRefusal
-from chiploop.record.actions import JournalTotals, programme_key
-from chiploop.record.progress import ProgrammeProgress, programme_progress
+from chiploop.record.actions import Action, JournalTotals, programme_key
+from chiploop.record.progress import ProgrammeProgress, programme_progress, pump_progress
 from chiploop.record.replay import schedules_of
 from chiploop.safety import check_before_wire, newest_toxicity_h
-from flows.clock import refuse_when_stopped
+from flows.clock import RunStopped, WallClock, refuse_when_stopped
 from flows.fault_points import reached
 from flows.laboratory import Laboratory
 from instruments.delivery import (
     Guard,
     finish_programme,
     hold_programme,
+    look_at_programme,
     quantise_with,
+    refuse_when_busy,
     start_programme,
+    stop_plain,
 )
-from instruments.errors import InstrumentError
 
 LIQUID: dict[str, Any] = {"retries": 0, "cache_policy": NO_CACHE, "persist_result": False}
 LATEST_START_H = 0.5
 """How much later than the first line of a phase another may begin; a later dose is another dose."""
 LOOK_AGAIN_H = 0.02
 """Between two looks at a pump that should have ended."""
+SILENT_PATIENCE_H = 0.5
+"""How long a pump that runs may be silent; its line may be dry, so it is held and kept alive then."""
+SILENT_LOOKS = 3
+"""How many looks in a row must have met silence before; looks may be hours apart."""
 OVERDUE_SHARE = 0.05
 """How late a pump may end, as a part of its programme: clocks of pump and computer differ."""
 LEFT_OUT = "left out: "
@@ -110,12 +116,16 @@ def start_pumps(
 
     Raises the first trouble where no line at all could have its programme.
     """
+    stop_again(lab)
     begun: list[ProgrammeProgress] = []
     kept: list[ProgrammeProgress] = []
     troubles: list[ChiploopError] = []
+    begun_h = phase_begins_h(lab, cycle, phase)
     for one in wanted:
         key = programme_key(lab.run_id, cycle, one.line, phase)
-        why = reason_to_leave_out(lab, one, key, [p.begins_h for p in begun])
+        now_h = lab.clock.now_h()
+        why = reason_to_leave_out(lab, one, key, begun_h)
+        trouble: ChiploopError | None = None
         if not why and one.programme is not None:
             try:
                 progress = start_programme(
@@ -124,19 +134,26 @@ def start_pumps(
                     lab.run_id,
                     key,
                     one.programme,
-                    lab.clock.now_h(),
+                    now_h,
                     guard(lab),
                 )
                 begun.append(progress)
+                begun_h.append(progress.begins_h)
                 if progress.held:
-                    kept += keep_alive(lab, one.line, one.duration_h, cycle, phase, progress.reason)
-            except (InstrumentError, SafetyRefusal) as trouble:
+                    kept += tell_held(lab, progress)
+            except RunStopped:
+                raise
+            except ChiploopError as met:
                 refuse_when_stopped(
                     lab.clock.stopped_by()
                 )  # else the line would be left out for it
-                troubles.append(trouble)
-                why = str(trouble)
-        if why:
+                troubles.append(met)
+                trouble, why = met, str(met)
+        if why and lab.journal.programme(key):
+            progress = hold_programme(lab.journal, lab.bench.pumps, key, now_h, why)
+            begun += [] if trouble else [progress]
+            kept += tell_held(lab, progress)
+        elif why:
             leave_out(lab, key, why)
             kept += keep_alive(lab, one.line, one.duration_h, cycle, phase, why)
         reached("line_started")
@@ -145,10 +162,17 @@ def start_pumps(
     return begun + kept
 
 
+def phase_begins_h(lab: Laboratory, cycle: int, phase: str) -> list[float]:
+    """Return when lines began a phase, by the journal."""
+    keys = (programme_key(lab.run_id, cycle, line, phase) for line in lab.study.line_ids)
+    return [a.begun_h for key in keys for a in lab.journal.programme(key) if a.sent_h]
+
+
 def reason_to_leave_out(lab: Laboratory, wanted: Wanted, key: str, begun_h: Sequence[float]) -> str:
     """Return why a line does not get its programme in this phase; empty where it does."""
-    if lab.journal.programme(key):
-        return ""
+    on_record = lab.journal.programme(key)
+    if on_record:
+        return too_late(lab, begun_h, on_record)
     for event in lab.journal.events(key):
         if event.kind == "note" and str(event.body["text"]).startswith(LEFT_OUT):
             return str(event.body["text"]).removeprefix(LEFT_OUT)
@@ -157,9 +181,25 @@ def reason_to_leave_out(lab: Laboratory, wanted: Wanted, key: str, begun_h: Sequ
         return f"the line is held: {held}"
     if wanted.programme is None:
         return wanted.why
+    return too_late(lab, begun_h)
+
+
+def too_late(lab: Laboratory, begun_h: Sequence[float], on_record: Sequence[Action] = ()) -> str:
+    """Return why a programme of which nothing was sent begins no more; empty where it may.
+
+    Plain medium on record begins however late: tissue dies without flow.
+    """
+    if any(a.sent_h or a.held or not a.open for a in on_record):
+        return ""
+    if any(a.intent.programme.purpose == "medium" for a in on_record):
+        return ""
     late_h = lab.clock.now_h() - min(begun_h, default=lab.clock.now_h())
     if late_h > LATEST_START_H:
         return f"other lines began {late_h:.2g} h ago; a dose begun now would be another dose"
+    own_h = min((a.intent.time_h for a in on_record), default=lab.clock.now_h())
+    late_h = lab.clock.now_h() - own_h
+    if late_h > LATEST_START_H:
+        return f"it was to begin {late_h:.2g} h ago; a dose begun now would be another dose"
     return ""
 
 
@@ -169,35 +209,118 @@ def leave_out(lab: Laboratory, key: str, why: str) -> None:
         lab.journal.note(lab.run_id, key, lab.clock.now_h(), LEFT_OUT + why)
 
 
+def tell_held(lab: Laboratory, progress: ProgrammeProgress) -> list[ProgrammeProgress]:
+    """Tell that a programme is held, whatever it was for, and keep its line alive; return what does."""
+    _, line, phase = progress.programme_key.rsplit("/", 2)
+    cycle, why = cycle_of(progress.programme_key), f"held: {progress.reason}"
+    left_h = progress.ends_h - lab.clock.now_h()
+    kept: list[ProgrammeProgress] = []
+    begun_before = lab.journal.programme(f"{progress.programme_key}-plain")
+    if progress.programme.purpose != "medium" and (left_h > LOOK_AGAIN_H or begun_before):
+        kept = keep_alive(lab, line, left_h, cycle, phase, why)
+    elif progress.programme.purpose != "dose":  # no pump that would be left, or no time
+        lab.say(cycle, f"line {line} STANDS WITHOUT FLOW: {why}")
+    else:
+        lab.say(cycle, f"line {line}: {why}")
+    tell_may_run(lab, progress)
+    return kept
+
+
+def tell_may_run(lab: Laboratory, progress: ProgrammeProgress) -> None:
+    """Tell of every pump of a programme that was told to stop and has not said that it stands."""
+    for pump in progress.may_run:
+        cycle = cycle_of(progress.programme_key)
+        lab.say(cycle, f"{pump} MAY STILL RUN: stop it by hand; it is told again at every look")
+
+
+def stop_again(lab: Laboratory) -> None:
+    """Tell every pump to stop that was told before and has not said that it stands."""
+    told = [a.intent for a in lab.journal.actions(lab.run_id) if a.open and a.may_run]
+    for key in dict.fromkeys(intent.programme_key for intent in told):
+        progress = hold_programme(
+            lab.journal, lab.bench.pumps, key, lab.clock.now_h(), "told to stop again"
+        )
+        for intent in told:
+            if intent.programme_key == key and intent.pump not in progress.may_run:
+                lab.say(cycle_of(key), f"{intent.pump} says now that it stands still")
+        tell_may_run(lab, progress)
+
+
 def keep_alive(
     lab: Laboratory, line: str, duration_h: float, cycle: int, phase: str, why: str
 ) -> list[ProgrammeProgress]:
-    """Perfuse a line with plain medium for as long; what can not be done is told, not forced."""
+    """Perfuse a line with plain medium alone for as long; what can not be done is told, not forced."""
     refuse_when_stopped(lab.clock.stopped_by())
     key = programme_key(lab.run_id, cycle, line, f"{phase}-plain")
     lab.say(cycle, f"line {line}: {why}; plain medium instead")
     try:
         settle_plain(lab, line)
         programme = plain_programme(lab, key, line, "medium", duration_h)
+        if not lab.journal.programme(key):
+            stop_stimulus(lab, programme)
         progress = start_programme(
             lab.journal, lab.bench.pumps, lab.run_id, key, programme, lab.clock.now_h(), guard(lab)
         )
+    except RunStopped:
+        raise
     except ChiploopError as trouble:
-        said = f"line {line} STANDS WITHOUT FLOW: plain medium could not be started: {trouble}"
+        refuse_when_stopped(lab.clock.stopped_by())
+        flowing = ", ".join(
+            a.intent.pump
+            for a in line_actions(lab, line)
+            if pump_progress(a).state == "running" and a.stood_h is None
+        )
+        said = f"line {line} STANDS WITHOUT FLOW"
+        if flowing:
+            said = f"line {line} keeps what flows from {flowing}"
+        said += f": plain medium could not be started: {trouble}"
         lab.journal.note(lab.run_id, key, lab.clock.now_h(), said)
         lab.say(cycle, said)
         return []
+    if progress.held:
+        tell_held(lab, progress)
     return [progress]
+
+
+def line_actions(lab: Laboratory, line: str) -> list[Action]:
+    """Return the open actions of a line's pumps."""
+    actions = lab.journal.actions(lab.run_id)
+    return [a for a in actions if a.open and a.intent.programme.line == line]
 
 
 def settle_plain(lab: Laboratory, line: str) -> None:
     """Read the counters of a line's earlier plain medium, which would bar its pump otherwise."""
-    for action in lab.journal.actions(lab.run_id):
-        programme = action.intent.programme
-        if action.open and programme.line == line and programme.purpose == "medium":
+    for action in line_actions(lab, line):
+        if action.intent.programme.purpose == "medium":
             finish_programme(
                 lab.journal, lab.bench.pumps, action.intent.programme_key, lab.clock.now_h()
             )
+
+
+def stop_stimulus(lab: Laboratory, plain: PumpProgramme) -> None:
+    """Stop a line's stimulus before plain medium takes its place, which would come on top of it.
+
+    Raises ChiploopError where plain medium can not run: the stimulus goes on then.
+    """
+    now_h = lab.clock.now_h()
+    going = [
+        action
+        for action in line_actions(lab, plain.line)
+        if action.intent.pump == pump_name(plain.line, "stimulus") and action.stood_h is None
+    ]
+    if not going:
+        return
+    refuse_when_busy(lab.journal, lab.bench.pumps, plain)
+    totals = lab.journal.totals(lab.run_id)
+    stopped = tuple(
+        moved.until(now_h) if moved.pump in {a.intent.pump for a in going} else moved
+        for moved in totals.moved[plain.line]
+    )
+    totals = replace(totals, moved={**totals.moved, plain.line: stopped})
+    guard(lab)(plain, totals, now_h)
+    for key in dict.fromkeys(action.intent.programme_key for action in going):
+        reason = "stopped for plain medium"
+        tell_may_run(lab, stop_plain(lab.journal, lab.bench.pumps, key, now_h, reason))
 
 
 def guard(lab: Laboratory) -> Guard:
@@ -212,7 +335,14 @@ def guard(lab: Laboratory) -> Guard:
 
 def unsettled(progress: ProgrammeProgress) -> bool:
     """Return whether a pump of the programme has no outcome yet that time alone would bring."""
-    return not progress.held and any(p.state in ("waiting", "running") for p in progress.pumps)
+    return progress.running or (
+        not progress.held and any(p.state == "waiting" for p in progress.pumps)
+    )
+
+
+def cycle_of(key: str) -> int:
+    """Return the cycle in a programme's key."""
+    return int(key.rsplit("/", 3)[1].removeprefix("c"))
 
 
 def of_phase(running: Sequence[ProgrammeProgress], phase: str) -> list[ProgrammeProgress]:
@@ -238,28 +368,18 @@ def watch_pumps(
 ) -> list[ProgrammeProgress]:
     """Wait until a study time and look at every pump meanwhile; return all that runs then.
 
-    A pump that stalled or lost its power holds its line at once: the drug stops, plain medium flows.
+    A pump that stalled, lost its power or was silent for too long holds its line: the drug stops,
+    plain medium flows.
     """
     watched = list(running)
     while lab.clock.now_h() < until_h - 1e-9:
         lab.clock.wait_until_h(min(until_h, next_look_h(lab)))
+        tell_clock(lab, cycle)
+        stop_again(lab)
         for i, progress in enumerate(watched):
-            if not unsettled(progress):
-                continue
-            now_h = lab.clock.now_h()
-            watched[i] = finish_programme(
-                lab.journal, lab.bench.pumps, progress.programme_key, now_h, patient=True
-            )
-            if watched[i].held:
-                watched[i] = hold_programme(
-                    lab.journal, lab.bench.pumps, progress.programme_key, now_h, watched[i].reason
-                )
-                phase = progress.programme_key.rsplit("/", 1)[1]
-                left_h = progress.ends_h - now_h
-                if left_h > LOOK_AGAIN_H and progress.programme.purpose != "medium":
-                    line = progress.programme.line
-                    why = f"held: {watched[i].reason}"
-                    watched += keep_alive(lab, line, left_h, cycle, phase, why)
+            if unsettled(progress):
+                watched[i], kept = look(lab, progress)
+                watched += kept
     return watched
 
 
@@ -269,20 +389,61 @@ def finish_pumps(lab: Laboratory, running: Sequence[ProgrammeProgress]) -> None:
 
     A pump that still runs long after its end is stopped and its line held.
     """
-    for progress in running:
-        key = progress.programme_key
+    stop_again(lab)
+    watched = list(running)
+    for progress in watched:
         while unsettled(progress):
-            now_h = lab.clock.now_h()
-            progress = finish_programme(lab.journal, lab.bench.pumps, key, now_h, patient=True)
-            late_h = now_h - progress.ends_h
+            progress, kept = look(lab, progress)
+            watched += kept
+            late_h = lab.clock.now_h() - progress.ends_h
             if progress.running and late_h > OVERDUE_SHARE * progress.programme.duration_h:
-                reason = f"it still runs, or is silent, {late_h:.2g} h after its end"
                 progress = hold_programme(
-                    lab.journal, lab.bench.pumps, key, lab.clock.now_h(), reason
+                    lab.journal,
+                    lab.bench.pumps,
+                    progress.programme_key,
+                    lab.clock.now_h(),
+                    f"it still runs, or is silent, {late_h:.2g} h after its end",
+                    stop_all=True,
                 )
+                watched += tell_held(lab, progress)
             elif progress.running:
                 lab.clock.wait_until_h(lab.clock.now_h() + LOOK_AGAIN_H)
+                stop_again(lab)
         reached("line_finished")
+
+
+def look(
+    lab: Laboratory, progress: ProgrammeProgress
+) -> tuple[ProgrammeProgress, list[ProgrammeProgress]]:
+    """Look at a programme's pumps once and tell what is new; return it and what keeps its line alive."""
+    key, now_h = progress.programme_key, lab.clock.now_h()
+    before = {pump.pump for pump in progress.pumps if pump.state == "held"}
+    progress = look_at_programme(lab.journal, lab.bench.pumps, key, now_h)
+    tell_silence(lab, progress)
+    for pump in progress.pumps:
+        looks, since_h = len(pump.silent_h), min(pump.silent_h, default=now_h)
+        if looks >= SILENT_LOOKS and now_h - since_h > SILENT_PATIENCE_H:
+            reason = f"{pump.pump} has been silent for {now_h - since_h:.2g} h"
+            progress = hold_programme(lab.journal, lab.bench.pumps, key, now_h, reason)
+            break
+    held = {pump.pump for pump in progress.pumps if pump.state == "held"}
+    return progress, tell_held(lab, progress) if held - before else []
+
+
+def tell_silence(lab: Laboratory, progress: ProgrammeProgress) -> None:
+    """Tell of a running pump's first silence, and again with each hour of it."""
+    for pump in progress.pumps:
+        hours = [int(h - pump.silent_h[0] + 1e-9) for h in pump.silent_h]
+        if hours and (len(hours) == 1 or hours[-1] > hours[-2]):
+            line, cycle = progress.programme.line, cycle_of(progress.programme_key)
+            said = f"line {line}: {pump.pump} runs to its own target and does not answer"
+            lab.say(cycle, f"{said}, since {pump.silent_h[0]:.4g} h")
+
+
+def tell_clock(lab: Laboratory, cycle: int) -> None:
+    """Tell where somebody has set the computer's clock."""
+    if isinstance(lab.clock, WallClock) and (said := lab.clock.news()):
+        lab.say(cycle, said)
 
 
 def delivered(lab: Laboratory, campaign: Campaign) -> Campaign:

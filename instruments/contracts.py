@@ -6,9 +6,12 @@ Belongs here: contracts and the values they pass. Not here: bytes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Final, Literal, Protocol, runtime_checkable
 
 from chiploop.measurement import AbsorbancePlate, ImpedanceSpectrum
+
+KEPT_ALARMS: Final = frozenset({"stall", "overload", "program", "phase"})
+"""Alarms that a pump tells until a person has looked: what flowed may not be what was asked."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,16 @@ class Pump(Protocol):
         """Return what the pump would really do; ValueError where it can not. Sends nothing."""
 
     def prepare(self, flow_rate_ul_h: float, volume_ul: float) -> PumpSettings:
-        """Set rate and target volume, read both back; moves no liquid. Only while idle."""
+        """Set rate and target volume, read both back; moves no liquid. Only while idle.
+
+        DeviceAlarm while one of `KEPT_ALARMS` is not acknowledged.
+        """
 
     def start(self) -> None:
-        """Start the prepared infusion. Sent once, ever; OutcomeUnknown where the answer is lost."""
+        """Start the prepared infusion. Sent once, ever; OutcomeUnknown where the answer is lost.
+
+        ValueError without prepare; NotSent where a stop came since prepare began.
+        """
 
     def status(self) -> PumpStatus:
         """Return state and counter; safe to repeat."""
@@ -58,7 +67,10 @@ class Pump(Protocol):
         """Set the infused counter to zero; only while idle, and only when nothing open depends on it."""
 
     def stop(self) -> None:
-        """Stop now; safe at any time and safe to repeat."""
+        """Stop now; safe at any time and safe to repeat. An alarm of `KEPT_ALARMS` stays told."""
+
+    def acknowledge(self) -> None:
+        """End a kept alarm, once a person has settled what it left open; moves nothing."""
 
 
 class PlateReader(Protocol):

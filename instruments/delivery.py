@@ -14,9 +14,12 @@ plain medium or stimulus goes on, other lines go on, a person looks.
 from __future__ import annotations
 
 import logging
+import math
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from weakref import WeakKeyDictionary
 
 from chiploop.dosing import PumpProgramme, PumpStep, Quantise
 from chiploop.errors import SafetyRefusal, WaitingForPerson
@@ -24,9 +27,9 @@ from chiploop.record.actions import Action, Intent, JournalTotals, action_key
 from chiploop.record.chain import RecordConflict
 from chiploop.record.journal import Journal
 from chiploop.record.progress import ProgrammeProgress, programme_progress, pump_progress
-from chiploop.record.reconcile import PumpObservation, reconcile
+from chiploop.record.reconcile import PumpObservation, match_tolerance_ul, reconcile
 from instruments.contracts import Pump, PumpSettings, PumpStatus
-from instruments.errors import DeviceAlarm, DeviceRejected, InstrumentError
+from instruments.errors import CounterFull, DeviceAlarm, DeviceRejected, InstrumentError
 from instruments.fault_points import fault
 from instruments.transport import NotSent
 
@@ -36,8 +39,7 @@ is ``chiploop.safety.check_before_wire`` with the study filled in."""
 LookAgain = Callable[[], None]
 """Lets time pass between two looks at a pump that may not have started."""
 
-SESSION = uuid.uuid4().hex
-"""Names this process in the intents: alarms that another process heard are no news to this one."""
+_SESSIONS: WeakKeyDictionary[Pump, str] = WeakKeyDictionary()
 MAX_START_LAG_FRACTION = 0.02
 """Largest delay between the starts of two pumps of one programme, as a part of its duration."""
 MAX_START_LAG_H = 0.1
@@ -46,6 +48,8 @@ LOOKS = 3
 """How often a pump is asked before it counts as silent: a port that comes back needs a second look."""
 SILENT = "runs to its own target and does not answer"
 _SETTING_SLACK = 1e-6
+_FINE_COUNTER_STEPS = 250.0
+"""A counter is cleared before a dose that it would show in fewer steps than these."""
 _COARSEST_COUNTER_STEPS = 8.0
 """A target volume must be at least this many steps of the pump's counter, or the counter proves
 nothing.
@@ -57,6 +61,12 @@ _log = logging.getLogger(__name__)
 
 def _one_second() -> None:
     time.sleep(1.0)
+
+
+def session_of(pump: Pump) -> str:
+    """Return the name of an opened driver in the intents; each opening of a bench makes new drivers,
+    and what one has heard of its pump is no news to the next."""
+    return _SESSIONS.setdefault(pump, uuid.uuid4().hex)
 
 
 def quantise_with(pumps: Mapping[str, Pump]) -> Quantise:
@@ -191,25 +201,96 @@ def finish_programme(
     return progress
 
 
+def look_at_programme(
+    journal: Journal,
+    pumps: Mapping[str, Pump],
+    programme_key: str,
+    time_h: float,
+    look_again: LookAgain = _one_second,
+) -> ProgrammeProgress:
+    """Return where a programme stands by its pumps, silent ones left to their targets; outcomes,
+    silence and its end are on record then. ValueError where the programme is not on record.
+    """
+    before = {a.intent.key: len(a.silent_h) for a in journal.programme(programme_key)}
+    finish_programme(journal, pumps, programme_key, time_h, look_again, patient=True)
+    for action in journal.programme(programme_key):
+        key, looks = action.intent.key, len(action.silent_h)
+        if action.open and looks and looks == before[key]:
+            journal.note(action.intent.run_id, key, time_h, "it answers again")
+    return programme_progress(journal, programme_key)
+
+
 def hold_programme(
-    journal: Journal, pumps: Mapping[str, Pump], programme_key: str, time_h: float, reason: str
+    journal: Journal,
+    pumps: Mapping[str, Pump],
+    programme_key: str,
+    time_h: float,
+    reason: str,
+    *,
+    stop_all: bool = False,
 ) -> ProgrammeProgress:
     """Stop the drug pump of a programme and hold its line; plain medium or stimulus that runs goes
     on.
 
-    What the drug pump delivered stays open until a person has said what happened. Safe to repeat.
+    What the drug pump delivered stays open until a person has said what happened. Whether it says
+    that it stands is on record; repeat it until it does (``may_run`` of the progress is empty then).
+    A plain pump that is silent is held and not stopped.
+
+    ``stop_all``: plain pumps are stopped and held as well.
     """
     for action in journal.programme(programme_key):
         if not action.open:
             continue
-        drug = _is_drug_stock(_step_of(action).stock)
-        reason_here, counter_ul = reason, None
-        if drug:  # also where nothing was sent: a pump that runs all the same must not
-            reason_here, counter_ul = _stop_and_read(pumps[action.intent.pump], reason)
-            journal.note(action.intent.run_id, action.intent.key, time_h, reason_here)
-        if action.held is None and (drug or pump_progress(action).state == "waiting"):
+        # A drug pump also where nothing was sent: one that runs all the same must not.
+        to_stop = stop_all or action.may_run or _is_drug_stock(_step_of(action).stock)
+        reason_here, status = reason, None
+        if to_stop and action.stood_h is None:
+            pump = pumps[action.intent.pump]
+            reason_here, status = _stop_and_read(journal, pump, action, time_h, reason)
+        in_doubt = to_stop or action.silent_h or pump_progress(action).state == "waiting"
+        if action.held is None and in_doubt:
+            counter_ul = None if status is None else status.infused_ul
             journal.ambiguous(action.intent.key, time_h, reason_here, counter_ul)
     return programme_progress(journal, programme_key)
+
+
+def stop_plain(
+    journal: Journal, pumps: Mapping[str, Pump], programme_key: str, time_h: float, reason: str
+) -> ProgrammeProgress:
+    """Stop the plain pumps of a programme that has lost its drug; each counter says what flowed
+    until then, or the pump is held as well. Safe to repeat.
+    """
+    for action in journal.programme(programme_key):
+        plain = not _is_drug_stock(_step_of(action).stock)
+        if not (plain and action.open and action.stood_h is None):
+            continue
+        key, pump = action.intent.key, pumps[action.intent.pump]
+        text, status = _stop_and_read(journal, pump, action, time_h, reason)
+        if action.held is not None:
+            continue
+        given_ul = None if status is None else _given_until_stopped(action, pump, status)
+        if status is not None and given_ul is not None:
+            journal.outcome(key, time_h, given_ul, status.infused_ul)
+        else:
+            counter_ul = None if status is None else status.infused_ul
+            journal.ambiguous(key, time_h, text, counter_ul)
+    return programme_progress(journal, programme_key)
+
+
+def refuse_when_busy(journal: Journal, pumps: Mapping[str, Pump], programme: PumpProgramme) -> None:
+    """Raise what would bar a programme's pumps from starting now; queries only.
+
+    WaitingForPerson for an open action, InstrumentError for a pump that is silent or not idle.
+    """
+    for step in programme.steps:
+        for action in journal.open_on(step.pump):
+            raise WaitingForPerson(
+                f"{step.pump} has an open action, {action.intent.key}: "
+                f"{action.held or 'not finished'}"
+            )
+        status = pumps[step.pump].status()
+        if status.state not in ("idle", "paused"):
+            raise InstrumentError(f"{step.pump} is {status.state} {status.alarm}".strip())
 
 
 def _make_ready(
@@ -234,20 +315,24 @@ def _make_ready(
             "nothing is open on it; "
             f"nothing was started{', the pump was told to stop' if _is_drug(step) else ''}"
         )
-    if status.infused_ul > step.volume_ul:
-        # The counter shows few digits: spent on old volume they would not resolve the new one.
-        journal.note(
-            run_id,
-            action_key(programme_key, step.pump),
-            time_h,
-            "counter cleared",
-            counter_ul=status.infused_ul,
-        )
+
+    def clear() -> None:
+        key = action_key(programme_key, step.pump)
+        journal.note(run_id, key, time_h, "counter cleared", counter_ul=status.infused_ul)
         fault("before_clear")
         pump.clear_counter()
         fault("after_clear")
+
+    # Cleared only where its few digits are used up: a counter above zero is what shows a power cut
+    # that nobody else tells.
+    if step.volume_ul < _FINE_COUNTER_STEPS * _step_then_ul(status, step.volume_ul):
+        clear()
     fault("before_prepare")
-    settings = _set_and_read_back(pump, step.flow_rate_ul_h, step.volume_ul)
+    try:
+        settings = _set_and_read_back(pump, step.flow_rate_ul_h, step.volume_ul)
+    except CounterFull:
+        clear()
+        settings = _set_and_read_back(pump, step.flow_rate_ul_h, step.volume_ul)
     fault("after_prepare")
     status = pump.status()
     if status.state != "idle":
@@ -268,9 +353,15 @@ def _make_ready(
         counter_ul=status.infused_ul,
         resolution_ul=status.resolution_ul,
         restarts=status.restarts,
-        session=SESSION,
+        session=session_of(pump),
         time_h=time_h,
     )
+
+
+def _step_then_ul(status: PumpStatus, volume_ul: float) -> float:
+    """Return the step in which a counter of four digits will show its sum with a volume."""
+    digits = math.floor(math.log10(status.infused_ul + volume_ul)) - 3
+    return max(status.resolution_ul, 10.0**digits)
 
 
 def _start_waiting(
@@ -378,7 +469,7 @@ def _settle(
                 return "silent"
             journal.ambiguous(key, time_h, f"it does not answer: {problem}", None)
             return "unknown"
-        found = reconcile(action.intent, _observation(action, status, earlier_ul))
+        found = reconcile(action.intent, _observation(action, pump, status, earlier_ul))
         if found.verdict != "look again":
             break
         earlier_ul = status.infused_ul
@@ -409,20 +500,21 @@ def _status_in_the_end(pump: Pump, look_again: LookAgain) -> PumpStatus:
 
 
 def _note_once(journal: Journal, action: Action, time_h: float, text: str) -> None:
-    """Note that a running pump is silent; once, until something else is on record of it."""
-    last = journal.events(action.intent.key)[-1]
-    if last.kind != "note":
+    """Note, once a look, that a running pump is silent: how often and how long decides later."""
+    if not action.silent_h:
         _log.warning("%s %s", action.intent.pump, text)
-        journal.note(action.intent.run_id, action.intent.key, time_h, text)
+    journal.note(action.intent.run_id, action.intent.key, time_h, text, silent=True)
 
 
-def _observation(action: Action, status: PumpStatus, earlier_ul: float | None) -> PumpObservation:
+def _observation(
+    action: Action, pump: Pump, status: PumpStatus, earlier_ul: float | None
+) -> PumpObservation:
     return PumpObservation(
         state=status.state,
         counter_ul=status.infused_ul,
         resolution_ul=status.resolution_ul,
         restarts=status.restarts,
-        session=SESSION,
+        session=session_of(pump),
         sends=len(action.sent_h),
         started=action.started_h is not None,
         earlier_counter_ul=earlier_ul,
@@ -444,14 +536,46 @@ def _set_and_read_back(pump: Pump, flow_rate_ul_h: float, volume_ul: float) -> P
     return settings
 
 
-def _stop_and_read(pump: Pump, reason: str) -> tuple[str, float | None]:
-    """Stop a drug pump; return the reason with what the pump then says, and its counter."""
+def _stop_and_read(
+    journal: Journal, pump: Pump, action: Action, time_h: float, reason: str
+) -> tuple[str, PumpStatus | None]:
+    """Tell a pump to stop and put on record whether it says that it stands.
+
+    Returns the reason with what the pump then says, and its status where it tells that.
+    """
+    stands, status = False, None
     try:
         pump.stop()
+        stands = True
         status = pump.status()
+        stands = status.state not in ("infusing", "withdrawing")
+        text = f"{reason}; stopped at counter {status.infused_ul:g} uL"
+        if not stands:
+            text = f"{reason}; it was told to stop and is {status.state}"
     except InstrumentError as problem:
-        return f"{reason}; it was told to stop and did not answer: {problem}", None
-    return f"{reason}; stopped at counter {status.infused_ul:g} uL", status.infused_ul
+        text = f"{reason}; it was told to stop and did not answer: {problem}"
+        if stands:
+            text = f"{reason}; it stands still and does not tell its counter: {problem}"
+    journal.note(action.intent.run_id, action.intent.key, time_h, text, stands=stands)
+    return text, status if stands else None
+
+
+def _given_until_stopped(action: Action, pump: Pump, status: PumpStatus) -> float | None:
+    """Return what a pump gave until it was stopped, in uL; None where its counter can not tell.
+
+    It is asked as if that had been its target: all that makes a counter worthless is looked at.
+    """
+    given_ul = status.infused_ul - action.intent.counter_ul
+    most_ul = action.intent.volume_ul + match_tolerance_ul(action.intent, status.resolution_ul)
+    if given_ul > most_ul:
+        return None
+    seen = replace(
+        _observation(action, pump, status, status.infused_ul),
+        state="alarm" if status.state == "alarm" else "idle",
+        started=False,
+    )
+    found = reconcile(replace(action.intent, volume_ul=max(given_ul, 0.0)), seen)
+    return max(given_ul, 0.0) if found.verdict in ("delivered", "not started") else None
 
 
 def _step_of(action: Action) -> PumpStep:

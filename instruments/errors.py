@@ -76,3 +76,7 @@ class OutcomeUnknown(InstrumentError):
     def __init__(self, message: str, sent: bytes) -> None:
         super().__init__(message)
         self.sent = sent
+
+
+class CounterFull(ValueError):
+    """The pump's counter has no digits left to count the asked volume; it must be cleared first."""

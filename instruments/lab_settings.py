@@ -222,7 +222,7 @@ def settings_from(
     except ValidationError as trouble:
         found += _problems((), trouble)
     if settings is not None:
-        found += _across(settings)
+        found += _across(settings) + _on_buses(settings, makes)
     if found or settings is None:
         problems = tuple(
             Problem(_line(text, key), ".".join(key), message) for key, message in found
@@ -286,6 +286,18 @@ def _across(settings: LabSettings) -> Found:
         other = urls.setdefault(url, f"{section}.{name}")
         if other != f"{section}.{name}":
             found.append(((section, name, "url"), f"port {url} is also that of {other}"))
+    return found
+
+
+def _on_buses(settings: LabSettings, makes: Mapping[str, Make]) -> Found:
+    """Return what a make says of pumps of its own that share a bus."""
+    found: Found = []
+    buses: dict[tuple[str, str], dict[str, PumpEntry]] = {}
+    for name, pump in settings.pumps.items():
+        buses.setdefault((pump.bus, pump.make), {})[name] = pump
+    for (_, make), pumps in buses.items():
+        if check := makes[make].check_bus:
+            found += [(("pumps", name, "bus"), problem) for name, problem in check(pumps)]
     return found
 
 

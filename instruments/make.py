@@ -5,7 +5,7 @@ Belongs here: the values that one line in ``DRIVERS`` consists of. Not here: any
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +18,8 @@ Wait = Callable[[float], None]
 """Lets seconds of study time pass; for the waits of a reader, never for deadlines on the wire."""
 Build = Callable[[str, Transport, Any, Wait], Any]
 """(name, port, its entry in lab.toml, wait) -> driver; sends nothing."""
+CheckBus = Callable[[Mapping[str, Any]], list[tuple[str, str]]]
+"""Name -> entry of the pumps of one bus -> (name, what is wrong with it beside the others)."""
 
 
 @dataclass(frozen=True)
@@ -47,3 +49,5 @@ class Make:
     """What no document or recording settles; told as a warning when a device is opened."""
     probe: Probe | None = None
     """None where no query is known to be harmless."""
+    check_bus: CheckBus | None = None
+    """Says which pumps can not share a bus; None where any that have places of their own can."""

@@ -31,6 +31,8 @@ from instruments.port_lock import SAME_START_S, lock_directory, make_shared, pro
 LOOK_S: Final = 0.02
 """How often an owner looks for requests."""
 FOLDER: Final = "stops"
+PLAIN: Final = ("-medium", "-stimulus")
+"""Ends of the names of pumps that give no drug."""
 REQUEST, HEARD, ANSWER = ".request.json", ".heard.json", ".answer.json"
 FRESH_S: Final = 0.5
 """How often an owner that is still busy with a stop says again that it is heard."""
@@ -86,13 +88,14 @@ class Reopenable(Protocol):
 
 
 def stop_pumps(pumps: Mapping[str, Stoppable], ports: Mapping[str, Reopenable]) -> Stopped:
-    """Stop every pump, whatever the others say; ports at the same time, pumps of one port in order.
+    """Stop every pump, whatever the others say; ports at the same time, pumps of one port one after
+    the other: those that may give a drug first, since a silent pump keeps the next waiting.
 
     A pump that did not confirm is told once more when every other has been told, on a port opened
     anew. ``ports`` is pump name -> its port. Never raises.
     """
     behind: dict[int | None, list[str]] = {}
-    for name in pumps:
+    for name in sorted(pumps, key=is_plain):
         behind.setdefault(id(ports[name]) if name in ports else None, []).append(name)
     found: list[Stopped] = []
 
@@ -110,6 +113,11 @@ def stop_pumps(pumps: Mapping[str, Stoppable], ports: Mapping[str, Reopenable]) 
     for thread in threads:
         thread.join()
     return sum(found, Stopped())
+
+
+def is_plain(name: str) -> bool:
+    """Return whether a pump is by its name (``LINE-ROLE``) one of medium or stimulus."""
+    return name.endswith(PLAIN)
 
 
 def _stop_in_order(pumps: Mapping[str, Stoppable], ports: Mapping[str, Reopenable]) -> Stopped:

@@ -6,8 +6,10 @@ counter proves (reconcile), where a programme stands (progress).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import Any, Literal
 
 from chiploop.dosing import PumpProgramme, Purpose, programme_from_dict
@@ -41,7 +43,7 @@ class Intent:
     make can not prove that it kept its power.
     """
     session: str
-    """Names the process that held the port; another session has heard other alarms."""
+    """Names the opened driver that was asked; another session has heard other alarms."""
     time_h: float
     """Study time."""
 
@@ -75,6 +77,14 @@ class Action:
     """Why a person must look; None where nothing is ambiguous."""
     end: Event | None
     """The outcome, or a person's word; None while open."""
+    stood_h: float | None = None
+    """Study time at which the pump, told to stop, said that it stands still; None where it was not
+    told or has not said so.
+    """
+    may_run: bool = False
+    """It was told to stop and has not said that it stands still."""
+    silent_h: tuple[float, ...] = ()
+    """Study times of the last looks, one after another, at which it ran and did not answer."""
 
     @property
     def open(self) -> bool:
@@ -106,6 +116,16 @@ class Moved:
     """When the volume is through at the pump's own rate."""
     volume_ul: float
     """Of the whole line."""
+    stood_h: float = math.inf
+    """When the pump is known to stand still: its outcome, its stop, a person's word."""
+    pump: str = ""
+
+    def until(self, time_h: float) -> Moved:
+        """Return what of it has flowed by a study time, as if the pump stood still from then on."""
+        if self.end_h <= time_h:
+            return self
+        share = max(time_h - self.begin_h, 0.0) / (self.end_h - self.begin_h)
+        return replace(self, end_h=max(time_h, self.begin_h), volume_ul=share * self.volume_ul)
 
 
 @dataclass(frozen=True)
@@ -140,6 +160,11 @@ def action_of(events: Sequence[Event]) -> Action:
     """Return what the rows of one key say; StopIteration where none of them is an intent."""
     intent = next(event for event in events if event.kind == "intent")
     held = [e.body["reason"] for e in events if e.kind == "ambiguous"]
+    stops = [
+        (bool(e.body["stands"]), float(e.body["time_h"])) for e in events if "stands" in e.body
+    ]
+    stood_h = next((time_h for stands, time_h in stops if stands), None)
+    silent = takewhile(lambda e: bool(e.body.get("silent")), reversed(events))
     return Action(
         seq=intent.seq,
         intent=Intent(
@@ -149,6 +174,9 @@ def action_of(events: Sequence[Event]) -> Action:
         started_h=next((float(e.body["time_h"]) for e in events if e.kind == "started"), None),
         held=held[-1] if held else None,
         end=next((e for e in events if e.kind in ENDS), None),
+        stood_h=stood_h,
+        may_run=bool(stops) and stood_h is None,
+        silent_h=tuple(float(e.body["time_h"]) for e in silent)[::-1],
     )
 
 
@@ -163,7 +191,11 @@ def _moved(action: Action) -> Moved:
     """Return the volume that limits count for an action, as fast as its pump can give it."""
     volume_ul, begin_h = action.charged_ul, action.begun_h
     end_h = begin_h + volume_ul / action.intent.flow_rate_ul_h
-    return Moved(action.intent.programme.purpose, begin_h, end_h, volume_ul)
+    stood_h = math.inf if action.stood_h is None else action.stood_h
+    if action.end is not None:
+        stood_h = min(stood_h, float(action.end.body["time_h"]))
+    purpose, pump = action.intent.programme.purpose, action.intent.pump
+    return Moved(purpose, begin_h, end_h, volume_ul, stood_h, pump)
 
 
 def totals_of(

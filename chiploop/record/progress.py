@@ -26,6 +26,10 @@ class PumpProgress:
     delivered_ul: float
     """By the pump's counter; what a person said where it was abandoned, NaN where nobody knows."""
     reason: str = ""
+    may_run: bool = False
+    """It was told to stop and has not said that it stands still; a person must stop it by hand."""
+    silent_h: tuple[float, ...] = ()
+    """Study times of the last looks, one after another, at which it did not answer while it ran."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,11 @@ class ProgrammeProgress:
     def running(self) -> bool:
         """True where a pump has not reached its target volume yet."""
         return any(pump.state == "running" for pump in self.pumps)
+
+    @property
+    def may_run(self) -> tuple[str, ...]:
+        """Pumps that were told to stop and have not said that they stand still."""
+        return tuple(pump.pump for pump in self.pumps if pump.may_run)
 
     @property
     def done(self) -> bool:
@@ -106,6 +115,6 @@ def pump_progress(action: Action) -> PumpProgress:
             return PumpProgress(pump, "delivered", known_ul)
         return PumpProgress(pump, "abandoned", known_ul, str(action.end.body["reason"]))
     if action.held is not None:
-        return PumpProgress(pump, "held", math.nan, action.held)
+        return PumpProgress(pump, "held", math.nan, action.held, action.may_run)
     state: PumpState = "running" if action.started_h is not None else "waiting"
-    return PumpProgress(pump, state, math.nan)
+    return PumpProgress(pump, state, math.nan, "", action.may_run, action.silent_h)

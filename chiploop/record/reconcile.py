@@ -8,6 +8,9 @@ intent: the pump has not told of a power interruption since, and the counter is 
 was. Where either fails, nothing is sent and a person is asked: a counter that is back at zero is
 not "never moved".
 
+A pump tells of a power interruption once, to whoever asks first. So an unmoved counter lets a start
+be sent again only to the session that wrote the intent, or where it stood above zero and still does.
+
 Not every make can tell of a power interruption (``restarts`` is None). Its counter may then have
 gone back to zero unseen, which looks like "unmoved" where it stood at zero: a start whose answer was
 lost is never sent again. What it shows as running or delivered is believed, which takes a pump that
@@ -45,7 +48,7 @@ class PumpObservation:
     make can not prove that it kept its power.
     """
     session: str
-    """Who holds the port; compared with the intent's."""
+    """Names the opened driver that asks; compared with the intent's."""
     sends: int
     """How often the journal says that the start command was about to leave."""
     started: bool
@@ -87,7 +90,14 @@ def _lost_power(intent: Intent, seen: PumpObservation) -> bool:
 
 
 def _can_not_prove_power(intent: Intent, seen: PumpObservation) -> bool:
-    return intent.restarts is None or seen.restarts is None
+    """An unmoved counter proves nothing where the pump's power may have been cut unseen.
+
+    What tells of a power cut is told once, to whoever asks first: another session may have heard it
+    and died with it. A counter that stood above zero and still stands there proves it by itself.
+    """
+    if intent.restarts is None or seen.restarts is None:
+        return True
+    return seen.session != intent.session and intent.counter_ul < intent.resolution_ul
 
 
 def _unmoved(intent: Intent, seen: PumpObservation) -> bool:
@@ -146,7 +156,7 @@ RULES: tuple[Rule, ...] = (
     (
         lambda i, s: _unmoved(i, s) and _can_not_prove_power(i, s),
         "unknown",
-        "the start command's answer was lost and this make can not prove that it kept its power",
+        "the start command's answer was lost and nothing proves that the pump kept its power",
     ),
     (
         lambda i, s: _unmoved(i, s) and s.earlier_counter_ul == s.counter_ul,

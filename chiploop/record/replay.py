@@ -1,47 +1,119 @@
 """What every chip really got, by the journal alone.
 
 Belongs here: outcomes of pumps to schedules of chips. Not here: fits, proposals (campaign).
+
+Every pump flows in its own time, from its start to its end; what flows together in a line is mixed.
 """
 
 from __future__ import annotations
 
-from chiploop.dosing import ChipSchedule, delivered_segments
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from chiploop.dosing import MAX_END_DEVIATION, ChipSchedule, PumpProgramme, delivered_segments
 from chiploop.record.actions import Action
 from chiploop.record.journal import Journal
-from chiploop.record.progress import programme_progress
+from chiploop.record.progress import pump_progress
 from chiploop.study import Study
+
+_SLIVER_H = 1e-6
+"""A shorter piece is rounding and no piece."""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What one pump brought into its line, at a steady rate."""
+
+    pump: str
+    programme: PumpProgramme
+    begin_h: float
+    """Study time."""
+    end_h: float
+    volume_ul: float
+
+    def within_ul(self, begin_h: float, end_h: float) -> float:
+        """Return its volume in a part of its time."""
+        return self.volume_ul * (end_h - begin_h) / (self.end_h - self.begin_h)
 
 
 def schedules_of(journal: Journal, study: Study, run_id: str) -> dict[str, ChipSchedule]:
-    """Return chip -> schedule from the programmes whose every volume is known, in time order.
-
-    A programme ends where its pumps reached their targets, or where a person gave it up; and in any case
-    where the next one of its line began.
-    """
-    keys = dict.fromkeys(action.intent.programme_key for action in journal.actions(run_id))
-    all_of = sorted((programme_progress(journal, key) for key in keys), key=lambda p: p.begins_h)
+    """Return chip -> schedule from the programmes whose every volume is known, in time order."""
+    programmes: dict[str, list[Action]] = {}
+    for action in journal.actions(run_id):
+        programmes.setdefault(action.intent.programme_key, []).append(action)
     schedules = {chip: ChipSchedule(chip) for chip in study.chip_ids}
-    for i, progress in enumerate(all_of):
-        if not progress.known:
-            continue
-        line = progress.programme.line
-        later = [other.begins_h for other in all_of[i + 1 :] if other.programme.line == line]
-        ended = max(stopped_h(action) for action in journal.programme(progress.programme_key))
-        ends_h = min([ended, *later])
-        if not ends_h > progress.begins_h:
-            continue
-        segments = delivered_segments(
-            study, progress.programme, progress.delivered_ul, progress.begins_h, ends_h
-        )
-        for chip, segment in segments.items():
-            schedules[chip] = schedules[chip].with_segment(segment)
+    for line in study.lines:
+        own = [p for p in programmes.values() if p[0].intent.programme.line == line.id]
+        begins_h = sorted(begins_of(actions) for actions in own)
+        flows: list[Flow] = []
+        for actions in own:
+            next_h = next((h for h in begins_h if h > begins_of(actions)), math.inf)
+            flows += flows_of(actions, next_h)
+        for begin_h, end_h, flowing in pieces(flows):
+            volumes_ul: dict[str, float] = {}
+            for flow in flowing:
+                given_ul = flow.within_ul(begin_h, end_h)
+                volumes_ul[flow.pump] = volumes_ul.get(flow.pump, 0.0) + given_ul
+            steps = {s.pump: s for f in flowing for s in f.programme.steps if s.pump in volumes_ul}
+            mixed = replace(flowing[0].programme, steps=tuple(steps.values()))
+            segments = delivered_segments(study, mixed, volumes_ul, begin_h, end_h)
+            for chip, segment in segments.items():
+                schedules[chip] = schedules[chip].with_segment(segment)
     return schedules
 
 
-def stopped_h(action: Action) -> float:
-    """Return the study time at which a pump reached its target volume, or was given up before."""
-    begun_h = action.sent_h[-1] if action.sent_h else action.intent.time_h
-    ends_h = begun_h + action.intent.volume_ul / action.intent.flow_rate_ul_h
-    if action.end is not None and action.end.kind == "abandoned":
-        return min(ends_h, float(action.end.body["time_h"]))
-    return ends_h
+def begins_of(actions: Sequence[Action]) -> float:
+    """Return the study time at which the first pump of a programme began."""
+    return min(action.begun_h for action in actions)
+
+
+def flows_of(actions: Sequence[Action], next_h: float) -> list[Flow]:
+    """Return what the pumps of a programme brought; nothing where one of the volumes is not known.
+
+    Pumps that began and ended together but for rounding flow as one; so do the end of the programme
+    and ``next_h``, the begin of the line's next one.
+    """
+    known_ul = [pump_progress(action).delivered_ul for action in actions]
+    if any(action.open for action in actions) or not all(map(math.isfinite, known_ul)):
+        return []
+    programme, first_h = actions[0].intent.programme, begins_of(actions)
+    slack_h = 2.0 * MAX_END_DEVIATION * programme.duration_h
+    ends_h = [ended_h(action, next_h) for action in actions]
+    flows = []
+    for action, own_h, volume_ul in zip(actions, ends_h, known_ul, strict=True):
+        begin_h = first_h if action.begun_h - first_h <= slack_h else action.begun_h
+        end_h = max(other_h for other_h in ends_h if other_h - own_h <= slack_h)
+        if begin_h < next_h < end_h <= next_h + slack_h:
+            end_h = next_h
+        if end_h > begin_h:
+            flows.append(Flow(action.intent.pump, programme, begin_h, end_h, volume_ul))
+    return flows
+
+
+def ended_h(action: Action, next_h: float) -> float:
+    """Return the study time at which a pump ended: at its target, or where its volume was through.
+
+    What a person told ended where the pump was stopped or given up, or at ``next_h``, where the line
+    got its next programme, if it was through by then.
+    """
+    assert action.end is not None, action.intent.key
+    asked_ul, rate_ul_h = action.intent.volume_ul, action.intent.flow_rate_ul_h
+    given_ul = float(action.end.body["delivered_ul"])
+    target_h = action.begun_h + asked_ul / rate_ul_h
+    through_h = action.begun_h + given_ul / rate_ul_h
+    if action.end.kind == "outcome":
+        return target_h if given_ul > (1.0 - MAX_END_DEVIATION) * asked_ul else through_h
+    stood_h = math.inf if action.stood_h is None else action.stood_h
+    told_h = min(target_h, stood_h, float(action.end.body["time_h"]))
+    return min(told_h, max(through_h, next_h)) if told_h > action.begun_h else through_h
+
+
+def pieces(flows: Sequence[Flow]) -> Iterator[tuple[float, float, list[Flow]]]:
+    """Yield (begin, end, what flows) for every stretch in which the same pumps flow, in time order."""
+    corners_h = sorted({corner_h for flow in flows for corner_h in (flow.begin_h, flow.end_h)})
+    for begin_h, end_h in pairwise(corners_h):
+        flowing = [f for f in flows if f.begin_h <= begin_h and end_h <= f.end_h]
+        if flowing and end_h - begin_h > _SLIVER_H:
+            yield begin_h, end_h, flowing

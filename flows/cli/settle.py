@@ -14,6 +14,11 @@ PUMP = typer.Option(..., "--pump", help="Pump whose action is open, e.g. L2-low.
 DELIVERED = typer.Option(
     ..., "--delivered", help='What the person saw, e.g. "120 uL", or "unknown".'
 )
+STANDS = typer.Option(
+    False,
+    "--stands-still",
+    help="The person saw that the pump stands; needed where it has not said so.",
+)
 WHY = typer.Option(..., "--why", help="How it was seen; kept on record.")
 RUNS = typer.Option(Path("runs"), "--runs", help="Folder of the runs.")
 
@@ -23,11 +28,13 @@ def settle(
     pump: str = PUMP,
     delivered: str = DELIVERED,
     why: str = WHY,
+    stands_still: bool = STANDS,
     runs: Path = RUNS,
     as_json: bool = JSON_OPTION,
 ) -> None:
     """End a held action of a pump on a person's word, so that its line may go on at the next phase.
 
+    A pump that was told to stop and has not said that it stands is settled with --stands-still only.
     With "unknown" the line's readouts from then on are kept and not learned from. Moves no liquid.
     Exit code 2 where nothing is held. With --json: {"ok", "settled", "delivered_ul", "by"}.
     """
@@ -56,8 +63,16 @@ def settle(
                 f"nothing of {pump} is held in {run_id}; held pumps: {waiting or 'none'}"
             )
         (action,) = held
+        if action.may_run and not stands_still:
+            raise WrongUse(
+                f"{pump} was told to stop and has not said that it stands: it MAY STILL RUN. Look at "
+                "it, stop it by hand, and then say so with --stands-still"
+            )
         by = os_login()
         held_h = max(float(e.body.get("time_h", 0.0)) for e in journal.events(action.intent.key))
+        if stands_still:
+            seen = f"it stands still, by {by}: {why}"
+            journal.note(run_id, action.intent.key, held_h, seen, stands=True, by=by)
         journal.abandon(action.intent.key, held_h, by, why, volume_ul)
     if as_json:
         print_json({"ok": True, "settled": action.intent.key, "delivered_ul": volume_ul, "by": by})

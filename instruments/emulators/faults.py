@@ -63,6 +63,11 @@ class FaultyWire:
         """True while nobody can reach the device."""
         return self._wall_s() < self._plugged_in_at_s
 
+    @property
+    def clean(self) -> bool:
+        """True while nothing is armed, nothing hangs, and the device can be reached."""
+        return not (self._armed or self._wedged or self.unplugged)
+
     def arm(self, fault: Fault) -> None:
         """Arm a fault; raises ValueError for one that can not happen."""
         check(fault)

@@ -11,7 +11,9 @@ UNCONFIRMED, the documents being silent or at odds: which events zero the counte
 ``*RESET``, a changed diameter, roll-over); ``?OOR`` for too many digits; ``STP`` while stopped;
 ``?NA`` for VOL while moving and for SAF outside a packet; that only packets to a pump's own address
 feed its watchdog; that the watchdog also alarms while idle; that a pump stopped by an alarm starts
-a new target at the next RUN; the lowest rate of each model.
+a new target at the next RUN; the lowest rate of each model; of a programme of phases: that a bare
+RUN begins at phase 1 whichever is selected, that settings go to the selected phase, that a phase
+which nobody set stops, what PHN reads after a run. Of the functions only RAT and STP are emulated.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -41,6 +43,7 @@ SMALL_SYRINGE_MM = Decimal("14.00")
 """Up to this diameter the volume unit becomes uL when the diameter is set, above it mL (manual)."""
 DIAMETER_RANGE_MM = (Decimal("0.1"), Decimal("50"))
 FACTORY_DIAMETER_MM = "26.59"
+LAST_PHASE = 41
 MOVING = "IWX"
 """Status characters of a moving plunger: infusing, withdrawing, purging."""
 
@@ -65,6 +68,17 @@ class Ne1000Settings:
     """True: ``STP`` while stopped answers ``?NA``."""
 
 
+@dataclass(frozen=True)
+class Phase:
+    """One phase of the pump's programme."""
+
+    function: str = "STP"
+    rate: str = "0"
+    rate_unit: str = "MH"
+    volume: str = "0"
+    direction: str = "INF"
+
+
 class Refused(Exception):
     """The pump's error answer to one command, e.g. ``?OOR``."""
 
@@ -85,9 +99,11 @@ class Ne1000:
         self._ear = Ear()
         self._outbox = bytearray()
         self._diameter_mm = Decimal(FACTORY_DIAMETER_MM)
+        self._volume_unit = "ML"
+        self._phases: dict[int, Phase] = {1: Phase("RAT")}
+        self._phase, self._function = 1, "RAT"
         self._rate, self._rate_unit = Decimal(0), "MH"
-        self._stored_rate = Decimal(0)
-        self._volume, self._volume_unit = Decimal(0), "ML"
+        self._stored_rate = self._volume = Decimal(0)
         self._direction = "INF"
         self._safe_timeout_s = 0
         self._fed_s: float | None = None
@@ -176,7 +192,8 @@ class Ne1000:
             self._halt("S")
             self.plunger.zero("I", "W")
             self.address, self._safe_timeout_s, self._fed_s = 0, 0, None
-            self._volume = self._rate = self._stored_rate = Decimal(0)
+            self._phases = {1: Phase("RAT")}
+            self._select(1)
         elif re.fullmatch(r"\*ADR[0-9]{1,2}", command):
             self.address = int(command[4:])
         elif command == "*ADR":
@@ -247,10 +264,14 @@ class Ne1000:
             self._set_off(self._way())
 
     def _run(self, parameter: str) -> None:
-        if parameter not in ("", "1", "01"):
-            raise Refused("?OOR" if parameter.isdigit() else "?")
+        phase = _phase_number(parameter) if parameter else 1
         if self._status in MOVING:
             raise Refused("?NA")
+        if self._status == "S" or parameter:
+            self._keep_phase()
+            self._select(phase)
+        if self._function == "STP":
+            return
         self._check_rate(self._rate, self._rate_unit)
         if self._status == "S":
             self.plunger.target_done_ul = 0.0
@@ -279,12 +300,44 @@ class Ne1000:
         self.plunger.zero("I" if parameter == "INF" else "W")
 
     def _set_phase(self, parameter: str) -> None:
-        if parameter not in ("1", "01"):
-            raise Refused("?OOR" if parameter.isdigit() else "?")
+        phase = _phase_number(parameter)
+        if self._status != "S":
+            raise Refused("?NA")
+        self._keep_phase()
+        self._select(phase)
 
     def _set_function(self, parameter: str) -> None:
-        if parameter != "RAT":
+        if parameter not in ("RAT", "STP"):
             raise Refused("?")
+        if self._status != "S":
+            raise Refused("?NA")
+        self._function = parameter
+
+    def _keep_phase(self) -> None:
+        self._phases[self._phase] = Phase(
+            self._function,
+            str(self._stored_rate),
+            self._rate_unit,
+            str(self._volume),
+            self._direction,
+        )
+
+    def _select(self, number: int) -> None:
+        phase = self._phases.get(number, Phase())
+        self._phase, self._function = number, phase.function
+        self._rate = self._stored_rate = Decimal(phase.rate)
+        self._rate_unit, self._volume = phase.rate_unit, Decimal(phase.volume)
+        self._direction = phase.direction
+
+    def _next_phase(self) -> None:
+        """Go on with the phase after the one that has reached its target; it may end the run."""
+        self._keep_phase()
+        following = self._phases.get(self._phase + 1, Phase())
+        if following.function == "STP" or not Decimal(following.rate):
+            return
+        self._select(self._phase + 1)
+        self.plunger.target_done_ul = 0.0
+        self._set_off(self._way())
 
     def _dispensed(self) -> str:
         unit_ul = VOLUME_UNITS_UL[self._volume_unit]
@@ -297,10 +350,14 @@ class Ne1000:
     def settle(self) -> None:
         """Take note of a plunger that has stopped by itself: target reached, or syringe empty."""
         ending = self.plunger.ended_by()
-        if ending is not None:
-            self._halt("S")
+        if ending is None:
+            return
+        purged = self._status == "X"
+        self._halt("S")
         if ending == "stall":
             self._alarm("S")
+        elif not purged:
+            self._next_phase()
 
     def power_cycle(self) -> None:
         """Interrupt the power: motion ends, counters are zero, the reset alarm is latched."""
@@ -382,6 +439,8 @@ class Ne1000:
             "rate": [str(self._rate), self._rate_unit, str(self._stored_rate)],
             "volume": [str(self._volume), self._volume_unit],
             "direction": self._direction,
+            "phase": [self._phase, self._function],
+            "phases": {str(number): asdict(phase) for number, phase in self._phases.items()},
             "safe_timeout_s": self._safe_timeout_s,
             "status": self._status,
             "alarms": list(self._alarms),
@@ -401,6 +460,8 @@ class Ne1000:
         volume, self._volume_unit = state["volume"]
         self._volume = Decimal(volume)
         self._direction, self._status = state["direction"], state["status"]
+        self._phase, self._function = state["phase"]
+        self._phases = {int(n): Phase(**phase) for n, phase in state["phases"].items()}
         self._safe_timeout_s, self._fed_s = state["safe_timeout_s"], None
         self._alarms = list(state["alarms"])
         self._ear, self._outbox = Ear(), bytearray()
@@ -417,6 +478,14 @@ def _reading(text: str) -> Decimal:
     return value
 
 
+def _phase_number(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,2}", text):
+        raise Refused("?")
+    if not 1 <= int(text) <= LAST_PHASE:
+        raise Refused("?OOR")
+    return int(text)
+
+
 _OPPOSITE = {"INF": "WDR", "WDR": "INF"}
 _QUERIES: dict[str, Callable[[Ne1000], str]] = {
     "VER": lambda pump: pump.settings.version,
@@ -425,8 +494,8 @@ _QUERIES: dict[str, Callable[[Ne1000], str]] = {
     "VOL": lambda pump: four_digits(pump._volume) + pump._volume_unit,
     "DIR": lambda pump: pump._direction,
     "DIS": Ne1000._dispensed,
-    "PHN": lambda pump: "01",
-    "FUN": lambda pump: "RAT",
+    "PHN": lambda pump: f"{pump._phase:02d}",
+    "FUN": lambda pump: pump._function,
 }
 """Command without parameter -> the data of its answer."""
 _SETTERS: dict[str, Callable[[Ne1000, str], None]] = {

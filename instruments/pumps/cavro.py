@@ -15,7 +15,12 @@ without the repeat bit a module does not look at them, and `open` sends no repea
 move is sent once.
 
 A module that has lost its power says "not initialised" until somebody initialises it: ``restarts``
-counts that. Unconfirmed: see `MAKE`.
+counts that, where the module has shown that it tells it (``?19``, or error 7 of ``Q``).
+
+No query tells the microstep mode, and ``steps_per_stroke`` of another one is a dose of 8 times, or of
+an eighth. So the mode is set before every dose; and a dose wants that the plunger has been seen
+further out than an eighth of the stroke, which a module that counts 8 times coarser never is.
+Unconfirmed: see `MAKE`.
 """
 
 from __future__ import annotations
@@ -23,10 +28,10 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from decimal import Decimal
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -43,6 +48,7 @@ from instruments.errors import (
 from instruments.lab_settings import PumpEntry
 from instruments.make import Make, Probe, Wait
 from instruments.pumps import cavro_wire as wire
+from instruments.pumps.readiness import Readiness
 from instruments.transport import NotSent, PortSettings, Transport
 
 MOVE_SENDS: Final = 4
@@ -55,6 +61,8 @@ INITIALISE_LIMIT_S: Final = 60.0
 POLL_S: Final = 0.5
 STOP_POLL_S: Final = 0.05
 """Real seconds: whoever stops a pump does not wait for the clock of a study."""
+MICROSTEPS: Final = 8
+"""Of a step, by the manual (24000 in a stroke of 3000)."""
 _SLACK: Final = 1e-6
 """Of a step: what floating point adds or takes is not rounded."""
 
@@ -80,8 +88,8 @@ class CavroEntry(PumpEntry):
     max_speed: int = Field(6000, ge=1, le=99_999)
     fill_speed: int | None = Field(None, ge=1, le=99_999)
     """Speed of a refill, steps/s; None takes 20 s for a full stroke, or the nearest it can."""
-    microstep_mode: Literal[0, 1, 2] | None = None
-    """Set before every dose; None for a module that has no such mode."""
+    microstep_mode: Literal[0, 1, 2, "fixed"] = 0
+    """Of the steps above; set before every dose. ``fixed`` for a module that has no such modes."""
     input_port: str = Field("I", pattern=r"^([IOBE]|[IO][1-9][0-9]?)$")
     """Where the syringe fills from: ``I``, or ``I`` or ``O`` with the number of a port."""
     output_port: str = Field("O", pattern=r"^([IOBE]|[IO][1-9][0-9]?)$")
@@ -103,6 +111,14 @@ class CavroEntry(PumpEntry):
     def content_ul(self) -> float:
         """Return what a full syringe holds, in uL."""
         return 1000.0 * self.syringe_volume_ml
+
+
+class _Refused(DeviceRejected):
+    """A command that the module refused, with its error."""
+
+    def __init__(self, message: str, error: int) -> None:
+        super().__init__(message)
+        self.error = error
 
 
 class Cavro:
@@ -131,8 +147,12 @@ class Cavro:
         self._ul_per_step = entry.content_ul() / entry.steps_per_stroke
         self._number = 0
         """Sequence number that was used last."""
-        self._prepared: tuple[int, int] | None = None
+        self._ready = Readiness[tuple[int, int]](name)
         """Plunger position now and at the end of the dose."""
+        self._stroke_seen = False
+        """The plunger was seen where a module with coarser steps never is."""
+        self._tells_power = False
+        """The module has shown that it says whether it is initialised."""
         self._filling = False
         self._not_initialised = False
         self._restarts = 0
@@ -146,8 +166,10 @@ class Cavro:
         return PumpSettings(self._rate_ul_h(speed), self._volume_ul(steps))
 
     def open(self) -> None:
-        """Meet the module: status, firmware, whether it is initialised. Moves and sets nothing."""
+        """Meet the module: status, firmware, which reports it has. Moves and sets nothing."""
         with self._transport.owned():
+            for query in ("?19", "?2"):
+                self._report(query, lambda data: None, learning=True)
             self._observe()
             self.firmware = self._ask_firmware()
             self._met_generation = self._transport.generation
@@ -156,16 +178,16 @@ class Cavro:
         """Set microstep mode, speed and valve where they differ, each read back where the module
         tells it; the plunger stays.
 
-        ValueError outside the range; `DeviceRejected` unless idle, where the syringe holds less, or
-        where a read-back differs; `DeviceAlarm` before the module is initialised.
+        ValueError outside the range; `DeviceRejected` unless idle, where the syringe holds less or
+        nothing shows that its steps are those of lab.toml, or where a read-back differs;
+        `DeviceAlarm` before the module is initialised.
         """
         steps, speed = self._steps(volume_ul), self._speed(flow_rate_ul_h)
         with self._transport.owned():
-            self._prepared = None
+            begun = self._ready.begin()
             self._meet_again()
             self._require_idle("prepare a dose")
-            if self._entry.microstep_mode is not None:
-                self._execute(f"N{self._entry.microstep_mode}R")
+            self._set_microsteps()
             self._ensure_valve(self._entry.output_port)
             self._ensure_speed(speed)
             position = self._position()
@@ -174,7 +196,8 @@ class Cavro:
                     f"{self.name} holds {position * self._ul_per_step:g} uL, less than the "
                     f"{volume_ul:g} uL asked; fill it first"
                 )
-            self._prepared = position, position - steps
+            self._require_stroke(position)
+            self._ready.end(begun, (position, position - steps))
         return PumpSettings(self._rate_ul_h(speed), self._volume_ul(steps))
 
     def start(self) -> None:
@@ -182,12 +205,11 @@ class Cavro:
 
         `OutcomeUnknown` where its answer and those to its repeats are lost or strange; `NotSent`
         where the module could not be asked right before it; `DeviceRejected` or `DeviceAlarm` where
-        it refused. ValueError without a `prepare` since the last start or stop.
+        it refused. ValueError without a `prepare` since the last start; `NotSent` where a stop came
+        since.
         """
         with self._transport.owned():
-            if self._prepared is None:
-                raise ValueError(f"{self.name}: start was asked without prepare; nothing was sent")
-            (position, target), self._prepared = self._prepared, None
+            position, target = self._ready.take()
             if self._transport.generation != self._met_generation:
                 raise NotSent(
                     f"{self.name}: its port was lost and came back since its settings were read "
@@ -230,7 +252,7 @@ class Cavro:
             state=state,
             infused_ul=self._volume_ul(self._entry.steps_per_stroke - position),
             resolution_ul=self._ul_per_step,
-            restarts=self._restarts,
+            restarts=self._restarts if self._tells_power else None,
             alarm=self._told(),
         )
 
@@ -243,9 +265,9 @@ class Cavro:
 
     def stop(self) -> None:
         """Stop now, before any other thread's next transaction: terminate, until the module says
-        that it is not busy. Raise where it never said so."""
+        that it is not busy. Raise where it never said so. An alarm stays told."""
         with self._transport.owned(urgent=True):
-            self._prepared = None
+            self._ready.stopped()
             trouble: InstrumentError = DeviceRejected("it stays busy")
             for _ in range(3):
                 try:
@@ -264,6 +286,10 @@ class Cavro:
                     time.sleep(STOP_POLL_S)
             raise self._may_still_run(trouble) from trouble
 
+    def acknowledge(self) -> None:
+        """Do nothing: a module that lost its power or its steps goes on telling so until it is
+        initialised, which a person does."""
+
     def fill(self) -> None:
         """Fill the syringe from its input port and turn the valve back to the output.
 
@@ -275,11 +301,10 @@ class Cavro:
         slow, fast = self._entry.min_speed, self._entry.max_speed
         speed = self._entry.fill_speed or min(fast, max(slow, stroke // 20))
         with self._transport.owned():
-            self._prepared = None
+            self._ready.begin()
             self._meet_again()
             self._require_idle("fill")
-            if self._entry.microstep_mode is not None:
-                self._execute(f"N{self._entry.microstep_mode}R")
+            self._set_microsteps()
             self._ensure_valve(self._entry.input_port)
             self._ensure_speed(speed)
             self._position()
@@ -294,6 +319,7 @@ class Cavro:
                 raise DeviceRejected(
                     f"{self.name} was stopped while filling, at {reached} of {full} steps"
                 )
+            self._stroke_seen = True
             self._ensure_valve(self._entry.output_port)
 
     def initialise(self, *, to_port: str = "output") -> None:
@@ -304,7 +330,7 @@ class Cavro:
         """
         text = self._initialise_text(to_port)
         with self._transport.owned():
-            self._prepared = None
+            self._ready.begin()
             self._meet_again()
             if self._observe():
                 raise DeviceRejected(f"{self.name} is busy; stop it first")
@@ -315,8 +341,7 @@ class Cavro:
             self._meet_again()
             self._alarm = ""
             self._require_idle("go on after it was initialised")
-            if self._entry.microstep_mode is not None:
-                self._execute(f"N{self._entry.microstep_mode}R")
+            self._set_microsteps()
 
     def close(self) -> None:
         """Leave the module to itself; sends nothing, and a running dose goes on to its end."""
@@ -380,7 +405,10 @@ class Cavro:
     def _observe(self) -> bool:
         """Ask for the status and note what it says; True while busy."""
         answer = self._ask("Q", lambda answer: answer)
-        initialised = answer.error != 7 and self._report("?19", wire.decode_initialised) != 0
+        told = 0 if answer.error == 7 else self._report("?19", wire.decode_initialised)
+        initialised = told != 0
+        self._tells_power = self._tells_power or told is not None
+        self._stroke_seen = self._stroke_seen and initialised
         if not initialised and not self._not_initialised:
             self._restarts += 1
             _log.warning("%s says that it is not initialised: it has lost its power", self.name)
@@ -413,16 +441,45 @@ class Cavro:
             )
         return position
 
-    def _report(self, query: str, decode: Callable[[str], T]) -> T | None:
-        """Return what a report says; None where this module does not know it."""
+    def _set_microsteps(self) -> None:
+        if self._entry.microstep_mode != "fixed":
+            self._execute(f"N{self._entry.microstep_mode}R")
+
+    def _require_stroke(self, position: int) -> None:
+        """Refuse a dose of steps that may be larger than lab.toml says."""
+        if position > self._entry.steps_per_stroke / MICROSTEPS:
+            self._stroke_seen = True
+        if not self._stroke_seen:
+            raise DeviceRejected(
+                f"{self.name} stands at {position} of {self._entry.steps_per_stroke} steps. Nothing "
+                f"shows that these are its steps: where they are {MICROSTEPS} times larger, so were "
+                "the dose. Fill it, or correct steps_per_stroke and microstep_mode; nothing moved"
+            )
+
+    def _report(
+        self, query: str, decode: Callable[[str], T], *, learning: bool = False
+    ) -> T | None:
+        """Return what a report says; None where this module does not know it.
+
+        Whether it does is learned at `open` only, by the same refusal twice: later a refusal is one
+        garbled query, or a trouble.
+        """
         if query in self._silent_on:
             return None
-        try:
-            return self._ask(query, _data(decode))
-        except DeviceRejected as refused:
-            _log.info("%s has no report %s: %s", self.name, query, refused)
-            self._silent_on.add(query)
-            return None
+        first: int | None = None
+        while True:
+            try:
+                return self._ask(query, _data(decode))
+            except _Refused as refused:
+                if first is None:
+                    first = refused.error
+                    continue
+                if not learning:
+                    raise
+                if first == refused.error == 2:
+                    _log.info("%s has no report %s: %s", self.name, query, refused)
+                    self._silent_on.add(query)
+                return None
 
     def _ask_firmware(self) -> str:
         with suppress(DeviceRejected):
@@ -439,7 +496,8 @@ class Cavro:
                 f"{self.name}: after its port was lost {firmware!r} answers, not {self.firmware!r}; "
                 "open the bench again"
             )
-        self._met_generation, self._prepared = generation, None
+        self._met_generation = generation
+        self._ready.begin()
 
     def _ensure_valve(self, port: str) -> None:
         wanted = wire.valve_place(port)
@@ -494,8 +552,10 @@ class Cavro:
                         again = False
                         continue
                     raise type(trouble)(f"{self.name} on {text}: {trouble}") from trouble
-                except DeviceRejected as refused:
-                    raise DeviceRejected(f"{self.name} refused {text}: {refused}") from refused
+                except _Refused as refused:
+                    raise _Refused(
+                        f"{self.name} refused {text}: {refused}", refused.error
+                    ) from refused
                 except DeviceAlarm as met:
                     raise DeviceAlarm(f"{self.name} on {text}: {met}", met.kind) from met
 
@@ -575,7 +635,7 @@ def _nothing(answer: wire.Answer) -> None:
     if answer.error in wire.ALARMS:
         raise DeviceAlarm(wire.ERRORS[answer.error], wire.ALARMS[answer.error])
     if answer.error:
-        raise DeviceRejected(wire.ERRORS[answer.error])
+        raise _Refused(wire.ERRORS[answer.error], answer.error)
 
 
 def _data(decode: Callable[[str], T]) -> Callable[[wire.Answer], T]:
@@ -583,7 +643,7 @@ def _data(decode: Callable[[str], T]) -> Callable[[wire.Answer], T]:
 
     def read(answer: wire.Answer) -> T:
         if not answer.data and answer.error:
-            raise DeviceRejected(wire.ERRORS[answer.error])
+            raise _Refused(wire.ERRORS[answer.error], answer.error)
         return decode(answer.data)
 
     return read
@@ -597,6 +657,20 @@ def _recognise(frame: bytes) -> str | None:
     with suppress(FrameError):
         return f"Cavro or TriContinent module, {wire.ERRORS[wire.decode_oem(frame).error]}"
     return None
+
+
+def _check_bus(pumps: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A flipped bit of an address reaches another module where nothing checks the block, and no
+    answer says whose it is."""
+    return [
+        (
+            name,
+            'protocol = "dt" has no checksum, so that a move may reach another module: such a module '
+            "must be alone on its bus",
+        )
+        for name, pump in pumps.items()
+        if len(pumps) > 1 and pump.protocol == "dt"
+    ]
 
 
 MAKE: Final = Make(
@@ -615,5 +689,6 @@ MAKE: Final = Make(
         "the spelling of Z with ports for distribution valves",
         "how many steps are lost where a move is terminated",
     ),
+    check_bus=_check_bus,
     probe=Probe(wire.encode_oem(0, 1, "Q"), wire.answer_length_oem, _recognise),
 )

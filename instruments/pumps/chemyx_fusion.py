@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
 from instruments.contracts import PumpSettings, PumpStatus
 from instruments.errors import (
+    DeviceAlarm,
     DeviceRejected,
     FrameError,
     InstrumentError,
@@ -31,6 +32,7 @@ from instruments.errors import (
 from instruments.lab_settings import SyringePumpEntry
 from instruments.make import Make, Probe, Wait
 from instruments.pumps import chemyx_fusion_wire as wire
+from instruments.pumps.readiness import Readiness
 from instruments.transport import NotSent, PortSettings, Transport
 
 Counter = Literal["per_run", "cumulative"]
@@ -45,6 +47,9 @@ class ChemyxFusionEntry(SyringePumpEntry):
 
     address: int = Field(0, ge=0, le=2)
     """0 for a pump of one channel; 1 or 2 for a channel of a dual pump."""
+    both_channels: bool = False
+    """Both channels of a dual pump are used, which a person has accepted: nothing checks a command on
+    its way, so that one flipped bit of a start can start the other channel, or both."""
     echo: bool = True
     """The pump repeats each command before it answers."""
     prompt: bool = True
@@ -100,7 +105,7 @@ class ChemyxFusion:
         self._deadline_s = answer_deadline_s
         self._met_generation = transport.generation
         self._parameters: wire.Parameters | None = None
-        self._prepared = False
+        self._ready = Readiness[None](name)
         self._before_ul = Decimal(0)
         """Counter of the pump when it was last prepared."""
         self._earlier_ul = Decimal(0)
@@ -109,7 +114,7 @@ class ChemyxFusion:
         """The answer to the last start was lost: its run may have taken the counter back to 0."""
         self._alarm = ""
         self._acknowledged = False
-        """A stall that the status still shows has been answered by a stop or a prepare."""
+        """A stall that the status still shows has been acknowledged."""
 
     def quantise(self, flow_rate_ul_h: float, volume_ul: float) -> PumpSettings:
         """Return rate and volume as this pump will carry them out; ValueError outside pump or
@@ -153,15 +158,17 @@ class ChemyxFusion:
         """Set unit, rate, target volume and delay where they differ, all read back; moves no
         liquid.
 
-        ValueError outside the range; `DeviceRejected` unless idle, or where a read-back differs;
-        `SyringeDiffers` where the pump is set for another diameter.
+        ValueError outside the range; `DeviceAlarm` while one is not acknowledged; `DeviceRejected`
+        unless idle, or where a read-back differs; `SyringeDiffers` where the pump is set for another
+        diameter.
         """
         settings = self.quantise(flow_rate_ul_h, volume_ul)
         rate, volume = Decimal(str(settings.flow_rate_ul_h)), Decimal(str(settings.volume_ul))
         with self._transport.owned():
-            self._prepared = self._unsettled = False
+            begun, self._unsettled = self._ready.begin(), False
             self._meet_again()
             self._require_standing("prepare a dose")
+            self._require_no_alarm()
             held = self._look()
             self._check_diameter(held)
             if held.unit != wire.UNIT_UL_H:
@@ -183,20 +190,18 @@ class ChemyxFusion:
                     f"{self.name}: its settings were accepted but read back as {held}; nothing moved"
                 )
             self._before_ul = self._counter()[0]
-            self._acknowledge()
-            self._prepared = True
+            self._ready.end(begun, None)
         return settings
 
     def start(self) -> None:
         """Start the prepared infusion; the command goes out once, ever.
 
         `OutcomeUnknown` where the answer is lost or strange; `DeviceRejected` where the pump says
-        that it knows no such command. ValueError without a `prepare` since the last start or stop.
+        that it knows no such command. ValueError without a `prepare` since the last start; `NotSent`
+        where a stop came since.
         """
         with self._transport.owned():
-            if not self._prepared:
-                raise ValueError(f"{self.name}: start was asked without prepare; nothing was sent")
-            self._prepared = False
+            self._ready.take()
             if self._transport.generation != self._met_generation:
                 raise NotSent(
                     f"{self.name}: its port was lost and came back since its settings were read "
@@ -214,8 +219,7 @@ class ChemyxFusion:
         """Return state and counter in two queries: the state first, so that the counter of an idle
         pump is its last.
 
-        A stall is told until a `stop` or a new `prepare` has succeeded: either is somebody's
-        decision to go on.
+        A stall is told until `acknowledge`.
         """
         with self._transport.owned():
             self._meet_again()
@@ -249,9 +253,9 @@ class ChemyxFusion:
 
     def stop(self) -> None:
         """Stop now, before any other thread's next transaction: stop, until the pump says that it
-        is stopped."""
+        is stopped. A stall stays told (`acknowledge`)."""
         with self._transport.owned(urgent=True):
-            self._prepared = False
+            self._ready.stopped()
             said = "no answer"
             for _ in range(_STOP_TRIES):
                 try:
@@ -264,13 +268,17 @@ class ChemyxFusion:
                     said = str(trouble)
                     break
                 else:
+                    self._note(status)
                     if status == 0 or (status == 4 and confirmed):
-                        self._acknowledge()
                         return
                     said = f"it says pump status {status}"
             raise InstrumentError(
                 f"{self.name} did not confirm stop and MAY STILL RUN: stop it by hand ({said})"
             )
+
+    def acknowledge(self) -> None:
+        """End a stall, though the status may show it until the next run; sends nothing."""
+        self._alarm, self._acknowledged = "", True
 
     def close(self) -> None:
         """Leave the pump to itself; a running infusion goes on to its target. Sends nothing."""
@@ -310,12 +318,15 @@ class ChemyxFusion:
 
     def _status(self) -> int:
         status = self._ask("pump status", wire.decode_status)
+        self._note(status)
+        return status
+
+    def _note(self, status: int) -> None:
         if status != 4:
             self._acknowledged = False
         elif not self._acknowledged and not self._alarm:
             _log.warning("%s: stalled", self.name)
             self._alarm = "stall"
-        return status
 
     def _counter(self) -> tuple[Decimal, Decimal]:
         """Return the pump's own counter and its step, in uL."""
@@ -377,8 +388,13 @@ class ChemyxFusion:
         )
         return wire.decode_answer(frame, sent, self._manner)
 
-    def _acknowledge(self) -> None:
-        self._alarm, self._acknowledged = "", True
+    def _require_no_alarm(self) -> None:
+        if self._alarm:
+            raise DeviceAlarm(
+                f"{self.name} told {self._alarm}, and nobody has acknowledged it: look at pump and "
+                "tubing, and settle the dose that it broke; nothing moved",
+                self._alarm,
+            )
 
     def _resync(self) -> None:
         with suppress(InstrumentError):  # a port lost meanwhile is told by the error under way
@@ -402,6 +418,25 @@ def _build(name: str, port: Transport, entry: ChemyxFusionEntry, wait_s: Wait) -
         prompt=entry.prompt,
         counter=entry.counter,
     )
+
+
+def _check_bus(pumps: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Address 0 is the motor that is also 1; and channels of one pump can start each other."""
+    if len(pumps) < 2:
+        return []
+    found = []
+    for name, pump in pumps.items():
+        if pump.address == 0:
+            found.append((name, "address 0 is a pump of one channel, and must be alone on its bus"))
+        elif not pump.both_channels:
+            found.append(
+                (
+                    name,
+                    "one flipped bit of a start can start both channels of a dual pump; say "
+                    "both_channels = true at both where that is accepted",
+                )
+            )
+    return found
 
 
 _PROBE: Final = b"view parameter\r"
@@ -428,5 +463,6 @@ MAKE: Final = Make(
         "the numbers of pump status: 0 stopped, 1 running, 2 paused, 3 delayed, 4 stalled",
         "that start runs what was set here: the touchscreen must stand in Basic Mode",
     ),
+    check_bus=_check_bus,
     probe=Probe(_PROBE, wire.answer_length_of(_PROBE, _PROBED), _recognise),
 )

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
 from instruments.errors import (
     DeviceAlarm,
@@ -21,7 +22,19 @@ from instruments.errors import (
 from instruments.pumps import new_era_wire as wire
 from instruments.transport import NotSent, Transport
 
+STOP_DEADLINE_S: Final = 0.5
+"""For the stop of a pump that answered to a start which was not meant for it."""
+
 _log = logging.getLogger(__name__)
+
+
+class _OtherPumpAnswered(FrameError):
+    """A start was answered by the pump at another address: without a checksum, a bit of the address
+    may have changed on the way."""
+
+    def __init__(self, message: str, address: int) -> None:
+        super().__init__(message)
+        self.address = address
 
 
 class NewEraLine:
@@ -64,6 +77,9 @@ class NewEraLine:
                     answer = self._exchange(sent, either_mode, deadline_s or self._deadline_s)
                 except NotSent:
                     raise
+                except _OtherPumpAnswered as other:
+                    stopped = self._stop_other(other.address)
+                    raise OutcomeUnknown(f"{self.name}: {other}; {stopped}", sent) from other
                 except InstrumentError as trouble:
                     self._resync()
                     if lost_left:
@@ -93,7 +109,9 @@ class NewEraLine:
                 return answer
 
     def _exchange(self, sent: bytes, either_mode: bool, deadline_s: float) -> wire.Answer:
-        """Return this pump's answer; alarms pushed by other pumps of the bus are passed over."""
+        """Return this pump's answer; what other pumps of the bus push is passed over, but in basic
+        mode not another pump's answer to a start."""
+        starts = not self.safe and wire.starts(sent)
         end = time.monotonic() + deadline_s
         frame = self._transport.exchange(
             sent, wire.answer_length, deadline_s=deadline_s, inter_byte_s=0.5
@@ -102,6 +120,12 @@ class NewEraLine:
             answer = wire.decode_answer(frame)
             if answer.address == self.address:
                 break
+            if starts and not answer.alarm:
+                raise _OtherPumpAnswered(
+                    f"{sent!r} was answered by the pump at address {answer.address}, which may have "
+                    "started instead",
+                    answer.address,
+                )
             _log.warning("%s: passed over %r of another pump", self.name, frame)
             left_s = end - time.monotonic()
             if left_s <= 0:
@@ -114,6 +138,25 @@ class NewEraLine:
                 f"answer {frame!r} came in the other mode than {'safe' if self.safe else 'basic'}"
             )
         return answer
+
+    def _stop_other(self, address: int) -> str:
+        """Stop a pump that nobody told to start; return what became of it."""
+        self._resync()
+        sent = wire.encode_command(address, "STP", self.safe)
+        for _ in range(6):
+            try:
+                frame = self._transport.exchange(
+                    sent, wire.answer_length, deadline_s=STOP_DEADLINE_S, inter_byte_s=0.5
+                )
+                answer = wire.decode_answer(frame)
+            except NotSent as refused:
+                return f"it could not be stopped ({refused}) and MAY STILL RUN"
+            except InstrumentError:
+                self._resync()
+                continue
+            if answer.address == address and answer.status == "S":
+                return "it was stopped: look at what it delivered"
+        return "it did not confirm STP and MAY STILL RUN: stop it by hand"
 
     def _resync(self) -> None:
         with suppress(InstrumentError):  # a port lost meanwhile is told by the error under way

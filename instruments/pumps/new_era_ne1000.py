@@ -1,24 +1,26 @@
 """New Era NE-1000 family syringe pump. Its bytes are in `new_era_wire`.
 
 Belongs here: moving those bytes for one pump. Not here: doses, volumes per study, retries of a
-step. Not tried on the real device. Unconfirmed: which events besides ``CLD`` set the DIS counter
-back (a lower counter than last seen is for a person), and whether ``SAF`` is taken while the pump
-runs.
+step. Not tried on the real device. Unconfirmed: see `MAKE`.
+
+The pump may hold a programme of phases from its keypad, and RUN goes through it. Phase 1 is selected
+and made a plain one of rate and volume before every dose; later phases are not looked at.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Final
+from typing import Any, Final
 
 from pydantic import Field, model_validator
 
-from instruments.contracts import PumpSettings, PumpStatus
+from instruments.contracts import KEPT_ALARMS, PumpSettings, PumpStatus
 from instruments.errors import (
+    CounterFull,
     DeviceAlarm,
     DeviceRejected,
     FrameError,
@@ -31,8 +33,11 @@ from instruments.lab_settings import SyringePumpEntry
 from instruments.make import Make, Wait
 from instruments.pumps import new_era_wire as wire
 from instruments.pumps.new_era_line import NewEraLine
+from instruments.pumps.readiness import Readiness
 from instruments.transport import NotSent, PortSettings, Transport
 
+STOP_AGAIN_S: Final = 0.3
+"""For a stop in a mode of the wire that the pump is perhaps not in."""
 OPENING_DEADLINE_S: Final = 0.5
 """A pump answers within milliseconds; a bus of missing pumps is told within a minute."""
 
@@ -116,7 +121,7 @@ class NewEraNE1000:
             deadline_s=answer_deadline_s,
             on_alarm=self._note,
         )
-        self._prepared = False
+        self._ready = Readiness[None](name)
         self._restarts = 0
         self._met = False
         self._met_generation = transport.generation
@@ -167,25 +172,29 @@ class NewEraNE1000:
             )
 
     def prepare(self, flow_rate_ul_h: float, volume_ul: float) -> PumpSettings:
-        """Set direction, rate and volume where they differ, each read back; moves no liquid.
+        """Set phase, direction, rate and volume where they differ, each read back; moves no liquid.
 
-        ValueError outside the range; `DeviceRejected` unless idle, or where a read-back differs;
-        `SyringeDiffers` where the pump is set for another diameter.
+        ValueError outside the range; `DeviceAlarm` while one is not acknowledged; `DeviceRejected`
+        unless idle, or where a read-back differs; `SyringeDiffers` where the pump is set for another
+        diameter.
         """
         settings = self.quantise(flow_rate_ul_h, volume_ul)
         rate, rate_unit = wire.format_rate(flow_rate_ul_h)
         volume, volume_unit = wire.format_volume(volume_ul)
         with self._transport.owned():
-            self._prepared = False
+            begun = self._ready.begin()
             self._meet_again()
             infused_ul = self._require_idle("prepare a dose").infused_ul
             if volume_unit == "UL" and infused_ul + settings.volume_ul > wire.LARGEST:
-                raise ValueError(
+                raise CounterFull(
                     f"{self.name}: its counter at {infused_ul:g} uL can not count "
                     f"{settings.volume_ul:g} uL more in "
                     "4 digits; clear the counter first"
                 )
+            self._require_no_alarm()
             self._check_diameter()
+            self._ensure("PHN", ("PHN 1",), wire.decode_phase, 1)
+            self._ensure("FUN", ("FUN RAT",), wire.decode_function, "RAT")
             self._ensure("DIR", ("DIR INF",), str, "INF")
             self._ensure(
                 "RAT", (f"RAT {rate} {rate_unit}",), wire.decode_rate, (Decimal(rate), rate_unit)
@@ -196,8 +205,9 @@ class NewEraNE1000:
                 wire.decode_volume,
                 (Decimal(volume), volume_unit),
             )
+            self._require_no_alarm()  # a query that met one was asked again
             self._alarm = ""
-            self._prepared = True
+            self._ready.end(begun, None)
         return settings
 
     def start(self) -> None:
@@ -205,12 +215,10 @@ class NewEraNE1000:
 
         `OutcomeUnknown` where the answer is lost or strange; `DeviceAlarm` or `DeviceRejected`
         where the pump says that it did not start. ValueError without a `prepare` since the last
-        start or stop.
+        start; `NotSent` where a stop came since.
         """
         with self._transport.owned():
-            if not self._prepared:
-                raise ValueError(f"{self.name}: start was asked without prepare; nothing was sent")
-            self._prepared = False
+            self._ready.take()
             if self._transport.generation != self._met_generation:
                 raise NotSent(
                     f"{self.name}: its port was lost and came back since its settings were read "
@@ -228,8 +236,8 @@ class NewEraNE1000:
     def status(self) -> PumpStatus:
         """Return state and counter in one query.
 
-        An alarm is told, whichever command met it, until a `stop` or a new `prepare` has succeeded:
-        either is somebody's decision to go on. ``restarts`` only grows.
+        An alarm is told, whichever command met it, until `acknowledge`; ``timeout`` until a `stop` or
+        a new `prepare` has succeeded. ``restarts`` only grows.
         """
         with self._transport.owned():
             self._meet_again()
@@ -269,23 +277,33 @@ class NewEraNE1000:
         """Stop now, before any other thread's next transaction: STP (pause), STP (stop), until the
         pump says S.
 
-        Tries the other mode of the wire too. Raise where the pump never said that it stands still.
+        Tries the other mode of the wire too; before `open`, both in a hurry first. Raise where the
+        pump never said that it stands still. A stall stays told (`acknowledge`).
         """
         with self._transport.owned(urgent=True):
-            self._prepared = False
+            self._ready.stopped()
             as_known = self._line.safe
-            try:
-                self._stop_in_mode(as_known)
-            except InstrumentError as trouble:
-                if isinstance(trouble, (TransportTimeout, FrameError)):
-                    with suppress(InstrumentError):
-                        self._stop_in_mode(not as_known)
-                        return
-                self._line.safe = as_known
-                raise InstrumentError(
-                    f"{self.name} did not confirm STP and MAY STILL RUN: stop it by hand "
-                    f"({trouble})"
-                ) from trouble
+            tries = [(as_known, None), (not as_known, STOP_AGAIN_S)]
+            if not self._met:
+                tries = [(as_known, STOP_AGAIN_S), (not as_known, STOP_AGAIN_S), (as_known, None)]
+            trouble: InstrumentError | None = None
+            for safe, deadline_s in tries:
+                try:
+                    self._stop_in_mode(safe, deadline_s)
+                    return
+                except InstrumentError as failed:
+                    if safe == as_known:
+                        trouble = failed
+                        if not isinstance(failed, (TransportTimeout, FrameError)):
+                            break
+            self._line.safe = as_known
+            raise InstrumentError(
+                f"{self.name} did not confirm STP and MAY STILL RUN: stop it by hand ({trouble})"
+            ) from trouble
+
+    def acknowledge(self) -> None:
+        """End a kept alarm; sends nothing, since the pump's own one ended when it was told."""
+        self._alarm = ""
 
     def close(self) -> None:
         """Leave the pump to itself: the watchdog is switched off, so that a running infusion goes
@@ -296,16 +314,19 @@ class NewEraNE1000:
         if self._line.safe:
             self._leave_safe_mode()
 
-    def _stop_in_mode(self, safe: bool) -> None:
+    def _stop_in_mode(self, safe: bool, deadline_s: float | None) -> None:
         self._line.safe = safe
         answer = None
         for _ in range(6):
             with suppress(
                 DeviceAlarm
             ):  # an alarm has stopped the motor; the next STP must confirm it
-                answer = self._line.ask("STP", tolerated=frozenset(wire.ERRORS))
+                answer = self._line.ask(
+                    "STP", tolerated=frozenset(wire.ERRORS), deadline_s=deadline_s
+                )
                 if answer.status == "S":
-                    self._alarm = ""
+                    if self._alarm not in KEPT_ALARMS:
+                        self._alarm = ""
                     return
         raise DeviceRejected(f"STP was sent six times; the last answer is {answer}")
 
@@ -405,6 +426,14 @@ class NewEraNE1000:
             )
         return wire.decode_dispensed(answer.data)
 
+    def _require_no_alarm(self) -> None:
+        if self._alarm in KEPT_ALARMS:
+            raise DeviceAlarm(
+                f"{self.name} told {self._alarm}, and nobody has acknowledged it: look at pump and "
+                "tubing, and settle the dose that it broke; nothing was changed",
+                self._alarm,
+            )
+
     def _query(self, verb: str) -> str:
         return self._line.ask(verb).data
 
@@ -430,6 +459,21 @@ def _build(name: str, port: Transport, entry: NewEraEntry, wait_s: Wait) -> NewE
     )
 
 
+def _check_bus(pumps: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A flipped bit of an address reaches another pump where nothing checks the packet."""
+    if len(pumps) < 2:
+        return []
+    return [
+        (
+            name,
+            "safe_mode = false has no checksum, so that a start may reach another pump: such a pump "
+            "must be alone on its bus",
+        )
+        for name, pump in pumps.items()
+        if not pump.safe_mode
+    ]
+
+
 MAKE: Final = Make(
     title="New Era NE-1000 family",
     kind="pump",
@@ -440,6 +484,9 @@ MAKE: Final = Make(
         "which events besides CLD set the DIS counter back: a counter lower than before is for a "
         "person",
         "whether SAF is taken while the pump runs",
+        "that nothing follows phase 1: it is made a plain dose, but a programme from the keypad may "
+        "go on with phase 2; clear the programme, or set phase 2 to STP, at the pump",
     ),
+    check_bus=_check_bus,
     probe=None,  # any command acknowledges a waiting reset alarm, which is what proves a power cut
 )

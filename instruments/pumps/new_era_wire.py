@@ -26,6 +26,8 @@ RETRY: Final[dict[str, Retry]] = {
     "RAT": "safe",
     "VOL": "safe",
     "DIR": "safe",  # INF only; REV toggles and is never sent
+    "PHN": "safe",  # phase that settings go to
+    "FUN": "safe",  # what that phase does
     "DIS": "safe",
     "STP": "safe",
     "SAF": "safe",  # absolute; the answer is taken in either mode and the value read back
@@ -95,6 +97,11 @@ def encode_command(address: int | None, text: str, safe: bool) -> bytes:
         return payload + b"\r"
     crc = binascii.crc_hqx(payload, 0).to_bytes(2, "big")
     return bytes([STX, len(payload) + 4]) + payload + crc + bytes([ETX])
+
+
+def starts(sent: bytes) -> bool:
+    """Return whether a basic command starts a pump."""
+    return re.fullmatch(rb"[0-9]*RUN\r", sent) is not None
 
 
 def answer_length(received: bytes) -> int | None:
@@ -196,6 +203,20 @@ def decode_volume(data: str) -> tuple[Decimal, str]:
     if not (match := re.fullmatch(_NUMBER + "(UL|ML)", data)):
         raise FrameError(f"answer data {data!r} is not a volume")
     return Decimal(match[1]), match[2]
+
+
+def decode_phase(data: str) -> int:
+    """Return the number of a phase, e.g. of ``01``; `FrameError` otherwise."""
+    if not re.fullmatch(r"[0-9]{1,2}", data):
+        raise FrameError(f"answer data {data!r} is not a phase")
+    return int(data)
+
+
+def decode_function(data: str) -> str:
+    """Return what a phase does, e.g. ``RAT`` or ``JMP03``; `FrameError` otherwise."""
+    if not re.fullmatch(r"[A-Z]{2,3}[0-9]{0,2}", data):
+        raise FrameError(f"answer data {data!r} is not the function of a phase")
+    return data
 
 
 def decode_dispensed(data: str) -> Dispensed:

@@ -13,16 +13,17 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
-from typing import Final, Literal, NoReturn, TypeVar
+from typing import Any, Final, Literal, NoReturn, TypeVar
 
 from pydantic import model_validator
 
 from instruments.contracts import PumpSettings, PumpStatus
 from instruments.errors import (
+    DeviceAlarm,
     DeviceRejected,
     FrameError,
     InstrumentError,
@@ -33,6 +34,7 @@ from instruments.errors import (
 from instruments.lab_settings import SyringePumpEntry
 from instruments.make import Make, Probe, Wait
 from instruments.pumps import protocol_11_wire as wire
+from instruments.pumps.readiness import Readiness
 from instruments.transport import AnswerLength, NotSent, PortSettings, Transport
 
 TIME_SLACK: Final = 1.02
@@ -125,11 +127,11 @@ class Protocol11:
         self._target_counts = target_counts
         self._deadline_s = answer_deadline_s
         self._restarts: int | None = 0 if restart_proof else None
-        self._prepared = False
+        self._ready = Readiness[None](name)
         self._met_generation = transport.generation
         self._alarm = ""
         self._acknowledged = False
-        """A stall that the prompt still shows has been answered by a stop or a prepare."""
+        """A stall that the prompt still shows has been acknowledged."""
 
     def quantise(self, flow_rate_ul_h: float, volume_ul: float) -> PumpSettings:
         """Return rate and volume as this pump will carry them out; ValueError outside pump or
@@ -188,15 +190,17 @@ class Protocol11:
         """Set mode, rate, target volume and target time where they differ, each read back; moves no
         liquid.
 
-        ValueError outside the range; `DeviceRejected` unless idle, or where a read-back differs;
-        `SyringeDiffers` where the pump is set for another diameter.
+        ValueError outside the range; `DeviceAlarm` while one is not acknowledged; `DeviceRejected`
+        unless idle, or where a read-back differs; `SyringeDiffers` where the pump is set for another
+        diameter.
         """
         settings = self.quantise(flow_rate_ul_h, volume_ul)
         rate, rate_unit = wire.format_rate(settings.flow_rate_ul_h)
         with self._transport.owned():
-            self._prepared = False
+            begun = self._ready.begin()
             self._meet_again()
             self._require_standing("prepare a dose")
+            self._require_no_alarm()
             if self._dialect.quick_start:
                 self._ensure("load", "load qs i", wire.decode_infuses, bool)
             self._check_diameter()
@@ -225,20 +229,19 @@ class Protocol11:
                     f"{self.name}: setting the target time changed the target volume to {told}; "
                     "nothing moved. Does this pump hold only one of both? Then time_bound = false"
                 )
-            self._acknowledge()
-            self._prepared = True
+            self._require_no_alarm()
+            self._ready.end(begun, None)
         return settings
 
     def start(self) -> None:
         """Start the prepared infusion; the command goes out once, ever.
 
         `OutcomeUnknown` where the answer is lost or strange; `DeviceRejected` where the pump
-        refuses in words and stands. ValueError without a `prepare` since the last start or stop.
+        refuses in words and stands. ValueError without a `prepare` since the last start; `NotSent`
+        where a stop came since.
         """
         with self._transport.owned():
-            if not self._prepared:
-                raise ValueError(f"{self.name}: start was asked without prepare; nothing was sent")
-            self._prepared = False
+            self._ready.take()
             if self._transport.generation != self._met_generation:
                 raise NotSent(
                     f"{self.name}: its port was lost and came back since its settings were read "
@@ -256,8 +259,7 @@ class Protocol11:
     def status(self) -> PumpStatus:
         """Return state and counter in one query.
 
-        A stall is told until a `stop` or a new `prepare` has succeeded: either is somebody's
-        decision to go on.
+        A stall is told until `acknowledge`.
         """
         with self._transport.owned():
             self._meet_again()
@@ -289,9 +291,9 @@ class Protocol11:
 
     def stop(self) -> None:
         """Stop now, before any other thread's next transaction: stp, until the prompt is that of a
-        standing motor."""
+        standing motor. A stall stays told (`acknowledge`)."""
         with self._transport.owned(urgent=True):
-            self._prepared = False
+            self._ready.stopped()
             said = "no answer"
             for _ in range(_STOP_TRIES):
                 try:
@@ -304,11 +306,15 @@ class Protocol11:
                 except InstrumentError as trouble:
                     self._not_stopped(str(trouble), trouble)
                 else:
+                    self._note(answer.prompt)
                     if answer.prompt in wire.STANDING:
-                        self._acknowledge()
                         return
                     said = f"it answers with the prompt {answer.prompt!r}"
             self._not_stopped(said)
+
+    def acknowledge(self) -> None:
+        """End a stall, though the prompt may show it until the next run; sends nothing."""
+        self._alarm, self._acknowledged = "", True
 
     def close(self) -> None:
         """Leave the pump to itself; a running infusion goes on to its target. Sends nothing."""
@@ -433,6 +439,8 @@ class Protocol11:
             except InstrumentError as trouble:
                 asked = f"{self.name} (address {self.address}) on {text!r}: {trouble}"
                 self._resync()
+                if retry == "never" and isinstance(trouble, wire.OtherPumpAnswered):
+                    asked += f": it may have started instead; {self._stop_other(trouble.address)}"
                 if retry == "never":
                     sent = wire.encode_command(self._dialect, self.address, text)
                     raise OutcomeUnknown(
@@ -468,8 +476,31 @@ class Protocol11:
             _log.warning("%s: stalled or at its end, prompt %s", self.name, prompt)
             self._alarm = "stall"
 
-    def _acknowledge(self) -> None:
-        self._alarm, self._acknowledged = "", True
+    def _require_no_alarm(self) -> None:
+        if self._alarm:
+            raise DeviceAlarm(
+                f"{self.name} told {self._alarm}, and nobody has acknowledged it: look at pump and "
+                "tubing, and settle the dose that it broke; nothing moved",
+                self._alarm,
+            )
+
+    def _stop_other(self, address: int) -> str:
+        """Stop a pump that nobody told to start; return what became of it."""
+        for _ in range(_STOP_TRIES):
+            try:
+                frame = self._transport.exchange(
+                    wire.encode_command(self._dialect, address, "stp"),
+                    wire.answer_length,
+                    deadline_s=self._deadline_s,
+                    inter_byte_s=0.5,
+                )
+                if wire.decode_answer(frame, address).prompt in wire.STANDING:
+                    return "it was stopped: look at what it delivered"
+            except NotSent as refused:
+                return f"it could not be stopped ({refused}) and MAY STILL RUN"
+            except InstrumentError:
+                self._resync()
+        return "it did not confirm stp and MAY STILL RUN: stop it by hand"
 
     def _resync(self) -> None:
         with suppress(InstrumentError):  # a port lost meanwhile is told by the error under way
@@ -506,6 +537,15 @@ def _recognise(answer: bytes) -> str | None:
     return None
 
 
+def _check_bus(pumps: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Pumps whose address is not written can not be told apart."""
+    return [
+        (name, 'addressing = "none" is for a pump that is alone on its bus')
+        for name, pump in pumps.items()
+        if len(pumps) > 1 and pump.spoken().addressing == "none"
+    ]
+
+
 MAKE: Final = Make(
     title="Harvard Pump 11 Elite / PHD Ultra, KDS Legato",
     kind="pump",
@@ -521,6 +561,9 @@ MAKE: Final = Make(
         "rates in ul/hr and counters of six significant digits: recordings show ul/min, and six",
         "what clears the prompts T* and * besides the next run",
         "that it stands still after a power cut: switch 'resume run on power loss' off in its menu",
+        "on a chain: nothing checks an address on its way, so that one flipped bit can start another "
+        "pump; one that answers is stopped. A bus for each drug pump is safer",
     ),
+    check_bus=_check_bus,
     probe=Probe(b"version\r\n", wire.probe_answer_length, _recognise),
 )

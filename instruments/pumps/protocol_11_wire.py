@@ -102,6 +102,14 @@ DIALECTS: Final = {
 }
 
 
+class OtherPumpAnswered(FrameError):
+    """A whole answer, of the pump at another address."""
+
+    def __init__(self, message: str, address: int) -> None:
+        super().__init__(message)
+        self.address = address
+
+
 @dataclass(frozen=True)
 class Answer:
     """One answer of one pump, taken out of its frame."""
@@ -179,8 +187,9 @@ def decode_answer(frame: bytes, address: int) -> Answer:
     if not last:
         raise FrameError(f"answer {frame!r} does not end with a prompt")
     if (last["address"] or "00") != own:
-        raise FrameError(
-            f"answer {frame!r} is that of the pump at address {last['address'] or 0}, not {address}"
+        raise OtherPumpAnswered(
+            f"answer {frame!r} is that of the pump at address {last['address'] or 0}, not {address}",
+            int(last["address"] or 0),
         )
     if len(lines) > 1 and lines[0]:
         raise FrameError(f"answer {frame!r} does not begin with a line feed: its head is missing")

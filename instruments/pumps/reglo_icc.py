@@ -13,6 +13,13 @@ start that was confirmed here. Without such a proof it counts as infusing while 
 are a help only: a line may lose them. Channels share the port; events of a channel are kept until its
 own driver looks.
 
+Nothing on this wire checks a command. One flipped bit of ``1H`` is a start of all channels, or of
+another one; so a channel that is not about to be started stands in a mode in which the pump refuses
+to start it: ``Q`` with no cycles, for which the manual has a reason of its own (``C``). `start` puts
+its channel into mode ``O`` right before H; `status`, `stop` and `prepare` take it out of it where it
+stands. Right after H, whatever its answer, every other channel that was shown to stand is told to stop,
+and one whose counter has grown is told by name.
+
 Unconfirmed: see `MAKE`. ``restarts`` is None: nothing on this wire is cleared by a power cut for
 certain. The lifetime seconds are no proof either: they may be written only when a channel stops, and
 a start that ran for less than a second leaves no trace in them.
@@ -23,7 +30,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -34,6 +41,7 @@ from pydantic import Field, model_validator
 
 from instruments.contracts import PumpSettings, PumpStatus
 from instruments.errors import (
+    DeviceAlarm,
     DeviceRejected,
     FrameError,
     InstrumentError,
@@ -44,6 +52,7 @@ from instruments.errors import (
 from instruments.lab_settings import PumpEntry
 from instruments.make import Make, Probe, Wait
 from instruments.pumps import reglo_icc_wire as wire
+from instruments.pumps.readiness import Readiness
 from instruments.transport import NotSent, PortSettings, Transport
 
 LOOK_APART_S: Final = 2.5
@@ -54,6 +63,10 @@ LARGEST_FLOW_RATE_UL_H: Final = 6e6
 _VERB_OF_DIRECTION: Final = {"clockwise": "J", "counter_clockwise": "K"}
 _MAILBOXES: Final[WeakKeyDictionary[Any, dict[int, deque[wire.Event]]]] = WeakKeyDictionary()
 """Port -> channel -> events that its driver has not looked at; changed only by who holds the port."""
+_STILL: Final[WeakKeyDictionary[Any, dict[int, tuple[float, int] | None]]] = WeakKeyDictionary()
+"""Port -> channel -> the mark at which its driver has shown it to stand; None where it has not."""
+ARMED, DISARMED = "O", "Q"
+"""Modes: a volume at a rate; volume and pause in cycles, of which there are none."""
 
 State = Literal["idle", "infusing", "paused"]
 T = TypeVar("T")
@@ -141,15 +154,26 @@ class RegloIcc:
         self._wait_s = wait_s
         self._deadline_s = answer_deadline_s
         self._met_generation = transport.generation
-        self._prepared: float | None = None
-        self._still_at: tuple[float, int] | None = None
-        """The mark at which the channel was shown to stand."""
+        self._ready = Readiness[float](name)
+        """Target volume, uL."""
+        self._channels = entry.channel
+        """How many the pump has; as far as known before `open`."""
+        self._may_be_armed = True
         self._ends_at_ul: float | None = None
         """Counter at which the last start that was confirmed here has come to its target."""
         self._heard = ""
         """What the last event said of the channel."""
         self._seen_running = False
         self._alarm = ""
+
+    @property
+    def _still_at(self) -> tuple[float, int] | None:
+        """The mark at which the channel was shown to stand."""
+        return _STILL.get(self._transport, {}).get(self.channel)
+
+    @_still_at.setter
+    def _still_at(self, mark: tuple[float, int] | None) -> None:
+        _STILL.setdefault(self._transport, {})[self.channel] = mark
 
     def quantise(self, flow_rate_ul_h: float, volume_ul: float) -> PumpSettings:
         """Return rate and volume at the four digits of this wire; ValueError outside pump or
@@ -198,62 +222,81 @@ class RegloIcc:
             self._ensure("+", wire.decode_tubing, wanted, "+", parameter, _done)
 
     def prepare(self, flow_rate_ul_h: float, volume_ul: float) -> PumpSettings:
-        """Set mode, direction, rate and target volume where they differ, each read back; moves no
-        liquid.
+        """Set direction, rate and target volume where they differ, each read back; moves no liquid,
+        and leaves the channel in a mode in which it can not be started.
 
-        ValueError outside the range; `DeviceRejected` unless idle, or where a read-back differs;
-        `SyringeDiffers` where the pump is set for another tubing.
+        ValueError outside the range; `DeviceAlarm` while one is not acknowledged; `DeviceRejected`
+        unless idle, or where a read-back differs; `SyringeDiffers` where the pump is set for another
+        tubing.
         """
         settings = self.quantise(flow_rate_ul_h, volume_ul)
         rate, volume = wire.format_rate(flow_rate_ul_h), wire.format_target(volume_ul)
-        self._prepared = None
+        begun = self._ready.begin()
         self._require_idle("prepare a dose")
+        if self._alarm:
+            raise DeviceAlarm(
+                f"{self.name} told {self._alarm}, and nobody has acknowledged it: look at pump and "
+                "tubing, and settle the dose that it broke; nothing was changed",
+                self._alarm,
+            )
         with self._transport.owned():
             self._meet_again()
             self._check_tubing()
-            self._ensure("xM", wire.decode_letter, "O", "O", "", _done)
+            self._disarm()
             turn = _VERB_OF_DIRECTION[self._entry.direction]
             self._ensure("xD", wire.decode_letter, turn, turn, "", _done)
             self._ensure("xf", wire.decode_count, 1, "xf", "1", _done)
             held = _data(wire.decode_volume)  # what the pump holds from then on
             self._ensure("f", wire.decode_volume, wire.decode_volume(rate), "f", rate, held)
             self._ensure("v", wire.decode_volume, wire.decode_volume(volume), "v", volume, held)
-            self._alarm = ""
-            self._prepared = settings.volume_ul
+            self._ready.end(begun, settings.volume_ul)
         return settings
 
     def start(self) -> None:
         """Start the prepared infusion; the command goes out once, ever.
 
-        `OutcomeUnknown` where the answer is lost or strange, `DeviceRejected` with the pump's reason
-        where it says that it can not. ValueError without a `prepare` since the last start or stop.
+        `OutcomeUnknown` where the answer is lost or strange, or where another channel moves since, or
+        nobody could see that none does; `DeviceRejected` with the pump's reason where it says that it
+        can not and nothing runs. ValueError without a `prepare` since the last start; `NotSent` where
+        a stop came since.
         """
         with self._transport.owned():
-            if self._prepared is None:
-                raise ValueError(f"{self.name}: start was asked without prepare; nothing was sent")
-            target_ul, self._prepared = self._prepared, None
+            target_ul = self._ready.take()
             self._require_ready()
-            answer = self._ask("H", read=_as_it_is)
+            try:
+                others = self._standing_others()
+                self._may_be_armed = True
+                self._ensure("xM", wire.decode_letter, ARMED, ARMED, "", _done)
+            except (TransportTimeout, FrameError) as trouble:
+                raise NotSent(f"{self.name} was not started: {trouble}") from trouble
+            try:
+                answer = self._ask("H", read=_as_it_is)
+            except OutcomeUnknown:
+                with suppress(InstrumentError):
+                    self._stop_others(others)
+                raise
+            if answer.status == "*":
+                if self._still_at is not None:
+                    self._ends_at_ul = self._still_at[0] + target_ul
+                self._still_at, self._heard, self._seen_running = None, "", True
+            self._look_around(answer, others)
             if answer.status == "-":
                 raise DeviceRejected(f"{self.name} can not start: {self._reason()}")
             if answer.status == "#":
                 raise DeviceRejected(f"{self.name} did not carry out H; it was not started")
             if answer.status != "*":
-                raise OutcomeUnknown(
-                    f"{self.name}: H was answered with {answer.status or answer.data!r}; read its "
-                    "counter before anything else",
-                    wire.encode_command(self.channel, "H"),
-                )
-            if self._still_at is not None:
-                self._ends_at_ul = self._still_at[0] + target_ul
-            self._still_at, self._heard, self._seen_running = None, "", True
+                raise self._unknown(f"H was answered with {answer.status or answer.data!r}")
 
     def status(self) -> PumpStatus:
         """Return state and counter; see the file's head for how the state is found.
 
-        An alarm (over-temperature, over-current) is told until a `stop` or `prepare` has succeeded.
+        An alarm (over-temperature, over-current) is told until `acknowledge`. A channel that stands is
+        taken out of the mode in which it can be started.
         """
         state, look = self._observe()
+        if state == "idle" and self._may_be_armed:
+            with self._transport.owned():
+                self._disarm_if_it_can()
         return PumpStatus(
             state="alarm" if self._alarm and state == "idle" else state,
             infused_ul=look.dispensed.volume_ul,
@@ -284,10 +327,10 @@ class RegloIcc:
         """Stop this channel now, before any other thread's next transaction.
 
         Its ``*`` is the pump's word that the channel stands; where other channels go on, it must say
-        so twice. Raise where it never did.
+        so twice. Raise where it never did. An alarm stays told (`acknowledge`).
         """
         with self._transport.owned(urgent=True):
-            self._prepared = None
+            self._ready.stopped()
             try:
                 self._stop_until_done()
                 look = self._look()
@@ -299,7 +342,11 @@ class RegloIcc:
                     f"{self.name} did not confirm I and MAY STILL RUN: stop it by hand ({trouble})"
                 ) from trouble
             self._stands(look)
-            self._alarm = ""
+            self._disarm_if_it_can()
+
+    def acknowledge(self) -> None:
+        """End an alarm; sends nothing."""
+        self._alarm = ""
 
     def close(self) -> None:
         """Leave the pump to itself; sends nothing, and what runs goes on to its target."""
@@ -388,6 +435,7 @@ class RegloIcc:
             raise InstrumentError(
                 f"{self.name} is channel {self.channel} of a pump that has {channels}"
             )
+        self._channels = channels
         self._met_generation = self._transport.generation
         self._ask("xE", "1", digit=wire.ANY, read=_done)
 
@@ -401,7 +449,8 @@ class RegloIcc:
                 f"{self.name}: after its port was lost another pump answers, or this one has lost "
                 f"channel addressing; it was {self.identity!r}. Open the bench again"
             )
-        self._met_generation, self._prepared = generation, None
+        self._met_generation = generation
+        self._ready.begin()
 
     def _require_ready(self) -> None:
         """Look, right before a start, that its bytes will mean what they meant; `NotSent` otherwise.
@@ -425,6 +474,79 @@ class RegloIcc:
         self._hear()
         if self._still_at is None:
             raise NotSent(f"{self.name} has moved since it was prepared; it was not started")
+
+    # --- the other channels
+
+    def _standing_others(self) -> dict[int, float]:
+        """Return the other channels that are shown to stand, with their counters in uL.
+
+        Where ``E`` says that something runs, only the mark of a channel's own driver shows it.
+        """
+        standing = {}
+        for channel in range(1, self._channels + 1):
+            if channel == self.channel:
+                continue
+            counter_ul = self._counter_ul(channel)
+            if self._ask("E", digit=channel, read=_sign):
+                mark = _STILL.get(self._transport, {}).get(channel)
+                lifetime_s = self._ask("xJ", digit=channel, read=_data(wire.decode_count))
+                if mark != (counter_ul, lifetime_s):
+                    continue
+            standing[channel] = counter_ul
+        return standing
+
+    def _stop_others(self, others: Mapping[int, float]) -> list[int]:
+        """Stop channels that nobody told to start; return those whose counter has grown."""
+        for channel in others:
+            self._ask("I", digit=channel, read=_done)
+        return [
+            channel for channel, before in others.items() if self._counter_ul(channel) != before
+        ]
+
+    def _look_around(self, answer: wire.Answer, others: Mapping[int, float]) -> None:
+        """Look, right after H, that it started this channel and no other; `OutcomeUnknown` where it
+        is not so, or can not be seen."""
+        try:
+            moved = self._stop_others(others)
+            runs = self._ask("E", read=_sign)
+            if answer.status in ("-", "#") and runs:
+                self._stop_until_done()  # a start of all may have been refused for another channel
+        except InstrumentError as trouble:
+            raise self._unknown(
+                f"after H nobody could see that no other channel moves: {trouble}"
+            ) from trouble
+        if moved:
+            told = ", ".join(map(str, moved))
+            _log.error("%s: channel %s moved at the start of another; stopped", self.name, told)
+            raise self._unknown(
+                f"channel {told} of the pump moved though nobody told it to, and was stopped: look "
+                "at what it delivered"
+            )
+        if answer.status == "*" and not runs:
+            raise self._unknown("H was acknowledged and nothing runs: another pump or channel?")
+        if answer.status in ("-", "#") and runs:
+            raise self._unknown(f"H was answered with {answer.status} and something runs")
+
+    def _counter_ul(self, channel: int) -> float:
+        return self._ask(":", digit=channel, read=_data(wire.decode_dispensed)).volume_ul
+
+    def _unknown(self, told: str) -> OutcomeUnknown:
+        return OutcomeUnknown(
+            f"{self.name}: {told}; read its counter before anything else",
+            wire.encode_command(self.channel, "H"),
+        )
+
+    def _disarm(self) -> None:
+        """Put the channel into a mode in which H is refused; only while it stands."""
+        self._ensure('"', wire.decode_count, 0, '"', "0000", _done)
+        self._ensure("xM", wire.decode_letter, DISARMED, DISARMED, "", _done)
+        self._may_be_armed = False
+
+    def _disarm_if_it_can(self) -> None:
+        try:
+            self._disarm()
+        except InstrumentError as trouble:  # the next look at the channel tries again
+            _log.warning("%s can still be started by a garbled command: %s", self.name, trouble)
 
     def _ask_identity(self) -> str:
         name = self._ask("#", digit=wire.ANY, read=_data(wire.decode_name))
@@ -574,6 +696,16 @@ def _recognise(frame: bytes) -> str | None:
     return None
 
 
+def _check_bus(pumps: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Only one pump can be on a port, and a channel has one name."""
+    first = next(iter(pumps.values()))
+    return [
+        (name, f"is at address {pump.address}, another channel of this bus at {first.address}")
+        for name, pump in pumps.items()
+        if pump.address != first.address
+    ]
+
+
 MAKE: Final = Make(
     title="Ismatec Reglo ICC",
     kind="pump",
@@ -590,6 +722,8 @@ MAKE: Final = Make(
         "whether the pump holds a flow rate to four digits or to its steps of 0.01 rpm",
         "whether a power cut ends channel addressing and events",
         "which turning direction moves liquid which way (direction)",
+        "that H is refused in mode Q with no cycles, which keeps garbled starts from moving a channel",
     ),
+    check_bus=_check_bus,
     probe=Probe(b"1#\r", wire.answer_length, _recognise),
 )

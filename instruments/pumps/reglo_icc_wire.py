@@ -38,6 +38,8 @@ VERBS: Final[dict[str, tuple[Retry, str]]] = {
     "xA": ("safe", _QUERY),  # number of channels
     "xM": ("safe", _QUERY),  # mode
     "O": ("safe", _QUERY),  # set mode: volume at rate
+    "Q": ("safe", _QUERY),  # set mode: volume and pause, as often as there are cycles
+    '"': ("safe", r"(0000)?"),  # cycles; only none are ever set, with which Q does not start
     "xD": ("safe", _QUERY),  # direction
     "J": ("safe", _QUERY),  # set clockwise
     "K": ("safe", _QUERY),  # set counter-clockwise

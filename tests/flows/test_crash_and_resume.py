@@ -26,7 +26,9 @@ from tests.flows.conftest import SMALL_STUDY, Warm
 from tests.flows.run_checks import (
     alive_of,
     check_volumes,
+    journal_of,
     only_run,
+    pump_truth,
     science,
     wait_until_nobody_is_left,
 )
@@ -51,6 +53,7 @@ sys.addaudithook(note)
 """Imported by every Python process as ``sitecustomize``: writes down whom it connects to."""
 
 POINTS = (*FAULT_POINTS, *FLOW_FAULT_POINTS)
+AFTER_SENT = "after_sent"
 KILLED = -9
 
 
@@ -62,6 +65,9 @@ class Undisturbed:
     intents: int
     passages: Counter[str]
     """Fault point -> how often it is passed."""
+    proven: tuple[int, ...]
+    """Passages of ``after_sent`` at which the pump's counter stood above zero: there alone another
+    process can know that a start command which left no answer was never carried out."""
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +78,14 @@ def undisturbed(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Undistu
     assert ended.code == 0, ended.err
     passages = Counter((runs / "passages").read_text().split())
     run_id = only_run(runs)
-    return Undisturbed(science(runs, run_id), check_volumes(runs, run_id), passages)
+    with journal_of(runs, run_id) as journal:
+        sent = [journal.action(e.key) for e in journal.events() if e.kind == "sent"]
+    proven = tuple(
+        passage
+        for passage, action in enumerate(sent, 1)
+        if action is not None and action.intent.counter_ul >= action.intent.resolution_ul
+    )
+    return Undisturbed(science(runs, run_id), check_volumes(runs, run_id), passages, proven)
 
 
 def kill_at(warm: Warm, place: str, runs: Path, *arguments: str | Path) -> None:
@@ -97,7 +110,20 @@ def later(passages: int) -> int:
     return max(1, min(passages // 2 + 1, passages - 1))
 
 
-@pytest.mark.parametrize("point", POINTS)
+def resume_to_a_held_line(warm: Warm, runs: Path) -> None:
+    """Resume a run in which nobody can know whether a pump was started: its line waits for a person."""
+    run_id = only_run(runs)
+    ended = warm.run("resume", run_id, "--runs", runs)
+    assert ended.code == 7, ended.err
+    wait_until_nobody_is_left(runs / run_id)
+    with journal_of(runs, run_id) as journal:
+        assert "nothing proves" in " ".join(journal.held(run_id).values())
+        intents = Counter(action.intent.pump for action in journal.actions(run_id))
+    for pump, counted in pump_truth(runs / run_id).items():
+        assert counted.starts <= intents[pump]
+
+
+@pytest.mark.parametrize("point", [point for point in POINTS if point != AFTER_SENT])
 def test_killed_at_the_first_and_at_a_later_passage_the_study_finishes_as_if_undisturbed(
     point: str, warm: Warm, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
@@ -106,6 +132,23 @@ def test_killed_at_the_first_and_at_a_later_passage_the_study_finishes_as_if_und
     again = f"{point}@{later(undisturbed.passages[point])}"
     kill_at(warm, again, tmp_path, "resume", only_run(tmp_path))
     resume_to_the_end(warm, tmp_path, undisturbed)
+
+
+def test_killed_right_before_a_start_goes_on_where_the_counter_proves_that_it_never_left(
+    warm: Warm, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    for passage in (undisturbed.proven[0], undisturbed.proven[-1]):
+        runs = tmp_path / str(passage)
+        kill_at(warm, f"{AFTER_SENT}@{passage}", runs, "simulate", SMALL_STUDY)
+        resume_to_the_end(warm, runs, undisturbed)
+
+
+def test_killed_right_before_a_start_is_held_where_nothing_proves_that_it_never_left(
+    warm: Warm, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    assert 1 not in undisturbed.proven
+    kill_at(warm, AFTER_SENT, tmp_path, "simulate", SMALL_STUDY)
+    resume_to_a_held_line(warm, tmp_path)
 
 
 @pytest.mark.slow
@@ -117,7 +160,10 @@ def test_killed_at_any_passage_the_study_finishes_as_if_undisturbed(
     for passage in range(1, undisturbed.passages[point] + 1):
         runs = tmp_path / str(passage)
         kill_at(warm, f"{point}@{passage}", runs, "simulate", SMALL_STUDY)
-        resume_to_the_end(warm, runs, undisturbed)
+        if point == AFTER_SENT and passage not in undisturbed.proven:
+            resume_to_a_held_line(warm, runs)
+        else:
+            resume_to_the_end(warm, runs, undisturbed)
 
 
 # --- whole processes

@@ -21,7 +21,6 @@ import random
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -140,7 +139,6 @@ def become_command(arguments: list[str], environment: dict[str, str], folder: Pa
     os.dup2(err, 2)
     os.environ.update(environment)
     random.seed()
-    instruments.delivery.SESSION = uuid.uuid4().hex
     if PASSAGES in environment:
         write_passages(Path(environment[PASSAGES]))
     code = 1

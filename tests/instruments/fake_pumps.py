@@ -137,6 +137,9 @@ class FakePump:
     def stop(self) -> None:
         self.world.change(self.name, lambda p: p.update(state="idle", left=0.0))
 
+    def acknowledge(self) -> None:
+        """Keeps no alarm."""
+
 
 class ForgetfulJournal(Journal):
     """A planted bug: an intent reaches the disk only after the pump has started."""

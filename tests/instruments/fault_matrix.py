@@ -52,26 +52,14 @@ class Case:
     """Fault point at which the controller dies; the pump goes on."""
     back_after: float = 0.0
     """When the next controller comes, in durations of the dose after the kill."""
+    meanwhile: str = ""
+    """What happens between two controllers; a key of ``MEANWHILE``."""
+    counter: str = "zero"
+    """Where the counter stands before: ``zero``, ``above zero``, or ``full``, to be cleared."""
 
 
 class Killed(BaseException):
     """Stands in for kill -9; nothing in between may catch it."""
-
-
-@contextmanager
-def kill_at(name: str) -> Iterator[None]:
-    """Let the controller die at the first passage of a fault point."""
-
-    def fault(here: str) -> None:
-        if here == name:
-            raise Killed(name)
-
-    real = delivery.fault
-    delivery.fault = fault
-    try:
-        yield
-    finally:
-        delivery.fault = real
 
 
 @dataclass
@@ -85,11 +73,11 @@ class World:
         self.device = self.make.device(self.clocks.physics_h, self.clocks.wall_s)
         self.wire = FaultyWire(self.device, self.clocks.wall_s)
         self.sessions = 0
+        self.killed = False
 
     def controller(self, name: str) -> tuple[Any, VirtualPort]:
         """Return a driver that has met the pump, as a process does that has just begun."""
         self.sessions += 1
-        delivery.SESSION = f"{name}-{self.sessions}"
         port = VirtualPort(self.wire, self.clocks)
         pump = self.make.driver(name, port, self.clocks.pass_s)
         try:
@@ -116,6 +104,65 @@ MID_DOSE: dict[str, Callable[[World], None]] = {
     "unplugged, back later": lambda world: world.wire.unplug(60.0),
     "unplugged for good": lambda world: world.wire.unplug(),
     "link wedged": lambda world: world.wire.wedge(),
+}
+
+
+@contextmanager
+def kill_at(name: str, world: World) -> Iterator[None]:
+    """Let the controller die at the first passage of a fault point."""
+
+    def fault(here: str) -> None:
+        if here == name:
+            world.killed = True
+            raise Killed(name)
+
+    real = delivery.fault
+    delivery.fault = fault
+    try:
+        yield
+    except Killed:
+        pass
+    finally:
+        delivery.fault = real
+
+
+def _failed_session(world: World, name: str) -> None:
+    """Meet the pump and die: whatever it had to tell is told now, and lost."""
+    with suppress(InstrumentError):
+        world.controller(name)[0].status()
+
+
+def _stop_from_outside(world: World, name: str) -> None:
+    """Stop the pump as another process does."""
+    port = VirtualPort(world.wire, world.clocks)
+    with suppress(InstrumentError):
+        world.make.driver(name, port, world.clocks.pass_s).stop()
+
+
+def _power_cut(world: World, name: str) -> None:
+    world.wire.power_cycle()
+
+
+def _cleared(world: World, name: str) -> None:
+    """Clear the counter as a program that knows nothing of this journal would."""
+    with suppress(InstrumentError):
+        world.controller(name)[0].clear_counter()
+
+
+MEANWHILE: dict[str, tuple[Callable[[World, str], None], ...]] = {
+    "": (),
+    "power cut": (_power_cut,),
+    "failed session": (_failed_session,),
+    "power cut, failed session": (_power_cut, _failed_session),
+    "power cut, stop from outside": (_power_cut, _stop_from_outside),
+    "stop from outside": (_stop_from_outside,),
+    "counter cleared": (_cleared,),
+}
+"""What may happen between a controller that died and the next."""
+COUNTERS = ("zero", "above zero", "full")
+PER_DOSE: dict[str, dict[str, Any]] = {
+    "every answer 0.3 s late": {"kind": "delay", "times": 10**6, "seconds": 0.3},
+    "every answer 2.1 s late": {"kind": "delay", "times": 10**6, "seconds": 2.1},
 }
 PER_EXCHANGE: dict[str, dict[str, Any]] = {
     "command lost": {"kind": "drop_command"},
@@ -178,11 +225,27 @@ def cases_of(make: MatrixMake, journal: Journal, every: int = 1) -> Iterator[Cas
     """Yield every case of one make; ``every`` 7 takes each seventh fault on the wire."""
     for event in MID_DOSE:
         yield Case(make.name, f"mid-dose: {event}", "half of the dose", mid_dose=event)
-    for name in FAULT_POINTS:
-        for back_after in (0.0, 0.5, 1.2):
-            where = f"{name}, back after {back_after:g} doses"
-            yield Case(make.name, "controller killed", where, killed_at=name, back_after=back_after)
+    for kind, fault in PER_DOSE.items():
+        yield Case(make.name, kind, "whole dose", (Fault(**fault),))
+    yield from islice(kill_cases(make), 0, None, every)
     yield from islice(wire_cases(make, clean_exchanges(make, journal)), 0, None, every)
+
+
+def kill_cases(make: MatrixMake) -> Iterator[Case]:
+    """Yield a kill at every step of the journal, with everything that may happen meanwhile."""
+    for counter in COUNTERS:
+        for meanwhile in MEANWHILE:
+            for name in FAULT_POINTS:
+                for back_after in (0.0, 0.5, 1.2):
+                    yield Case(
+                        make.name,
+                        f"killed{f', {meanwhile}' if meanwhile else ''}",
+                        f"{name}, back after {back_after:g} doses, counter {counter}",
+                        killed_at=name,
+                        back_after=back_after,
+                        meanwhile=meanwhile,
+                        counter=counter,
+                    )
 
 
 def wire_cases(make: MatrixMake, exchanges: list[tuple[bytes, bytes]]) -> Iterator[Case]:
@@ -216,36 +279,74 @@ def run_case(case: Case, journal: Journal, seen: list[tuple[bytes, bytes]] | Non
     name, key = f"L1-low-{number}", f"run-{number}/c01/L1/dose"
     programme = programme_of(make, name)
     pump, port = world.controller(name)
+    earlier_doses(world, pump, case.counter)
     world.begin()
     port.exchanges.clear()
     for fault in case.faults:
         world.wire.arm(fault)
 
     hours = programme.duration_h
-    with suppress(InstrumentError, Killed), kill_at(case.killed_at):
+    own = action_key(key, name)
+    with suppress(InstrumentError), kill_at(case.killed_at, world):
         start(journal, pump, name, key, programme, world)
-        look(journal, pump, name, key, world, 0.5 * hours)
-        if case.mid_dose:
-            MID_DOSE[case.mid_dose](world)
-        look(journal, pump, name, key, world, 0.25 * hours)
-        look(journal, pump, name, key, world, 0.3 * hours)
-        look(journal, pump, name, key, world, 0.0)
+        stands(case, world, journal, own)
+        for share in (0.5, 0.25, 0.3, 0.0):
+            look(journal, pump, name, key, world, share * hours)
+            stands(case, world, journal, own)
+            if case.mid_dose and share == 0.5:
+                MID_DOSE[case.mid_dose](world)
     if seen is not None:
         seen += port.exchanges
+    if case.killed_at and not world.killed:
+        return NOT_PASSED
 
     world.wire.clear()
     world.clocks.pass_h(case.back_after * hours)
     world.clocks.pass_s(2 * SLOW_S)
     world.wire.poll()
+    for happens in MEANWHILE[case.meanwhile]:
+        happens(world, name)
     refused = ""
     try:
         pump, port = world.controller(name)
         if journal.programme(key):
             resume(journal, pump, name, key, world)
+            stood = stands(case, world, journal, own)
             look(journal, pump, name, key, world, 1.1 * hours)
+            if stood is not None:
+                flowed = f"{case.make}: {case.kind}, {case.where}: held, and more flowed"
+                assert world.delivered_ul == stood, flowed
     except InstrumentError as trouble:
         refused = str(trouble)
     return judge(case, world, journal, key, name, refused)
+
+
+NOT_PASSED = "not passed"
+"""The dose of this case never comes to the step at which its controller should die."""
+
+
+def earlier_doses(w: World, pump: Any, counter: str) -> None:
+    """Bring the counter to where a case wants it, by doses that end well."""
+    make = w.make
+    volumes = {"zero": (), "above zero": (0.5,), "full": (make.full_counter_doses,)}[counter]
+    for doses in volumes:
+        pump.prepare(make.flow_rate_ul_h, doses * make.volume_ul)
+        pump.start()
+        w.clocks.pass_h(1.1 * doses * make.volume_ul / make.flow_rate_ul_h)
+        pump.status()
+        make.refill(pump)
+
+
+def stands(case: Case, w: World, journal: Journal, own: str) -> float | None:
+    """Return what has flowed where the dose is held, which must have stopped the pump by now.
+
+    Where the link is out, nobody can: the pump ends by its own target.
+    """
+    action = journal.action(own)
+    if action is None or action.held is None or not w.wire.clean:
+        return None
+    assert not w.device.moving, f"{case.make}: {case.kind}, {case.where}: held, and the pump moves"
+    return w.delivered_ul
 
 
 def start(journal: Journal, pump: Any, name: str, key: str, dose: PumpProgramme, w: World) -> None:
@@ -316,30 +417,37 @@ def judge(case: Case, w: World, journal: Journal, key: str, name: str, refused: 
 @contextmanager
 def own_session() -> Iterator[Journal]:
     """Yield a journal in a folder of its own; drivers' warnings of the thousands are not kept."""
-    session = delivery.SESSION
     logging.disable(logging.CRITICAL)
     try:
         with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "j.sqlite") as book:
             yield book
     finally:
         logging.disable(logging.NOTSET)
-        delivery.SESSION = session
 
 
-def run_matrix(makes: Iterable[MatrixMake], every: int = 1) -> Counter[tuple[str, str, str]]:
-    """Run every case of the makes; return how many came to which end: (make, kind, verdict).
+Counts = Counter[tuple[str, str, str]]
+"""(make, kind of fault, end) -> cases."""
 
-    AssertionError with every lie that was found.
-    """
-    counts: Counter[tuple[str, str, str]] = Counter()
-    lies = []
+
+def run_matrix(makes: Iterable[MatrixMake], every: int = 1) -> Counts:
+    """Run every case of the makes; AssertionError with every lie that was found."""
+    counts: Counts = Counter()
     with own_session() as book:
         for make in makes:
-            for case in cases_of(make, book, every):
-                try:
-                    counts[make.name, case.kind, run_case(case, book)] += 1
-                except AssertionError as lie:
-                    lies.append(str(lie))
+            counts += run_cases(cases_of(make, book, every), book)
+    return counts
+
+
+def run_cases(cases: Iterable[Case], book: Journal) -> Counts:
+    """Run cases; AssertionError with every lie that was found."""
+    counts: Counts = Counter()
+    lies = []
+    for case in cases:
+        try:
+            end = run_case(case, book)
+            counts[case.make, case.kind, end] += end != NOT_PASSED
+        except AssertionError as lie:
+            lies.append(str(lie))
     assert not lies, f"{len(lies)} cases failed:\n" + "\n".join(lies)
     return counts
 
@@ -367,6 +475,12 @@ def table(counts: Counter[tuple[str, str, str]]) -> str:
     return "\n".join(lines)
 
 
+def write(page: Path, told: str) -> None:
+    """Put the table into a page in place of the one that stands there."""
+    head = page.read_text(encoding="utf-8").partition("| fault |")[0]
+    page.write_text(head + told + "\n", encoding="utf-8")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1)
@@ -375,4 +489,4 @@ if __name__ == "__main__":
     text = table(run_matrix(MAKES.values(), options.every))
     print(text)
     if options.write:
-        options.write.write_text(text + "\n", encoding="utf-8")
+        write(options.write, text)

@@ -41,6 +41,10 @@ class MatrixMake:
     """Smallest step of the pump's counter."""
     make_ready: Callable[[Any], None] = nothing
     """What a person does once with the driver, before the first dose."""
+    refill: Callable[[Any], None] = nothing
+    """What a person does after a dose that emptied the syringe."""
+    full_counter_doses: float = 13.5
+    """Volume, in doses, after which the counter of four digits is cleared before the next."""
 
     def driver(self, name: str, port: Transport, wait_s: Callable[[float], Any]) -> Any:
         """Return a driver as the bench would build it."""
@@ -111,6 +115,13 @@ CAVRO = {
 CAVRO_DOSE = (36_000.0, 720.0, 1 / 3)
 
 
+FILLED: dict[str, Any] = {
+    "make_ready": fill_cavro,
+    "refill": lambda pump: pump.fill(),
+    "full_counter_doses": 1.0,  # a plunger's position is never cleared
+}
+
+
 MAKES = {
     make.name: make
     for make in (
@@ -166,14 +177,14 @@ MAKES = {
             720.0,
             1.0,
         ),
-        MatrixMake("Cavro OEM", cavro, "cavro", CAVRO, *CAVRO_DOSE, make_ready=fill_cavro),
+        MatrixMake("Cavro OEM", cavro, "cavro", CAVRO, *CAVRO_DOSE, **FILLED),
         MatrixMake(
             "Cavro DT",
             cavro,
             "cavro",
             {**CAVRO, "protocol": "dt"},
             *CAVRO_DOSE,
-            make_ready=fill_cavro,
+            **FILLED,
         ),
         MatrixMake("Chemyx", chemyx, "chemyx_fusion", SYRINGE, 600.0, 720.0, 0.1),
     )

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice
 from typing import Any
 
 import pytest
 
+from chiploop.record import reconcile
 from instruments import delivery
 from instruments.drivers import DRIVERS
+from instruments.fault_points import FAULT_POINTS
 from tests.instruments import fault_matrix
-from tests.instruments.fault_matrix import MAKES, cases_of, own_session, run_matrix
+from tests.instruments.fault_matrix import (
+    MAKES,
+    Case,
+    cases_of,
+    kill_cases,
+    own_session,
+    run_cases,
+    run_matrix,
+)
+from tests.instruments.matrix_makes import MatrixMake
 
 EVERY_BYTE = 1
 LEAST_CASES = 2_000
@@ -43,9 +55,9 @@ def test_matrix_at_every_byte_is_what_the_docs_say(pytestconfig: pytest.Config) 
     assert told in page.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("broken", ["resend on timeout", "clear the counter first"])
-def test_matrix_finds_a_broken_reconciler(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = delivery._settle
+def break_it(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plant one bug in the way from a lost answer to the journal."""
+    real, rules = delivery._settle, reconcile.RULES
 
     def planted(
         journal: Any, pump: Any, key: str, time_h: float, look_again: Any, patient: bool = False
@@ -56,8 +68,53 @@ def test_matrix_finds_a_broken_reconciler(broken: str, monkeypatch: pytest.Monke
             return "not started"
         if broken == "clear the counter first" and in_doubt and pump.status().state == "idle":
             pump.clear_counter()
+            return "not started" if pump.status().infused_ul == 0 else "unknown"
         return str(real(journal, pump, key, time_h, look_again, patient))
 
-    monkeypatch.setattr(delivery, "_settle", planted)
-    with pytest.raises(AssertionError, match="for one intent|flowed"):
-        run_matrix([MAKES["NE-1000 basic"]], every=SAMPLE)
+    if broken == "a hold stops nothing":
+        driver = MatrixMake.driver
+
+        def unstoppable(self: MatrixMake, *arguments: Any) -> Any:
+            pump = driver(self, *arguments)
+            pump.stop = lambda: None
+            return pump
+
+        monkeypatch.setattr(MatrixMake, "driver", unstoppable)
+    elif broken == "an unmoved counter is believed":
+        rules = tuple(rule for rule in rules if "nothing proves" not in rule[2])
+    elif broken == "nothing is ever unknown":
+        rules = tuple(rule for rule in rules if rule[1] != "unknown")
+    else:
+        monkeypatch.setattr(delivery, "_settle", planted)
+    monkeypatch.setattr(
+        delivery, "reconcile", lambda intent, seen: reconcile.reconcile(intent, seen, rules)
+    )
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "resend on timeout",
+        "clear the counter first",
+        "an unmoved counter is believed",
+        "nothing is ever unknown",
+        "a hold stops nothing",
+    ],
+)
+def test_matrix_finds_a_broken_reconciler(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = MAKES["NE-1000 basic"]
+    with own_session() as journal:
+        cases = [
+            *islice(cases_of(make, journal, every=SAMPLE), 0, None, 3),
+            *islice(kill_cases(make), 0, None, 3),
+        ]
+        break_it(broken, monkeypatch)
+        with pytest.raises(AssertionError, match="for one intent|flowed|and the pump moves"):
+            run_cases(cases, journal)
+
+
+def test_every_step_at_which_a_controller_may_die_is_passed() -> None:
+    with own_session() as journal:
+        for name in FAULT_POINTS:
+            case = Case("NE-1000 basic", "killed", name, killed_at=name, counter="full")
+            assert fault_matrix.run_case(case, journal) != fault_matrix.NOT_PASSED, name

@@ -127,7 +127,6 @@ def in_a_process(work: Callable[[], None], fault: str) -> int:
         try:
             os.environ["CHIPLOOP_FAULT"] = fault
             fault_points._passages.clear()
-            delivery.SESSION = f"process-{os.getpid()}"
             work()
         except BaseException:
             traceback.print_exc()

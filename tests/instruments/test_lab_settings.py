@@ -111,3 +111,78 @@ def test_file_that_is_not_toml_is_told_as_such(lab, text):
 def test_missing_file_is_told_with_its_path(tmp_path):
     with pytest.raises(FileNotValid, match="nowhere.toml"):
         load_lab_settings(tmp_path / "nowhere.toml")
+
+
+SYRINGE = "syringe_diameter_mm = 19.13\nsyringe_volume_ml = 20\nmin_flow_rate_ul_h = 3.0\n"
+MODULE = "syringe_volume_ml = 1\nsteps_per_stroke = 3000\nmin_flow_rate_ul_h = 6000\n"
+TUBE = (
+    "tubing_id_mm = 0.25\nreservoir_ml = 20\ncalibrated_on = 2026-01-01\nmin_flow_rate_ul_h = 3.0\n"
+)
+NE, CHAIN, CAVRO = (f'make = "{m}"\n' for m in ("new_era_ne1000", "protocol_11", "cavro"))
+FUSION, REGLO = 'make = "chemyx_fusion"\n', 'make = "reglo_icc"\n'
+
+
+def on_one_bus(*pumps):
+    """Return a lab.toml with pumps P0, P1, ... on one bus."""
+    return '[buses.b]\nurl = "COM3"\n' + "".join(
+        f'[pumps.P{number}]\nbus = "b"\n{pump}' for number, pump in enumerate(pumps)
+    )
+
+
+@pytest.mark.parametrize(
+    ("pumps", "wrong", "said"),
+    [
+        # a flipped address of a start without checksum reaches another pump
+        (
+            [f"{NE}safe_mode = false\n{SYRINGE}", f"{NE}address = 1\nsafe_mode = false\n{SYRINGE}"],
+            ["P0", "P1"],
+            "no checksum",
+        ),
+        ([f"{NE}safe_mode = false\n{SYRINGE}", f"{NE}address = 1\n{SYRINGE}"], ["P0"], "alone"),
+        (
+            [f'{CAVRO}protocol = "dt"\n{MODULE}', f"{CAVRO}address = 1\n{MODULE}"],
+            ["P0"],
+            "no checksum",
+        ),
+        (
+            [f"{FUSION}address = 1\n{SYRINGE}", f"{FUSION}address = 2\n{SYRINGE}"],
+            ["P0", "P1"],
+            "both_channels = true",
+        ),
+        # two names of one motor
+        ([f"{FUSION}{SYRINGE}", f"{FUSION}address = 1\n{SYRINGE}"], ["P0", "P1"], ""),
+        (
+            [f"{REGLO}channel = 1\n{TUBE}", f"{REGLO}address = 2\nchannel = 2\n{TUBE}"],
+            ["P1"],
+            "address 2",
+        ),
+        (
+            [
+                f'{CHAIN}dialect = "legato"\naddressing = "none"\n{SYRINGE}',
+                f'{CHAIN}dialect = "legato"\naddress = 1\n{SYRINGE}',
+            ],
+            ["P0"],
+            "alone on its bus",
+        ),
+    ],
+)
+def test_pumps_that_can_not_share_a_bus_are_told(lab, pumps, wrong, said):
+    with pytest.raises(LabSettingsNotValid, match=said) as told:
+        lab(on_one_bus(*pumps))
+    assert [problem.field for problem in told.value.problems] == [f"pumps.{n}.bus" for n in wrong]
+    for pump in pumps:
+        lab(on_one_bus(pump))
+
+
+@pytest.mark.parametrize(
+    "pumps",
+    [
+        [f"{NE}address = {address}\n{SYRINGE}" for address in range(3)],
+        [f"{CAVRO}address = {address}\n{MODULE}" for address in range(2)],
+        [f'{CHAIN}dialect = "phd_ultra"\naddress = {a}\n{SYRINGE}' for a in (0, 12)],
+        [f"{FUSION}address = {a}\nboth_channels = true\n{SYRINGE}" for a in (1, 2)],
+        [f"{REGLO}channel = {channel}\n{TUBE}" for channel in (1, 4)],
+    ],
+)
+def test_pumps_that_can_share_a_bus_are_taken(lab, pumps):
+    assert len(lab(on_one_bus(*pumps)).pumps) == len(pumps)

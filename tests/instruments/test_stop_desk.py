@@ -502,3 +502,32 @@ def test_pumps_of_two_ports_are_stopped_at_the_same_time_and_each_that_fails_twi
     assert set(stopped.confirmed) == {"first", "once", "other"}
     assert stopped.may_still_run == {"never": "silent"}
     assert told == ["first", "once", "never", "reopen", "once", "reopen", "never"]
+
+
+def test_pumps_that_may_give_a_drug_are_stopped_before_plain_ones_of_their_port():
+    told = []
+
+    def pump(name):
+        return SimpleNamespace(stop=lambda: told.append(name))
+
+    names = ("L1-medium", "L1-stimulus", "L1-low", "L2-medium", "L2-high", "rinse")
+    port = SimpleNamespace(reopen=lambda: None)
+    stop_pumps({name: pump(name) for name in names}, dict.fromkeys(names, port))
+    assert told == ["L1-low", "L2-high", "rinse", "L1-medium", "L1-stimulus", "L2-medium"]
+
+
+def test_silent_plain_pump_does_not_keep_a_drug_pump_waiting_not_even_when_told_again():
+    told = []
+
+    def silent(name):
+        def stop():
+            told.append(name)
+            raise InstrumentError("silent")
+
+        return SimpleNamespace(stop=stop)
+
+    names = ("L1-medium", "L1-low")
+    port = SimpleNamespace(reopen=lambda: told.append("reopen"))
+    stopped = stop_pumps({name: silent(name) for name in names}, dict.fromkeys(names, port))
+    assert set(stopped.may_still_run) == set(names)
+    assert told == ["L1-low", "L1-medium", "reopen", "L1-low", "reopen", "L1-medium"]

@@ -97,8 +97,8 @@ NO_PROOF = replace(SENT, restarts=None)
         ({"sends": 0}, "not started", "never left"),
         ({"sends": 0, "earlier_counter_ul": 100.0}, "not started", "never left"),
         ({}, "look again", "seen once"),
-        ({"earlier_counter_ul": 100.0}, "unknown", "can not prove that it kept its power"),
-        ({"earlier_counter_ul": 99.0}, "unknown", "can not prove that it kept its power"),
+        ({"earlier_counter_ul": 100.0}, "unknown", "nothing proves that the pump kept its power"),
+        ({"earlier_counter_ul": 99.0}, "unknown", "nothing proves that the pump kept its power"),
         ({"earlier_counter_ul": 100.0, "sends": 2}, "unknown", "sent twice"),
         ({"started": True}, "unknown", "shows no movement"),
         ({"started": True, "earlier_counter_ul": 100.0}, "unknown", "shows no movement"),
@@ -161,3 +161,22 @@ def test_proof_needs_the_pumps_word_at_the_intent_and_now() -> None:
         cut = replace(SENT, counter_ul=7012.0, restarts=1, session=session)
         assert reconcile(before, cut).verdict == "unknown"
         assert "power" in reconcile(before, cut).reason
+
+
+@pytest.mark.parametrize(
+    ("counter_ul", "session", "verdict"),
+    [
+        (0.0, "one", "not started"),
+        (0.0, "two", "unknown"),  # another session may have heard of a power cut, and died with it
+        (100.0, "one", "not started"),
+        (100.0, "two", "not started"),  # a power cut would have set it back
+    ],
+)
+def test_an_unmoved_counter_at_zero_proves_something_only_to_the_session_of_the_intent(
+    counter_ul: float, session: str, verdict: str
+) -> None:
+    intent = replace(INTENT, session="one", counter_ul=counter_ul)
+    seen = replace(
+        SENT, session=session, counter_ul=counter_ul, earlier_counter_ul=counter_ul, restarts=0
+    )
+    assert reconcile(intent, seen).verdict == verdict

@@ -49,7 +49,7 @@ def test_first_command_after_power_up_is_not_executed(clocks: Clocks) -> None:
         ("RAT 5 XX", "00S?"),
         ("DIA 51", "00S?OOR"),
         ("DIR UP", "00S?"),
-        ("RUN 2", "00S?OOR"),
+        ("RUN 42", "00S?OOR"),
         ("CLD", "00S?"),
         ("SAF 300", "00S?NA"),
         ("  v o\tl  ", "00S0.000ML"),

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from instruments.contracts import KEPT_ALARMS
 from instruments.emulators.faults import Fault, FaultyWire
 from instruments.errors import (
     DeviceAlarm,
@@ -21,6 +22,7 @@ from instruments.errors import (
     OutcomeUnknown,
     SyringeDiffers,
 )
+from instruments.transport import NotSent
 from tests.instruments.matrix_makes import MAKES, MatrixMake
 from tests.instruments.virtual_wire import Clocks, VirtualPort
 
@@ -219,7 +221,7 @@ class PumpContract:
         assert pump.status().infused_ul in (0.0, counted_ul)
 
     def test_lost_answer_of_a_start_is_unknown_and_tells_the_bytes(self, bench: Bench) -> None:
-        for asked_before in range(10):  # a driver may look at the pump right before it starts it
+        for asked_before in range(20):  # a driver may look at the pump right before it starts it
             again = Bench(bench.make)
             again.pump.prepare(*again.dose)
             again.wire.arm(Fault("drop_reply", skip=asked_before, times=99))
@@ -231,6 +233,72 @@ class PumpContract:
         assert again.device.moving
         assert isinstance(told.value, OutcomeUnknown)
         assert told.value.sent in again.sent()
+
+    def test_stop_since_prepare_keeps_the_pump_from_being_started(self, bench: Bench) -> None:
+        bench.pump.prepare(*bench.dose)
+        bench.pump.stop()
+        with pytest.raises(NotSent, match="a stop came since"):
+            bench.pump.start()
+        with pytest.raises(ValueError, match="without prepare"):
+            bench.pump.start()
+        assert not bench.device.moving and bench.device.starts == bench.starts_before
+
+    def test_stop_during_the_last_exchange_of_prepare_is_not_undone_by_it(
+        self, bench: Bench
+    ) -> None:
+        def prepare_and_stop_after(exchanges: int) -> int:
+            """Let a stop of another thread come right after so many exchanges; return all of them."""
+            done = 0
+            real = bench.port.exchange
+
+            def hooked(*args: Any, **options: Any) -> bytes:
+                nonlocal done
+                answer = real(*args, **options)
+                done += 1
+                if done == exchanges:
+                    bench.port.exchange = real  # type: ignore[method-assign]
+                    bench.pump.stop()
+                    bench.port.exchange = hooked  # type: ignore[method-assign]
+                return answer
+
+            bench.port.exchange = hooked  # type: ignore[method-assign]
+            try:
+                bench.pump.prepare(*bench.dose)
+            finally:
+                bench.port.exchange = real  # type: ignore[method-assign]
+            return done
+
+        bench.pump.prepare(*bench.dose)
+        exchanges = prepare_and_stop_after(0)
+        prepare_and_stop_after(exchanges)
+        with pytest.raises(NotSent, match="a stop came since"):
+            bench.pump.start()
+        assert not bench.device.moving
+
+    def test_stall_is_told_until_a_person_acknowledges_it(self, bench: Bench) -> None:
+        pump = bench.running()
+        pump.status()
+        bench.device.block()
+        told = pump.status().alarm
+        if not told:
+            pytest.skip("this pump tells no stall from a target that was reached")
+        assert told in KEPT_ALARMS | {"reset"}  # a module that stalls wants to be initialised anew
+        for _ in range(2):
+            pump.stop()
+            assert (pump.status().state, pump.status().alarm) == ("alarm", told)
+            with pytest.raises(DeviceAlarm) as refused:
+                pump.prepare(*bench.dose)
+            assert refused.value.kind == told
+            with pytest.raises(ValueError):
+                pump.start()
+        before = len(bench.sent())
+        pump.acknowledge()
+        assert len(bench.sent()) == before
+        bench.make.make_ready(pump)  # what a module wants besides: steps were lost
+        assert pump.status().state == "idle"
+        pump.prepare(*bench.dose)
+        pump.start()
+        assert bench.device.moving
 
     def test_settings_that_never_arrived_are_not_taken_for_set(self, bench: Bench) -> None:
         n = len(bench.sent())

@@ -21,6 +21,7 @@ from instruments.errors import (
 )
 from instruments.pumps import cavro, cavro_wire
 from instruments.pumps.cavro import MAKE, CavroEntry
+from instruments.pumps.readiness import StoppedSince
 from instruments.transport import NotSent
 from tests.instruments.pumps.test_cavro_wire import oem_answer
 from tests.instruments.replay import ReplayTransport
@@ -30,6 +31,7 @@ SETTINGS = {  # 3000 steps of 1/3 uL; a speed of 1 is 1200 uL/h
     "bus": "syringes",
     "syringe_volume_ml": 1.0,
     "steps_per_stroke": 3000,
+    "microstep_mode": "fixed",
     "min_speed": 5,
     "max_speed": 6000,
     "min_flow_rate_ul_h": 6000.0,
@@ -66,6 +68,7 @@ def pump_on(pairs, *, one_at_a_time=False, wait_s=time.sleep, **settings):
 
 
 IDLE = [("Q", "`"), ("?19", "`1")]
+LEARNS = [("?19", "`1"), ("?2", "`1400")]
 BUSY = [("Q", "@"), ("?19", "`1")]
 PREPARED = [*IDLE, ("?6", "`o"), ("?2", "`10"), ("?", "`2000")]  # 12 000 uL/h is a speed of 10
 READY = [("?", "`2000"), *IDLE]
@@ -89,17 +92,18 @@ def moves(wire, text=GO):
 
 @pytest.mark.parametrize("one_at_a_time", [False, True])
 def test_open_asks_and_sets_nothing(one_at_a_time):
-    pump, wire = pump_on(in_order(*IDLE, ("&", "`732850-C")), one_at_a_time=one_at_a_time)
+    talk = [*LEARNS, *IDLE, ("&", "`732850-C")]
+    pump, wire = pump_on(in_order(*talk), one_at_a_time=one_at_a_time)
     pump.open()
     assert pump.firmware == "732850-C"
     wire.close()
 
 
 def test_open_repeats_nothing_since_numbers_of_an_earlier_owner_may_be_the_same():
-    talk = [("Q", None), ("Q", "`"), ("?19", None), ("?19", "`1"), ("&", "b")]
+    talk = [*LEARNS[:1], ("?2", None), ("?2", "`1400"), *IDLE, ("&", "b")]
     pump, wire = pump_on(in_order(*talk))
     pump.open()
-    assert [sent[3] for sent in wire.sent] == [0x31, 0x32, 0x33, 0x34, 0x35]
+    assert [sent[3] for sent in wire.sent] == [0x30 + number for number in range(1, 7)]
     wire.close()
 
 
@@ -117,7 +121,7 @@ def test_prepare_sets_valve_and_speed_where_they_differ_and_reads_them_back():
         ("V80R", "@"),
         *IDLE,
         ("?2", "`80"),
-        ("?", "`2000"),
+        ("?", "`20000"),
     ]
     waited = []
     pump, wire = pump_on(
@@ -156,9 +160,10 @@ def test_setting_that_reads_back_differently_is_refused(after, said):
 
 
 def test_module_that_does_not_report_its_speed_is_told_it_every_time():
-    talk = [*IDLE, ("?6", "`o"), ("?2", "b"), ("V10R", "`"), *IDLE, ("?", "`2000")]
-    again = [*IDLE, ("?6", "`o"), ("V10R", "`"), *IDLE, ("?", "`2000")]
-    pump, wire = pump_on(in_order(*talk, *again))
+    opened = [LEARNS[0], ("?2", "b"), ("?2", "b"), *IDLE, ("&", "b")]
+    talk = [*IDLE, ("?6", "`o"), ("V10R", "`"), *IDLE, ("?", "`2000")]
+    pump, wire = pump_on(in_order(*opened, *talk, *talk))
+    pump.open()
     pump.prepare(12_000, 100)
     pump.prepare(12_000, 100)
     wire.close()
@@ -389,13 +394,81 @@ def test_module_that_tells_its_loss_of_power_only_when_asked_for_it_is_believed(
 
 def test_report_that_means_something_else_is_not_asked_for():
     pump, wire = pump_on(in_order(("Q", "`"), ("?", "`0")), initialised_report=False)
-    assert pump.status().state == "idle"
+    status = pump.status()
+    assert (status.state, status.restarts) == ("idle", None)
     wire.close()
 
 
-def test_module_that_has_no_such_report_is_asked_for_it_once():
-    pump, wire = pump_on(in_order(("Q", "`"), ("?19", "b"), ("?", "`0"), ("Q", "`"), ("?", "`0")))
-    assert [pump.status().state for _ in range(2)] == ["idle", "idle"]
+def test_module_that_has_no_such_report_is_not_asked_again_and_proves_nothing():
+    opened = [("?19", "b"), ("?19", "b"), LEARNS[1], ("Q", "`"), ("&", "b")]
+    looks = [("Q", "`"), ("?", "`0")]
+    pump, wire = pump_on(in_order(*opened, *looks, *looks, ("Q", "g"), ("?", "g0")))
+    pump.open()
+    assert [pump.status().restarts for _ in range(3)] == [None, None, 1]
+    wire.close()
+
+
+def test_one_garbled_report_does_not_end_the_proof_of_power():
+    garbled = [("?19", "b"), ("?19", "`1")]
+    opened = [*garbled, LEARNS[1], *IDLE, ("&", "b")]
+    look = [("Q", "`"), *garbled, ("?", "`0")]
+    pump, wire = pump_on(in_order(*opened, *look, *IDLE, ("?", "`0")))
+    pump.open()
+    assert [pump.status().restarts for _ in range(2)] == [0, 0]
+    wire.close()
+
+
+def test_module_that_lost_its_power_can_be_met():
+    refused = [("?19", "g"), ("?19", "g"), ("?2", "g"), ("?2", "g")]
+    pump, wire = pump_on(in_order(*refused, ("Q", "g"), ("&", "b"), ("Q", "g"), ("?", "g")))
+    pump.open()
+    assert pump.status().alarm == "reset"
+    wire.close()
+    assert not pump._silent_on
+
+
+def test_report_that_is_refused_after_the_opening_is_a_trouble():
+    pump, wire = pump_on(in_order(("Q", "`"), ("?19", "b"), ("?19", "b")))
+    with pytest.raises(DeviceRejected, match="not valid"):
+        pump.status()
+    wire.close()
+    pump, wire = pump_on(in_order(*IDLE, ("?6", "`o"), ("?2", "b"), ("?2", "b")))
+    with pytest.raises(DeviceRejected, match="not valid"):
+        pump.prepare(12_000, 100)
+    wire.close()
+
+
+def test_stroke_that_may_be_one_of_larger_steps_is_not_dosed_from():
+    """A module in mode 0 shows a full syringe as 3000 where lab.toml speaks of 24000."""
+    setting = [*IDLE, ("?6", "`o"), ("?2", "`80")]
+    pump, wire = pump_on(in_order(*setting, ("?", "`3000")), steps_per_stroke=24_000)
+    with pytest.raises(DeviceRejected, match="8 times larger"):
+        pump.prepare(12_000, 10)
+    with pytest.raises(ValueError, match="without prepare"):
+        pump.start()
+    wire.close()
+    seen = [*setting, ("?", "`3001"), *setting, ("?", "`2000")]
+    pump, wire = pump_on(in_order(*seen), steps_per_stroke=24_000)
+    for _ in range(2):
+        pump.prepare(12_000, 10)
+    wire.close()
+
+
+def test_microstep_mode_is_set_unless_the_module_has_none():
+    talk = [*IDLE, ("N0R", "`"), *IDLE, *PREPARED[2:]]
+    pump, wire = pump_on(in_order(*talk), microstep_mode=0)
+    pump.prepare(12_000, 100)
+    wire.close()
+    assert CavroEntry(**{k: v for k, v in SETTINGS.items() if k != "microstep_mode"}) == (
+        CavroEntry(**SETTINGS | {"microstep_mode": 0})
+    )
+
+
+def test_start_after_a_stop_is_not_sent_and_says_why():
+    pump, wire = prepared_pump(ready=[("T", "`"), *IDLE])
+    pump.stop()
+    with pytest.raises(StoppedSince, match="a stop came since"):
+        pump.start()
     wire.close()
 
 
@@ -555,7 +628,8 @@ def test_initialising_that_fails_is_an_alarm():
 
 
 def test_another_module_behind_a_port_that_came_back_is_not_spoken_to():
-    pump, wire = pump_on(in_order(*IDLE, ("&", "`732850-C"), ("&", "`other"), ("&", "`732850-C")))
+    names = [("&", "`732850-C"), ("&", "`other"), ("&", "`732850-C")]
+    pump, wire = pump_on(in_order(*LEARNS, *IDLE, *names))
     pump.open()
     wire.generation += 1
     with pytest.raises(InstrumentError, match="open the bench again"):
@@ -615,7 +689,7 @@ VERBS = ["open", "prepare", "start", "status", "clear_counter", "stop", "fill", 
 )
 def test_whatever_a_device_answers_only_instrument_errors_come_out(answers, verb):
     pump, wire = pump_on([], wait_s=lambda s: None)
-    pump._prepared = (2000, 1700)
+    pump._ready.end(pump._ready.begin(), (2000, 1700))
     coming = itertools.cycle(answers)
     sent = []
 

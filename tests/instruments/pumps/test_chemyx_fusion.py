@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instruments.errors import (
+    DeviceAlarm,
     DeviceRejected,
     FrameError,
     InstrumentError,
@@ -393,15 +394,19 @@ def test_query_whose_answer_is_lost_is_asked_once_more_and_not_twice(lost):
     port.close()
 
 
-def test_stall_is_told_until_somebody_stops_or_prepares():
+def test_stall_is_told_until_somebody_acknowledges_it():
     stalled = [ask("pump status", "4"), counted("100.0000")]
     stop = [ask("stop", "Pump stop!"), ask("pump status", "4")]
-    pump, port = fusion([view(), *stalled, *stalled, *stop, *stalled])
+    pump, port = fusion([view(), *stalled, *stalled, *stop, *stalled, stalled[0], *stalled])
     pump.open()
     for _ in range(2):
         status = pump.status()
         assert (status.state, status.alarm, status.infused_ul) == ("alarm", "stall", 100.0)
     pump.stop()
+    assert pump.status().alarm == "stall"
+    with pytest.raises(DeviceAlarm, match="nobody has acknowledged"):
+        pump.prepare(60, 720)
+    pump.acknowledge()
     assert pump.status().state == "idle"
     port.close()
 
@@ -501,7 +506,7 @@ def test_probe_recognises_parameters_and_no_other_device():
 )
 def test_whatever_a_device_answers_only_instrument_errors_come_out(answer, verb, manner):
     pump, port = fusion([], echo=manner.echo, prompt=manner.prompt)
-    pump._prepared = True
+    pump._ready.end(pump._ready.begin(), None)
     port.exchange = lambda sent, length, **_: _first(answer, length)
     try:
         getattr(pump, verb)()

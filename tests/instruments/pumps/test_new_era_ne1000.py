@@ -15,6 +15,7 @@ from instruments.errors import (
 )
 from instruments.pumps.new_era_ne1000 import NewEraNE1000
 from instruments.pumps.new_era_wire import encode_command
+from instruments.pumps.readiness import StoppedSince
 from instruments.transport import NotSent
 from tests.instruments.replay import ReplayTransport
 
@@ -62,9 +63,11 @@ def safe(text: str, address: int = 3) -> bytes:
 
 
 IDLE = (b"0DIS\r", reply("00SI0.000W0.000ML"))
+PHASE = [(b"0PHN\r", reply("00S01")), (b"0FUN\r", reply("00SRAT"))]
 PREPARED = [  # everything already stands as asked: 60 uL/h, 720 uL
     IDLE,
     (b"0DIA\r", reply("00S19.13")),
+    *PHASE,
     (b"0DIR\r", reply("00SINF")),
     (b"0RAT\r", reply("00S60.00UH")),
     (b"0VOL\r", reply("00S720.0UL")),
@@ -83,6 +86,7 @@ def test_prepare_sets_only_what_differs_and_reads_it_back(one_at_a_time):
         [
             IDLE,
             (b"0DIA\r", reply("00S19.13")),
+            *PHASE,
             (b"0DIR\r", reply("00SWDR")),
             (b"0DIR INF\r", reply("00S")),
             (b"0DIR\r", reply("00SINF")),
@@ -104,6 +108,7 @@ def test_setting_that_reads_back_differently_is_refused():
         [
             IDLE,
             (b"0DIA\r", reply("00S19.13")),
+            *PHASE,
             (b"0DIR\r", reply("00SWDR")),
             (b"0DIR INF\r", reply("00S")),
             (b"0DIR\r", reply("00SWDR")),
@@ -119,7 +124,7 @@ def test_setting_that_reads_back_differently_is_refused():
 def test_value_that_the_pump_calls_out_of_range_is_refused():
     pump, wire = basic_pump(
         [
-            *PREPARED[:3],
+            *PREPARED[:5],
             (b"0RAT\r", reply("00S60.00UH")),
             (b"0RAT 4.000 UH\r", reply("00S?OOR")),
         ]
@@ -192,7 +197,6 @@ def test_start_is_sent_once_and_wants_a_prepare_for_each_time():
         b"\x0200S\x03",
         b"\x0200W\x03",
         b"\x0200II0.500W0.000ML\x03",
-        b"\x0201I\x03",
         reply("00I", safe=True),
         PortMissing("port replay was lost"),
     ],
@@ -258,20 +262,105 @@ def test_stall_is_told_by_status_though_a_heartbeat_met_it():
     stopped = (b"0DIS\r", reply("00SI0.100W0.000ML"))
     pump, wire = basic_pump(
         [(b"0\r", reply("00A?S")), (b"0\r", reply("00S")), stopped, stopped]
-        + [(b"0STP\r", reply("00S?NA")), stopped]
+        + [(b"0STP\r", reply("00S?NA")), stopped, stopped, stopped]
     )
     pump.heartbeat()
     for _ in range(2):
         status = pump.status()
         assert (status.state, status.alarm, status.infused_ul) == ("alarm", "stall", 100.0)
     pump.stop()
+    assert pump.status().alarm == "stall"
+    with pytest.raises(DeviceAlarm, match="nobody has acknowledged"):
+        pump.prepare(60, 720)
+    pump.acknowledge()
     assert pump.status().state == "idle"
+    wire.close()
+
+
+def test_query_of_a_prepare_that_meets_a_stall_does_not_lead_to_a_start():
+    pump, wire = basic_pump([*PREPARED[:-1], (b"0VOL\r", reply("00A?S")), PREPARED[-1]])
+    with pytest.raises(DeviceAlarm, match="stall"):
+        pump.prepare(60, 720)
+    with pytest.raises(ValueError, match="without prepare"):
+        pump.start()
+    wire.close()
+
+
+def test_watchdog_alarm_ends_with_a_stop():
+    pump, wire = basic_pump(
+        [*MET, PREPARED[1], (b"0DIS\r", reply("00A?T")), IDLE, (b"0STP\r", reply("00S")), IDLE]
+    )
+    pump.open()
+    assert pump.status().alarm == "timeout"
+    pump.stop()
+    assert pump.status().state == "idle"
+    wire.close()
+
+
+def test_phase_of_a_keypad_programme_is_put_back_to_a_plain_first_phase():
+    pump, wire = basic_pump(
+        [
+            *PREPARED[:2],
+            (b"0PHN\r", reply("00S03")),
+            (b"0PHN 1\r", reply("00S")),
+            (b"0PHN\r", reply("00S01")),
+            (b"0FUN\r", reply("00SJMP03")),
+            (b"0FUN RAT\r", reply("00S")),
+            (b"0FUN\r", reply("00SRAT")),
+            *PREPARED[4:],
+        ]
+    )
+    pump.prepare(60, 720)
+    wire.close()
+
+
+@pytest.mark.parametrize("told", ["00S03", "00S1x", "00S?NA"])
+def test_phase_that_can_not_be_chosen_bars_the_dose(told):
+    pump, wire = basic_pump(
+        [
+            *PREPARED[:2],
+            (b"0PHN\r", reply("00S03")),
+            (b"0PHN 1\r", reply("00S")),
+            (b"0PHN\r", reply(told)),
+        ]
+    )
+    with pytest.raises(InstrumentError):
+        pump.prepare(60, 720)
+    with pytest.raises(ValueError):
+        pump.start()
+    wire.close()
+
+
+@pytest.mark.parametrize(
+    ("stops", "said"),
+    [
+        ([(b"1STP\r", reply("01P")), (b"1STP\r", reply("01S"))], "it was stopped"),
+        ([(b"1STP\r", None), (b"1STP\r", reply("01S?NA"))], "it was stopped"),
+        ([(b"1STP\r", None)] * 6, "MAY STILL RUN"),
+        ([(b"1STP\r", NotSent("a stop takes the port"))], "MAY STILL RUN"),
+    ],
+)
+def test_other_pump_that_answers_to_a_start_is_stopped_and_named(stops, said):
+    pump, wire = prepared_pump([(b"0RUN\r", reply("01I")), *stops])
+    with pytest.raises(OutcomeUnknown, match=f"pump at address 1.*{said}") as told:
+        pump.start()
+    assert told.value.sent == b"0RUN\r"
+    wire.close()
+
+
+def test_start_after_a_stop_is_not_sent_and_says_why():
+    pump, wire = prepared_pump([(b"0STP\r", reply("00S"))])
+    pump.stop()
+    with pytest.raises(StoppedSince, match="a stop came since"):
+        pump.start()
+    with pytest.raises(ValueError, match="without prepare"):
+        pump.start()
     wire.close()
 
 
 def test_setting_that_meets_an_alarm_is_not_silently_sent_again():
     pump, wire = basic_pump(
-        [*PREPARED[:3], (b"0RAT\r", reply("00S1.000UH")), (b"0RAT 60.00 UH\r", reply("00A?S"))]
+        [*PREPARED[:5], (b"0RAT\r", reply("00S1.000UH")), (b"0RAT 60.00 UH\r", reply("00A?S"))]
     )
     with pytest.raises(DeviceAlarm):
         pump.prepare(60, 720)
@@ -295,8 +384,7 @@ def test_stop_goes_on_until_the_pump_says_that_it_stands():
 def test_stop_of_a_pump_in_the_other_mode_finds_it():
     pump, wire = basic_pump(
         [
-            (b"0STP\r", None),
-            (b"0STP\r", None),
+            *[(b"0STP\r", None)] * 2,
             (safe("STP", 0), reply("00P", safe=True)),
             (safe("STP", 0), reply("00S", safe=True)),
         ]
@@ -306,9 +394,23 @@ def test_stop_of_a_pump_in_the_other_mode_finds_it():
 
 
 def test_stop_that_nobody_confirms_says_that_the_pump_may_run():
-    pump, wire = basic_pump([(b"0STP\r", None)] * 2 + [(safe("STP", 0), None)] * 2)
+    lost = [(b"0STP\r", None)] * 2
+    pump, wire = basic_pump([*lost, *[(safe("STP", 0), None)] * 2, *lost])
     with pytest.raises(InstrumentError, match="MAY STILL RUN"):
         pump.stop()
+    wire.close()
+
+
+def test_stop_of_a_pump_that_was_not_met_looks_for_its_mode_in_a_hurry():
+    pump, wire = safe_pump([*[(safe("STP"), None)] * 2, (b"3STP\r", reply("03S"))])
+    allowed_s = []
+    exchange = wire.exchange
+    wire.exchange = lambda sent, length, *, deadline_s, inter_byte_s: (
+        allowed_s.append(deadline_s)
+        or exchange(sent, length, deadline_s=deadline_s, inter_byte_s=inter_byte_s)
+    )
+    pump.stop()
+    assert sum(allowed_s) < 1
     wire.close()
 
 
@@ -492,7 +594,7 @@ def test_pump_that_the_wire_can_not_express_is_refused(wrong):
 @given(st.binary(max_size=40), st.sampled_from(["status", "heartbeat", "stop", "open", "start"]))
 def test_whatever_a_device_answers_only_instrument_errors_come_out(answer, verb):
     pump, wire = basic_pump([])
-    pump._prepared = True
+    pump._ready.end(pump._ready.begin(), None)
     wire.exchange = lambda sent, length, **_: _first(answer, length)
     wire.read_answer = lambda length, **_: (_ for _ in ()).throw(TransportTimeout("nothing"))
     try:

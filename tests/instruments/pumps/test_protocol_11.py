@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instruments.errors import (
+    DeviceAlarm,
     DeviceRejected,
     InstrumentError,
     OutcomeUnknown,
@@ -19,6 +20,7 @@ from instruments.errors import (
 from instruments.lab_settings import LabSettingsNotValid, settings_from
 from instruments.pumps.protocol_11 import MAKE, Protocol11
 from instruments.pumps.protocol_11_wire import DIALECTS
+from instruments.pumps.readiness import StoppedSince
 from instruments.transport import NotSent
 from tests.instruments.replay import ReplayTransport
 
@@ -240,7 +242,6 @@ def test_start_is_sent_once_and_wants_a_prepare_for_each_time():
         None,
         b"\n>",
         b"garbage",
-        b"\n02>\x11",
         reply(),
         reply("T*"),
         reply("*"),
@@ -344,14 +345,46 @@ def test_pump_that_does_not_tell_its_polling_is_not_said_to_have_kept_its_power(
 
 
 @pytest.mark.parametrize("prompt", ["*", ">*"])
-def test_stall_is_told_until_somebody_stops_or_prepares(prompt):
+def test_stall_is_told_until_somebody_acknowledges_it(prompt):
     stalled = (at("ivolume"), reply(prompt, "100 ul"))
-    pump, wire = legato([stalled, stalled, (at("stp"), reply(prompt)), stalled])
+    pump, wire = legato([stalled, stalled, (at("stp"), reply(prompt)), *[stalled] * 3])
     for _ in range(2):
         status = pump.status()
         assert (status.state, status.alarm, status.infused_ul) == ("alarm", "stall", 100.0)
-    pump.stop()  # the prompt may stay until the next run; the answer to it was given
+    pump.stop()
+    assert pump.status().alarm == "stall"
+    with pytest.raises(DeviceAlarm, match="nobody has acknowledged"):
+        pump.prepare(60, 720)
+    pump.acknowledge()  # the prompt may stay until the next run
     assert pump.status().state == "idle"
+    wire.close()
+
+
+def test_stall_that_only_the_stop_meets_is_told():
+    pump, wire = legato([(at("stp"), reply("*")), (at("ivolume"), reply("*", "100 ul"))])
+    pump.stop()
+    assert pump.status().alarm == "stall"
+    wire.close()
+
+
+@pytest.mark.parametrize(
+    ("stops", "said"),
+    [([b"\n02:\x11"], "it was stopped"), ([None] * 3, "MAY STILL RUN")],
+)
+def test_other_pump_that_answers_to_a_start_is_stopped_and_named(stops, said):
+    stop = b"2stp\r\n"
+    pump, wire = prepared_pump([(at("irun"), b"\n02>\x11"), *[(stop, answer) for answer in stops]])
+    with pytest.raises(OutcomeUnknown, match=f"pump at address 02?.*{said}") as told:
+        pump.start()
+    assert told.value.sent == at("irun")
+    wire.close()
+
+
+def test_start_after_a_stop_is_not_sent_and_says_why():
+    pump, wire = prepared_pump([(at("stp"), reply(":"))])
+    pump.stop()
+    with pytest.raises(StoppedSince, match="a stop came since"):
+        pump.start()
     wire.close()
 
 
@@ -550,7 +583,7 @@ def test_probe_recognises_its_recorded_answer_and_no_other_device():
 )
 def test_whatever_a_device_answers_only_instrument_errors_come_out(answer, verb, proof):
     pump, wire = legato([], restart_proof=proof)
-    pump._prepared = True
+    pump._ready.end(pump._ready.begin(), None)
     wire.exchange = lambda sent, length, **_: _first(answer, length)
     try:
         getattr(pump, verb)()

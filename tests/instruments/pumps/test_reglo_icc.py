@@ -22,6 +22,7 @@ from instruments.errors import (
 )
 from instruments.pumps import reglo_icc
 from instruments.pumps.reglo_icc import MAKE, RegloIccEntry
+from instruments.pumps.readiness import StoppedSince
 from instruments.transport import NotSent
 from tests.instruments.replay import ReplayTransport
 
@@ -61,14 +62,25 @@ ADDRESSED = (b"1~\r", line("1"))
 IDENTITY = [(b"0#\r", line("REGLO ICC 0208 306")), (b"0(\r", line("0114"))]
 TUBING = (b"2+\r", line("1.02 mm"))
 MET = [ADDRESSED, *IDENTITY, (b"0xA\r", line("4")), (b"0xE1\r", OK)]
+DISARMED = [(b'2"\r', line("0")), (b"2xM\r", line("Q"))]
 STANDS = [
     TUBING,
-    (b"2xM\r", line("O")),
+    *DISARMED,
     (b"2xD\r", line("J")),
     (b"2xf\r", line("1")),
     (b"2f\r", line("1000E-3")),
     (b"2v\r", line("7200E-1")),
 ]
+READY = [  # right before H: addressing, the other channel that is known, and the own one armed
+    ADDRESSED,
+    (b"1:\r", line("1.000 ml")),
+    (b"1E\r", b"-"),
+    (b"2xM\r", line("Q")),
+    (b"2O\r", OK),
+    (b"2xM\r", line("O")),
+]
+OTHERS = [(b"1I\r", OK), (b"1:\r", line("1.000 ml"))]
+STARTED = [(b"2H\r", OK), *OTHERS, (b"2E\r", b"+")]
 PREPARED = [*look(False), *STANDS]  # everything already stands as asked: 60 uL/h, 720 uL
 
 
@@ -130,9 +142,12 @@ def test_prepare_sets_only_what_differs_and_reads_it_back(one_at_a_time):
         [
             *look(False),
             TUBING,
+            (b'2"\r', line("5")),
+            (b'2"0000\r', OK),
+            (b'2"\r', line("0")),
             (b"2xM\r", line("L")),
-            (b"2O\r", OK),
-            (b"2xM\r", line("O")),
+            (b"2Q\r", OK),
+            (b"2xM\r", line("Q")),
             (b"2xD\r", line("K")),
             (b"2J\r", OK),
             (b"2xD\r", line("J")),
@@ -156,7 +171,7 @@ def test_rate_that_the_pump_holds_otherwise_is_refused():
     pump, wire = pump_on(
         [
             *look(False),
-            *STANDS[:4],
+            *STANDS[:5],
             (b"2f\r", line("3250E+1")),
             (b"2f1017-3\r", line("1000E-3")),
             (b"2f\r", line("1000E-3")),
@@ -201,7 +216,7 @@ def test_quantised_settings_stay_as_they_are_when_quantised_again(flow_rate_ul_h
 
 
 def test_start_is_sent_once_and_wants_a_prepare_for_each_time():
-    pump, wire = prepared_pump([ADDRESSED, (b"2H\r", OK), *look(True)])
+    pump, wire = prepared_pump([*READY, *STARTED, *look(True)])
     pump.start()
     with pytest.raises(ValueError, match="without prepare"):
         pump.start()
@@ -210,7 +225,7 @@ def test_start_is_sent_once_and_wants_a_prepare_for_each_time():
 
 
 def test_event_that_comes_with_the_answer_to_a_start_does_not_hide_it():
-    pump, wire = prepared_pump([ADDRESSED, (b"2H\r", b"^X1|A\r\n*")])
+    pump, wire = prepared_pump([*READY, (b"2H\r", b"^X1|A\r\n*"), *STARTED[1:]])
     pump.start()
     wire.close()
 
@@ -219,8 +234,6 @@ def test_event_that_comes_with_the_answer_to_a_start_does_not_hide_it():
     "answer",
     [
         None,
-        b"+",
-        b"4.983 ml\r\n",
         b"garbage",
         b"\x00\xff\n",
         b"^X1|A\r\n",
@@ -229,7 +242,7 @@ def test_event_that_comes_with_the_answer_to_a_start_does_not_hide_it():
     ],
 )
 def test_start_whose_answer_is_lost_or_strange_is_never_sent_again(answer):
-    pump, wire = prepared_pump([ADDRESSED, (b"2H\r", answer)])
+    pump, wire = prepared_pump([*READY, (b"2H\r", answer), *OTHERS])
     with pytest.raises(OutcomeUnknown) as told:
         pump.start()
     assert told.value.sent == b"2H\r"
@@ -237,15 +250,103 @@ def test_start_whose_answer_is_lost_or_strange_is_never_sent_again(answer):
     wire.close()
 
 
+@pytest.mark.parametrize("answer", [b"+", b"4.983 ml\r\n"])
+def test_start_that_is_answered_with_something_else_is_never_sent_again(answer):
+    pump, wire = prepared_pump([*READY, (b"2H\r", answer), *STARTED[1:]])
+    with pytest.raises(OutcomeUnknown, match="was answered with"):
+        pump.start()
+    assert wire.sent.count(b"2H\r") == 1
+    wire.close()
+
+
+def test_channel_that_moves_at_the_start_of_another_is_stopped_and_named():
+    moved = [(b"1I\r", OK), (b"1:\r", line("1.001 ml"))]
+    pump, wire = prepared_pump([*READY, (b"2H\r", OK), *moved, (b"2E\r", b"+")])
+    with pytest.raises(OutcomeUnknown, match="channel 1 of the pump moved.*was stopped"):
+        pump.start()
+    wire.close()
+
+
+def test_start_after_which_the_other_channels_can_not_be_seen_is_an_unknown_outcome():
+    for lost in ([(b"1I\r", None)] * 2, [(b"1I\r", NotSent("a stop takes the port"))]):
+        pump, wire = prepared_pump([*READY, (b"2H\r", OK), *lost])
+        with pytest.raises(OutcomeUnknown, match="nobody could see"):
+            pump.start()
+        wire.close()
+
+
+def test_start_that_is_acknowledged_while_nothing_runs_is_an_unknown_outcome():
+    pump, wire = prepared_pump([*READY, *STARTED[:-1], (b"2E\r", b"-")])
+    with pytest.raises(OutcomeUnknown, match="nothing runs"):
+        pump.start()
+    wire.close()
+
+
+def test_start_that_is_refused_while_something_runs_is_stopped_and_unknown():
+    """A garbled start of all channels: this one ran off, another one had the word."""
+    pump, wire = prepared_pump([*READY, (b"2H\r", b"-"), *STARTED[1:], (b"2I\r", OK)])
+    with pytest.raises(OutcomeUnknown, match="something runs"):
+        pump.start()
+    wire.close()
+
+
+def test_channel_that_may_be_running_its_dose_is_left_alone_by_the_start_of_another():
+    running = [READY[0], READY[1], (b"1E\r", b"+"), (b"1xJ\r", line("7")), *READY[3:]]
+    pump, wire = prepared_pump([*running, (b"2H\r", OK), (b"2E\r", b"+")])
+    pump.start()
+    assert b"1I\r" not in wire.sent
+    wire.close()
+
+
+def test_channel_that_its_driver_has_shown_to_stand_is_stopped_though_others_run():
+    wire = ReplayTransport(
+        [*look(False, "1.000 ml", channel=1), (b'1"\r', line("0")), (b"1xM\r", line("Q"))]
+        + [*PREPARED, *READY[:2], (b"1E\r", b"+"), (b"1xJ\r", line("1511")), *READY[3:], *STARTED]
+    )
+    other, pump = (pump_on([], wire=wire, channel=channel)[0] for channel in (1, 2))
+    other.status()
+    pump.prepare(60, 720)
+    pump.start()
+    wire.close()
+
+
+def test_channel_that_can_not_be_armed_is_not_started():
+    pump, wire = prepared_pump([*READY[:-1], (b"2xM\r", line("Q"))])
+    with pytest.raises(DeviceRejected, match="reads back as Q"):
+        pump.start()
+    pump, wire = prepared_pump([*READY[:3], (b"2xM\r", None), (b"2xM\r", None)])
+    with pytest.raises(NotSent, match="was not started"):
+        pump.start()
+    wire.close()
+
+
+def test_channel_is_disarmed_once_its_dose_has_ended():
+    ended = [(b'2"\r', line("0")), (b"2xM\r", line("O")), (b"2Q\r", OK), (b"2xM\r", line("Q"))]
+    pump, wire = prepared_pump(
+        [*READY, *STARTED, *look(True), *look(False, "0.720 ml"), *ended, *look(False, "0.720 ml")]
+    )
+    pump.start()
+    assert [pump.status().state for _ in range(3)] == ["infusing", "idle", "idle"]
+    wire.close()
+
+
+def test_channel_that_can_not_be_disarmed_is_told_to_again_at_the_next_look():
+    pump, wire = pump_on([*look(False), (b'2"\r', b"#"), *look(False), *DISARMED, *look(False)])
+    assert [pump.status().state for _ in range(3)] == ["idle", "idle", "idle"]
+    wire.close()
+
+
 def test_start_that_the_pump_can_not_carry_out_is_refused_with_its_reason():
     pump, wire = prepared_pump(
-        [ADDRESSED, (b"2H\r", b"-"), (b"2xe\r", line("R 1380E-1"))], one_at_a_time=True
+        [*READY, (b"2H\r", b"-"), *OTHERS, (b"2E\r", b"-"), (b"2xe\r", line("R 1380E-1"))],
+        one_at_a_time=True,
     )
     with pytest.raises(DeviceRejected, match="above the largest, mL/min 0.138"):
         pump.start()
     wire.close()
     for answer, pairs in ((b"-", [(b"2xe\r", None)] * 2), (b"#", [])):
-        pump, wire = prepared_pump([ADDRESSED, (b"2H\r", answer), *pairs])
+        talk = [(b"2H\r", answer), *OTHERS, (b"2E\r", b"-")]
+        pump, wire = prepared_pump([*READY, *talk, *pairs])
         with pytest.raises(DeviceRejected):
             pump.start()
         wire.close()
@@ -269,14 +370,14 @@ def test_start_after_the_port_was_lost_is_not_sent():
 
 
 def test_start_that_never_left_is_not_an_unknown_outcome():
-    pump, wire = prepared_pump([ADDRESSED, (b"2H\r", NotSent("record is full"))])
+    pump, wire = prepared_pump([*READY, (b"2H\r", NotSent("record is full"))])
     with pytest.raises(NotSent):
         pump.start()
     assert b"2H\r" not in wire.sent
 
 
 def test_pump_of_which_nothing_runs_is_idle():
-    pump, wire = pump_on(look(False, "4.983 ml"))
+    pump, wire = pump_on([*look(False, "4.983 ml"), *DISARMED])
     status = pump.status()
     assert (status.state, status.infused_ul, status.resolution_ul) == ("idle", 4983.0, 1.0)
     assert status.restarts is None
@@ -293,7 +394,7 @@ def test_channel_that_nothing_shows_to_stand_counts_as_infusing_while_others_run
 
 def test_channel_once_shown_to_stand_stays_idle_until_its_counters_grow():
     pump, wire = pump_on(
-        [*look(False, "1.000 ml"), *look(True, "1.000 ml"), *look(True, "1.000 ml", 1512)]
+        [*look(False, "1.000 ml"), *DISARMED, *look(True, "1.000 ml"), *look(True, "1.000 ml", 1512)]
         + look(True, "1.000 ml", 1512)
     )
     assert [pump.status().state for _ in range(4)] == ["idle", "idle", "infusing", "infusing"]
@@ -302,7 +403,7 @@ def test_channel_once_shown_to_stand_stays_idle_until_its_counters_grow():
 
 def test_channel_is_shown_to_stand_by_its_stop_though_others_run():
     pump, wire = pump_on(
-        [(b"2I\r", OK), *look(True), (b"2I\r", OK), *look(True), *look(True), *STANDS]
+        [(b"2I\r", OK), *look(True), (b"2I\r", OK), *look(True), *DISARMED, *look(True), *STANDS]
     )
     pump.stop()
     pump.prepare(60, 720)
@@ -312,7 +413,7 @@ def test_channel_is_shown_to_stand_by_its_stop_though_others_run():
 def test_event_of_the_channel_shows_that_it_stands_and_event_of_another_does_not():
     running = [(b"2E\r", b"^X1|A\r\n+"), *look(True, "0.720 ml")[1:]]
     ended = [(b"2E\r", b"^X2|A\r\n+"), *look(True, "0.719 ml")[1:]]
-    for looked, state in ((running, "infusing"), (ended, "idle")):
+    for looked, state in ((running, "infusing"), ([*ended, *DISARMED], "idle")):
         pump, wire = pump_on(looked)
         assert pump.status().state == state
         wire.close()
@@ -321,7 +422,8 @@ def test_event_of_the_channel_shows_that_it_stands_and_event_of_another_does_not
 def test_events_of_another_channel_are_kept_for_its_own_driver():
     wire = ReplayTransport(
         [(b"1E\r", b"^X2|A\r\n^X3|2\r\n+"), *look(True, channel=1)[1:]]
-        + [*look(True), *look(True, channel=3)]
+        + [*look(True), *DISARMED, *look(True, channel=3)]
+        + [(b'3"\r', line("0")), (b"3xM\r", line("Q"))]
     )
     first, second, third = (pump_on([], wire=wire, channel=channel)[0] for channel in (1, 2, 3))
     assert first.status().state == "infusing"
@@ -333,7 +435,8 @@ def test_events_of_another_channel_are_kept_for_its_own_driver():
 
 def test_events_that_come_after_an_answer_are_picked_up_at_the_next_look():
     pump, wire = pump_on(
-        [(b"2I\r", OK + b"^X2|1\r\n"), *look(False)] + [(b"2I\r", b"^X2|2\r\n*"), *look(False)]
+        [(b"2I\r", OK + b"^X2|1\r\n"), *look(False), *DISARMED]
+        + [(b"2I\r", b"^X2|2\r\n*"), *look(False), *DISARMED]
     )
     pump.stop()
     pump.stop()
@@ -349,7 +452,7 @@ def test_paused_channel_says_so():
 
 def test_channel_whose_counter_has_come_to_its_target_is_idle_though_others_run():
     pump, wire = prepared_pump(
-        [ADDRESSED, (b"2H\r", OK), *look(True, "0.719 ml"), *look(True, "0.720 ml")]
+        [*READY, *STARTED, *look(True, "0.719 ml"), *look(True, "0.720 ml"), *DISARMED]
         + [*look(True, "0.720 ml"), *look(True, "0.900 ml")]
     )
     pump.start()
@@ -359,7 +462,8 @@ def test_channel_whose_counter_has_come_to_its_target_is_idle_though_others_run(
 
 def test_start_whose_answer_was_lost_does_not_make_other_channels_pass_for_this_one():
     pump, wire = prepared_pump(
-        [ADDRESSED, (b"2H\r", None), *look(True), *look(True, "0.001 ml", 1512)]
+        [*READY, (b"2H\r", None), *OTHERS]
+        + [*look(True), *DISARMED, *look(True, "0.001 ml", 1512)]
     )
     with pytest.raises(OutcomeUnknown):
         pump.start()
@@ -371,7 +475,8 @@ def test_start_whose_answer_was_lost_does_not_make_other_channels_pass_for_this_
 def test_live_lifetime_seconds_tell_by_two_looks_whether_a_channel_runs(seconds, state):
     waited = []
     pump, wire = pump_on(
-        [*look(True), *look(True, seconds=seconds), *look(True, seconds=seconds)],
+        [*look(True), *look(True, seconds=seconds)]
+        + [*(DISARMED if state == "idle" else []), *look(True, seconds=seconds)],
         wait_s=waited.append,
         lifetime_seconds="live",
     )
@@ -384,7 +489,7 @@ def test_live_lifetime_seconds_tell_by_two_looks_whether_a_channel_runs(seconds,
 @pytest.mark.parametrize("lost", [None, b"4.98\x00 ml\r\n", b"*"])
 def test_query_whose_answer_is_lost_is_asked_once_more_after_the_line_is_quiet(lost):
     first, counter, last = look(False, "4.983 ml")
-    pump, wire = pump_on([first, (counter[0], lost), counter, last])
+    pump, wire = pump_on([first, (counter[0], lost), counter, last, *DISARMED])
     assert pump.status().infused_ul == 4983.0
     assert wire.drains == 2
     wire.close()
@@ -407,6 +512,7 @@ def test_stop_goes_on_until_the_pump_says_done():
             (b"1~1\r", OK),
             (b"2I\r", OK),
             *look(False),
+            *DISARMED,
         ]
     )
     pump.stop()
@@ -422,8 +528,10 @@ def test_stop_that_nobody_confirms_says_that_the_pump_may_run(answer):
 
 
 def test_stop_after_a_prepare_takes_the_prepare_back():
-    pump, wire = prepared_pump([(b"2I\r", OK), *look(False)])
+    pump, wire = prepared_pump([(b"2I\r", OK), *look(False), *DISARMED])
     pump.stop()
+    with pytest.raises(StoppedSince, match="a stop came since"):
+        pump.start()
     with pytest.raises(ValueError, match="without prepare"):
         pump.start()
     wire.close()
@@ -529,7 +637,8 @@ VERBS = ["open", "prepare", "start", "status", "clear_counter", "confirm_syringe
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=6), st.sampled_from(VERBS))
 def test_whatever_a_device_answers_only_instrument_errors_come_out(answers, verb):
     pump, wire = pump_on([])
-    pump._prepared, pump._still_at = 720.0, (0.0, 1511)
+    pump._ready.end(pump._ready.begin(), 720.0)
+    pump._still_at = (0.0, 1511)
     coming = itertools.cycle(answers)
     sent = []
 
