@@ -6,7 +6,8 @@ intents, wire and counters (instruments.delivery), the order of phases (closed_l
 A phase is one perfusion of every line: medium, a dose, a hold. What it needs is on record under its key, so a
 phase that was begun goes on after an interruption with the programme on record, and a line that was left out
 stays left out. A line that can not have its programme is told and kept alive on plain medium: tissue dies
-without flow, and the plain medium pump is not the one in doubt.
+without flow. Its stimulus stops for that, unless plain medium can not run. A pump that was told to stop and
+has not said that it stands is told again at every look, and so is the person.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from flows.clock import RunStopped, WallClock, refuse_when_stopped
 from flows.fault_points import reached
 from flows.laboratory import Laboratory
 from instruments.delivery import (
+    SILENT,
     Guard,
     finish_programme,
     hold_programme,
@@ -37,6 +39,7 @@ from instruments.delivery import (
     quantise_with,
     refuse_when_busy,
     start_programme,
+    stop_again,
     stop_plain,
 )
 
@@ -116,7 +119,7 @@ def start_pumps(
 
     Raises the first trouble where no line at all could have its programme.
     """
-    stop_again(lab)
+    retry_stops(lab)
     begun: list[ProgrammeProgress] = []
     kept: list[ProgrammeProgress] = []
     troubles: list[ChiploopError] = []
@@ -222,28 +225,26 @@ def tell_held(lab: Laboratory, progress: ProgrammeProgress) -> list[ProgrammePro
         lab.say(cycle, f"line {line} STANDS WITHOUT FLOW: {why}")
     else:
         lab.say(cycle, f"line {line}: {why}")
-    tell_may_run(lab, progress)
+    tell_may_run(lab, progress.programme_key, progress.may_run)
     return kept
 
 
-def tell_may_run(lab: Laboratory, progress: ProgrammeProgress) -> None:
-    """Tell of every pump of a programme that was told to stop and has not said that it stands."""
-    for pump in progress.may_run:
-        cycle = cycle_of(progress.programme_key)
-        lab.say(cycle, f"{pump} MAY STILL RUN: stop it by hand; it is told again at every look")
+def tell_may_run(lab: Laboratory, key: str, pumps: Sequence[str]) -> None:
+    """Tell of pumps of a programme that were told to stop and have not said that they stand."""
+    for pump in pumps:
+        said = f"{pump} MAY STILL RUN: stop it by hand; it is told again at every look"
+        lab.say(cycle_of(key), said)
 
 
-def stop_again(lab: Laboratory) -> None:
+def retry_stops(lab: Laboratory) -> None:
     """Tell every pump to stop that was told before and has not said that it stands."""
     told = [a.intent for a in lab.journal.actions(lab.run_id) if a.open and a.may_run]
     for key in dict.fromkeys(intent.programme_key for intent in told):
-        progress = hold_programme(
-            lab.journal, lab.bench.pumps, key, lab.clock.now_h(), "told to stop again"
-        )
+        progress = stop_again(lab.journal, lab.bench.pumps, key, lab.clock.now_h())
         for intent in told:
             if intent.programme_key == key and intent.pump not in progress.may_run:
                 lab.say(cycle_of(key), f"{intent.pump} says now that it stands still")
-        tell_may_run(lab, progress)
+        tell_may_run(lab, key, progress.may_run)
 
 
 def keep_alive(
@@ -320,7 +321,8 @@ def stop_stimulus(lab: Laboratory, plain: PumpProgramme) -> None:
     guard(lab)(plain, totals, now_h)
     for key in dict.fromkeys(action.intent.programme_key for action in going):
         reason = "stopped for plain medium"
-        tell_may_run(lab, stop_plain(lab.journal, lab.bench.pumps, key, now_h, reason))
+        progress = stop_plain(lab.journal, lab.bench.pumps, key, now_h, reason)
+        tell_may_run(lab, key, [a.intent.pump for a in going if a.intent.pump in progress.may_run])
 
 
 def guard(lab: Laboratory) -> Guard:
@@ -375,7 +377,7 @@ def watch_pumps(
     while lab.clock.now_h() < until_h - 1e-9:
         lab.clock.wait_until_h(min(until_h, next_look_h(lab)))
         tell_clock(lab, cycle)
-        stop_again(lab)
+        retry_stops(lab)
         for i, progress in enumerate(watched):
             if unsettled(progress):
                 watched[i], kept = look(lab, progress)
@@ -389,7 +391,7 @@ def finish_pumps(lab: Laboratory, running: Sequence[ProgrammeProgress]) -> None:
 
     A pump that still runs long after its end is stopped and its line held.
     """
-    stop_again(lab)
+    retry_stops(lab)
     watched = list(running)
     for progress in watched:
         while unsettled(progress):
@@ -408,7 +410,7 @@ def finish_pumps(lab: Laboratory, running: Sequence[ProgrammeProgress]) -> None:
                 watched += tell_held(lab, progress)
             elif progress.running:
                 lab.clock.wait_until_h(lab.clock.now_h() + LOOK_AGAIN_H)
-                stop_again(lab)
+                retry_stops(lab)
         reached("line_finished")
 
 
@@ -420,12 +422,19 @@ def look(
     before = {pump.pump for pump in progress.pumps if pump.state == "held"}
     progress = look_at_programme(lab.journal, lab.bench.pumps, key, now_h)
     tell_silence(lab, progress)
-    for pump in progress.pumps:
-        looks, since_h = len(pump.silent_h), min(pump.silent_h, default=now_h)
-        if looks >= SILENT_LOOKS and now_h - since_h > SILENT_PATIENCE_H:
-            reason = f"{pump.pump} has been silent for {now_h - since_h:.2g} h"
-            progress = hold_programme(lab.journal, lab.bench.pumps, key, now_h, reason)
-            break
+    silent_h = {p.pump: now_h - min(p.silent_h, default=now_h) for p in progress.pumps}
+    too_long = [
+        pump.pump
+        for pump in progress.pumps
+        if len(pump.silent_h) >= SILENT_LOOKS and silent_h[pump.pump] > SILENT_PATIENCE_H
+    ]
+    if too_long:
+        reason = ", ".join(
+            f"{pump} has been silent for {silent_h[pump]:.2g} h" for pump in too_long
+        )
+        progress = hold_programme(
+            lab.journal, lab.bench.pumps, key, now_h, reason, in_doubt=too_long
+        )
     held = {pump.pump for pump in progress.pumps if pump.state == "held"}
     return progress, tell_held(lab, progress) if held - before else []
 
@@ -436,7 +445,7 @@ def tell_silence(lab: Laboratory, progress: ProgrammeProgress) -> None:
         hours = [int(h - pump.silent_h[0] + 1e-9) for h in pump.silent_h]
         if hours and (len(hours) == 1 or hours[-1] > hours[-2]):
             line, cycle = progress.programme.line, cycle_of(progress.programme_key)
-            said = f"line {line}: {pump.pump} runs to its own target and does not answer"
+            said = f"line {line}: {pump.pump} {SILENT}"
             lab.say(cycle, f"{said}, since {pump.silent_h[0]:.4g} h")
 
 

@@ -17,7 +17,7 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
@@ -31,6 +31,7 @@ from chiploop.record.reconcile import PumpObservation, match_tolerance_ul, recon
 from instruments.contracts import Pump, PumpSettings, PumpStatus
 from instruments.errors import CounterFull, DeviceAlarm, DeviceRejected, InstrumentError
 from instruments.fault_points import fault
+from instruments.pumps.readiness import StoppedSince
 from instruments.transport import NotSent
 
 Guard = Callable[[PumpProgramme, JournalTotals, float], None]
@@ -227,6 +228,7 @@ def hold_programme(
     time_h: float,
     reason: str,
     *,
+    in_doubt: Collection[str] = (),
     stop_all: bool = False,
 ) -> ProgrammeProgress:
     """Stop the drug pump of a programme and hold its line; plain medium or stimulus that runs goes
@@ -234,9 +236,8 @@ def hold_programme(
 
     What the drug pump delivered stays open until a person has said what happened. Whether it says
     that it stands is on record; repeat it until it does (``may_run`` of the progress is empty then).
-    A plain pump that is silent is held and not stopped.
 
-    ``stop_all``: plain pumps are stopped and held as well.
+    ``in_doubt``: plain pumps that are held as well and not stopped; ``stop_all``: all are stopped.
     """
     for action in journal.programme(programme_key):
         if not action.open:
@@ -247,10 +248,21 @@ def hold_programme(
         if to_stop and action.stood_h is None:
             pump = pumps[action.intent.pump]
             reason_here, status = _stop_and_read(journal, pump, action, time_h, reason)
-        in_doubt = to_stop or action.silent_h or pump_progress(action).state == "waiting"
-        if action.held is None and in_doubt:
+        waiting = pump_progress(action).state == "waiting"
+        if action.held is None and (to_stop or waiting or action.intent.pump in in_doubt):
             counter_ul = None if status is None else status.infused_ul
             journal.ambiguous(action.intent.key, time_h, reason_here, counter_ul)
+    return programme_progress(journal, programme_key)
+
+
+def stop_again(
+    journal: Journal, pumps: Mapping[str, Pump], programme_key: str, time_h: float
+) -> ProgrammeProgress:
+    """Tell those pumps of a programme to stop that were told and have not said that they stand."""
+    for action in journal.programme(programme_key):
+        if action.open and action.may_run:
+            pump = pumps[action.intent.pump]
+            _stop_and_read(journal, pump, action, time_h, "told to stop again")
     return programme_progress(journal, programme_key)
 
 
@@ -304,6 +316,9 @@ def _make_ready(
 ) -> Intent:
     """Return the intent of one idle pump that has taken its settings; moves no liquid."""
     status = pump.status()
+    if status.state == "alarm" and _settled_by_a_person(journal, step.pump):
+        pump.acknowledge()
+        status = pump.status()
     if status.state == "paused":
         pump.stop()
         status = pump.status()
@@ -356,6 +371,12 @@ def _make_ready(
         session=session_of(pump),
         time_h=time_h,
     )
+
+
+def _settled_by_a_person(journal: Journal, pump: str) -> bool:
+    """Return whether a person has said what became of the pump's last action: its alarm is known."""
+    last = journal.last_on(pump)
+    return last is not None and last.end is not None and last.end.kind == "abandoned"
 
 
 def _step_then_ul(status: PumpStatus, volume_ul: float) -> float:
@@ -411,6 +432,8 @@ def _start_once(
             return
         except NotSent as problem:
             tries_left -= 1
+            if isinstance(problem, StoppedSince):  # somebody wants this pump to stand
+                tries_left = 0
             if not tries_left:
                 journal.ambiguous(key, time_h, f"it could not be told to start: {problem}", None)
                 return
@@ -539,7 +562,7 @@ def _set_and_read_back(pump: Pump, flow_rate_ul_h: float, volume_ul: float) -> P
 def _stop_and_read(
     journal: Journal, pump: Pump, action: Action, time_h: float, reason: str
 ) -> tuple[str, PumpStatus | None]:
-    """Tell a pump to stop and put on record whether it says that it stands.
+    """Tell a pump to stop; whether it says that it stands is on record then.
 
     Returns the reason with what the pump then says, and its status where it tells that.
     """
@@ -556,7 +579,8 @@ def _stop_and_read(
         text = f"{reason}; it was told to stop and did not answer: {problem}"
         if stands:
             text = f"{reason}; it stands still and does not tell its counter: {problem}"
-    journal.note(action.intent.run_id, action.intent.key, time_h, text, stands=stands)
+    if stands or not action.may_run:  # a repeated failure is nothing new
+        journal.note(action.intent.run_id, action.intent.key, time_h, text, stands=stands)
     return text, status if stands else None
 
 

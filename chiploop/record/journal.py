@@ -202,6 +202,11 @@ class Journal:
         )
         return [a for a in self._actions(open_keys) if a.intent.pump == pump]
 
+    def last_on(self, pump: str) -> Action | None:
+        """Return the newest action of a pump, of any run; None where it never had one."""
+        actions = [a for a in self._actions("kind != 'refill'") if a.intent.pump == pump]
+        return max(actions, key=lambda action: action.seq, default=None)
+
     def held(self, run_id: str) -> dict[str, str]:
         """Return line -> why it is held: it has an open intent that a person must look at."""
         held: dict[str, str] = {}

@@ -93,21 +93,20 @@ def flows_of(actions: Sequence[Action], next_h: float) -> list[Flow]:
 
 
 def ended_h(action: Action, next_h: float) -> float:
-    """Return the study time at which a pump ended: at its target, or where its volume was through.
+    """Return the study time at which a pump ended: at its target, or where it was stopped before.
 
-    What a person told ended where the pump was stopped or given up, or at ``next_h``, where the line
-    got its next programme, if it was through by then.
+    What a person told ended where the person gave it up, or at ``next_h``, where the line got its
+    next programme, if the volume was through by then.
     """
     assert action.end is not None, action.intent.key
-    asked_ul, rate_ul_h = action.intent.volume_ul, action.intent.flow_rate_ul_h
-    given_ul = float(action.end.body["delivered_ul"])
-    target_h = action.begun_h + asked_ul / rate_ul_h
+    rate_ul_h, given_ul = action.intent.flow_rate_ul_h, float(action.end.body["delivered_ul"])
     through_h = action.begun_h + given_ul / rate_ul_h
-    if action.end.kind == "outcome":
-        return target_h if given_ul > (1.0 - MAX_END_DEVIATION) * asked_ul else through_h
-    stood_h = math.inf if action.stood_h is None else action.stood_h
-    told_h = min(target_h, stood_h, float(action.end.body["time_h"]))
-    return min(told_h, max(through_h, next_h)) if told_h > action.begun_h else through_h
+    target_h = ended_h = action.begun_h + action.intent.volume_ul / rate_ul_h
+    if action.stood_h is not None:
+        ended_h = min(ended_h, action.stood_h)
+    if action.end.kind == "abandoned":
+        ended_h = min(ended_h, float(action.end.body["time_h"]), max(through_h, next_h))
+    return max(ended_h, min(through_h, target_h))  # no pump is faster than its rate
 
 
 def pieces(flows: Sequence[Flow]) -> Iterator[tuple[float, float, list[Flow]]]:

@@ -281,6 +281,7 @@ def _prime(
     key = f"{shared.BENCH_RUN}/{wish.run}/{stamp}"
     own, pump = action_key(key, wish.pump), bench.pumps[wish.pump]
     begun_s = time.monotonic()
+    pump.acknowledge()  # whoever primes stands at the pump and has seen its alarm
     _say(quiet, f"{wish.pump} primes; it takes {_lasts(programme.duration_h)}. Ctrl-C stops it.")
     try:
         start_programme(

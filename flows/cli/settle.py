@@ -69,7 +69,9 @@ def settle(
                 "it, stop it by hand, and then say so with --stands-still"
             )
         by = os_login()
-        held_h = max(float(e.body.get("time_h", 0.0)) for e in journal.events(action.intent.key))
+        # What stood at its hold ended then; what may have run on, when the run was last heard of.
+        events = journal.events(None if action.may_run else action.intent.key)
+        held_h = max(float(e.body.get("time_h", 0.0)) for e in events if e.run_id == run_id)
         if stands_still:
             seen = f"it stands still, by {by}: {why}"
             journal.note(run_id, action.intent.key, held_h, seen, stands=True, by=by)

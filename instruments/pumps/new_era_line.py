@@ -120,7 +120,8 @@ class NewEraLine:
             answer = wire.decode_answer(frame)
             if answer.address == self.address:
                 break
-            if starts and not answer.alarm:
+            bare = not answer.alarm and answer.error is None and not answer.data
+            if starts and bare:  # as a start is answered; a late answer to a query has data
                 raise _OtherPumpAnswered(
                     f"{sent!r} was answered by the pump at address {answer.address}, which may have "
                     "started instead",

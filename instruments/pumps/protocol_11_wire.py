@@ -103,7 +103,7 @@ DIALECTS: Final = {
 
 
 class OtherPumpAnswered(FrameError):
-    """A whole answer, of the pump at another address."""
+    """The pump at another address has carried out what was meant for this one, by its answer."""
 
     def __init__(self, message: str, address: int) -> None:
         super().__init__(message)
@@ -187,10 +187,10 @@ def decode_answer(frame: bytes, address: int) -> Answer:
     if not last:
         raise FrameError(f"answer {frame!r} does not end with a prompt")
     if (last["address"] or "00") != own:
-        raise OtherPumpAnswered(
-            f"answer {frame!r} is that of the pump at address {last['address'] or 0}, not {address}",
-            int(last["address"] or 0),
-        )
+        other = int(last["address"] or 0)
+        told = f"answer {frame!r} is that of the pump at address {other}, not {address}"
+        # A start is answered without text; with text it is a refusal, or a late answer to a query.
+        raise FrameError(told) if any(lines[:-1]) else OtherPumpAnswered(told, other)
     if len(lines) > 1 and lines[0]:
         raise FrameError(f"answer {frame!r} does not begin with a line feed: its head is missing")
     body = [line for line in lines[:-1] if line]

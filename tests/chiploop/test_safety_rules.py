@@ -101,6 +101,11 @@ def broken_limits(case: Case) -> set[str]:
     )
     drawn_ul = {s.pump: totals.drawn_ul.get(s.pump, 0.0) + s.volume_ul for s in steps}
     last_h = totals.last_dose_end_h.get("L1", -math.inf)
+    flow_ul_h = sum(s.flow_rate_ul_h for s in steps) + sum(
+        one.volume_ul / (one.end_h - one.begin_h)
+        for one in moved
+        if one.begin_h <= case.start_h < one.end_h - 0.01 * (one.end_h - one.begin_h)
+    )
     day_ul = limits.day_volume_ul if stated else 120.0 * 24 * 1.02
     total_ul = limits.total_volume_ul if stated else 60.0 * 48 * 4 * 1.1
     first = any(abs(made_nm - asked) <= 0.0201 * asked for asked in case.study.first_doses_nm)
@@ -116,7 +121,7 @@ def broken_limits(case: Case) -> set[str]:
         or not steps,
         "_concentration": max(made_nm, programme.asked_nm) > limits.concentration_nm * HAIR,
         "_vehicle": mixed(steps, VEHICLE) > limits.vehicle_fraction * HAIR,
-        "_flow_rate": sum(s.flow_rate_ul_h for s in steps) / CHIPS > limits.flow_rate_ul_h * HAIR,
+        "_flow_rate": flow_ul_h / CHIPS > limits.flow_rate_ul_h * HAIR,
         "_dose_volume": is_dose and volume_ul > (limits.dose_volume_ul or 120.0 * 48) * HAIR,
         "_day_volume": fullest_day_ul(case) / CHIPS > day_ul * HAIR,
         "_total_volume": is_dose and dosed_ul + volume_ul > total_ul * HAIR,
@@ -198,14 +203,20 @@ REFUSED = [
         "flow 60 uL/h per chip is above the limit of 50 uL/h",
     ),
     (
+        "_flow_rate",
+        changed(totals=moved("medium", 120.0, 140.0, 1400.0)),
+        "flow 130 uL/h per chip, 70 of it from pumps that still run, is above the limit of 120",
+    ),
+    (
         "_dose_volume",
         changed(study=with_limits(dose_volume_ul=2500.0)),
         "the dose brings 2880 uL to each chip, the limit is 2500 uL in one dose",
     ),
     (
         "_day_volume",
-        changed(totals=moved("medium", 120.0, 220.0, 7000.0)),
-        "each chip would get 3120 uL within 24 h, the limit is 3000 uL",
+        changed(totals=moved("medium", 120.0, 220.0, 5800.0),
+                study=with_limits(day_volume_ul=2800.0)),
+        "each chip would get 2832 uL within 24 h, the limit is 2800 uL",
     ),
     (
         "_day_volume",
@@ -304,13 +315,24 @@ def test_plain_liquid_counts_for_the_day_and_not_for_the_doses() -> None:
     assert not replace(SOUND, programme=plain, totals=moved("dose", 128.0, 152.0, 1700.0)).passes()
 
 
-def test_a_held_line_may_get_plain_medium_beside_all_that_its_dose_may_still_bring() -> None:
+def test_a_held_line_may_get_plain_medium_once_its_dose_is_known_to_stand() -> None:
     tight = with_limits(flow_rate_ul_h=60.0, **UNSTATED)
     medium = PumpProgramme(
         "L1", "medium", 0.0, 0.0, 36.0, (PumpStep("L1-medium", "medium", 180.0, 6480.0),), 0.0, 0.0
     )
-    held = JournalTotals(moved={"L1": (Moved("dose", 128.0, 176.0, CHIPS * 2880.0),)})
-    assert Case(tight, medium, held, 140.0, 124.0).passes()
+    dose_ul = Moved("dose", 128.0, 176.0, CHIPS * 2880.0, stood_h=139.9)
+    for stood_h, passes in ((139.9, True), (140.0, True), (140.1, False), (math.inf, False)):
+        held = JournalTotals(moved={"L1": (replace(dose_ul, stood_h=stood_h),)})
+        assert Case(tight, medium, held, 140.0, 124.0).passes() == passes
+
+
+def test_a_programme_may_begin_where_the_one_before_ends_a_rounding_late() -> None:
+    at_limit = with_limits(flow_rate_ul_h=60.0, **UNSTATED)
+    for ends_h, passes in ((128.4, True), (129.0, False)):
+        assert (
+            changed(study=at_limit, totals=moved("stimulus", 80.0, ends_h, 2900.0)).passes()
+            == passes
+        )
 
 
 def test_a_dose_without_drug_needs_no_readout() -> None:

@@ -54,6 +54,9 @@ sys.addaudithook(note)
 
 POINTS = (*FAULT_POINTS, *FLOW_FAULT_POINTS)
 AFTER_SENT = "after_sent"
+USUAL = ("after_intent", "after_start", "before_outcome", *FLOW_FAULT_POINTS)
+"""Of the steps of one dose these three; the others are killed for every make of pump in
+tests/instruments (test_kill_matrix, test_fault_matrix), and here by the slow tests."""
 KILLED = -9
 
 
@@ -123,7 +126,14 @@ def resume_to_a_held_line(warm: Warm, runs: Path) -> None:
         assert counted.starts <= intents[pump]
 
 
-@pytest.mark.parametrize("point", [point for point in POINTS if point != AFTER_SENT])
+@pytest.mark.parametrize(
+    "point",
+    [
+        pytest.param(point, marks=() if point in USUAL else pytest.mark.slow)
+        for point in POINTS
+        if point != AFTER_SENT
+    ],
+)
 def test_killed_at_the_first_and_at_a_later_passage_the_study_finishes_as_if_undisturbed(
     point: str, warm: Warm, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:

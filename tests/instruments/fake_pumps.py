@@ -94,6 +94,8 @@ class FakePump:
     def __init__(self, world: World, name: str, fault: str = "", times: int = 1) -> None:
         self.world, self.name, self.fault, self.times = world, name, fault, times
         self.restarts = 0
+        self.alarm = ""
+        """Kept until it is acknowledged."""
 
     def quantise(self, flow_rate_ul_h: float, volume_ul: float) -> PumpSettings:
         if flow_rate_ul_h < 3.0:
@@ -127,9 +129,9 @@ class FakePump:
         alarmed = self.world.change(self.name, lambda p: None)["alarm"]
         self.restarts += alarmed
         pump = self.world.change(self.name, lambda p: p.update(alarm=False))
-        return PumpStatus(
-            pump["state"], float(math.floor(pump["counter"] + 1e-6)), 1.0, self.restarts
-        )
+        counted_ul = float(math.floor(pump["counter"] + 1e-6))
+        state = "alarm" if self.alarm else pump["state"]
+        return PumpStatus(state, counted_ul, 1.0, self.restarts, self.alarm)
 
     def clear_counter(self) -> None:
         self.world.change(self.name, lambda p: p.update(counter=0.0))
@@ -138,7 +140,7 @@ class FakePump:
         self.world.change(self.name, lambda p: p.update(state="idle", left=0.0))
 
     def acknowledge(self) -> None:
-        """Keeps no alarm."""
+        self.alarm = ""
 
 
 class ForgetfulJournal(Journal):

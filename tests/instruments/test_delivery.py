@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -471,3 +472,37 @@ def test_rounding_is_the_pumps_own_and_a_missing_pump_is_named(tmp_path: Path) -
 def test_a_fault_point_that_is_not_listed_is_refused() -> None:
     with pytest.raises(KeyError, match="FAULT_POINTS"):
         fault("somewhere")
+
+
+def test_stalled_pump_doses_again_only_after_a_person_has_settled_what_it_gave(
+    tmp_path: Path, journal: Journal
+) -> None:
+    world = fakes.World(tmp_path)
+    pumps = fakes.pumps_of(world, low="stalls")
+    begun = start_programme(
+        journal, pumps, "run-1", KEY, PROGRAMME, 24.0, lambda *_: None, lambda: None
+    )
+    assert begun.held
+    pumps["L1-low"].alarm = "stall"
+    pumps["L1-stimulus"].stop()
+    for action in journal.open_on("L1-stimulus"):
+        journal.abandon(action.intent.key, 30.0, "tester", "seen", 0.0)
+    again = partial(start_programme, journal, pumps, "run-1", "run-1/c02/L1/dose", PROGRAMME, 40.0)
+    with pytest.raises(WaitingForPerson, match="open action"):
+        again(lambda *_: None, lambda: None)
+    (action,) = journal.open_on("L1-low")
+    journal.abandon(action.intent.key, 30.0, "tester", "a kinked tube", 100.0)
+    assert again(lambda *_: None, lambda: None).running
+    assert pumps["L1-low"].alarm == ""
+
+
+def test_alarm_of_a_pump_that_nobody_has_looked_at_starts_nothing(
+    tmp_path: Path, journal: Journal
+) -> None:
+    pumps = fakes.pumps_of(fakes.World(tmp_path))
+    pumps["L1-low"].alarm = "stall"
+    with pytest.raises(InstrumentError, match="alarm stall"):
+        start_programme(
+            journal, pumps, "run-1", KEY, PROGRAMME, 24.0, lambda *_: None, lambda: None
+        )
+    assert pumps["L1-low"].alarm == "stall"

@@ -150,7 +150,7 @@ def on_one_bus(*pumps):
             "both_channels = true",
         ),
         # two names of one motor
-        ([f"{FUSION}{SYRINGE}", f"{FUSION}address = 1\n{SYRINGE}"], ["P0", "P1"], ""),
+        ([f"{FUSION}{SYRINGE}", f"{FUSION}address = 1\n{SYRINGE}"], ["P0", "P1"], "one channel"),
         (
             [f"{REGLO}channel = 1\n{TUBE}", f"{REGLO}address = 2\nchannel = 2\n{TUBE}"],
             ["P1"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sqlite3
 import subprocess
@@ -255,19 +256,23 @@ def test_every_volume_of_a_line_is_told_with_its_time_at_the_pumps_own_rate(
     second = replace(intent("low", cycle=2), time_h=76.0)
     other = intent("low", line="L2")
     journal.intend([second, other])
-    measured = Moved("dose", 24.0, 33.9, 99.0)
+    low = Moved("dose", 24.0, 33.9, 99.0, 34.0, "L1-low")
+    stimulus = replace(low, pump="L1-stimulus")
     assert journal.totals("r").moved == {
-        "L1": (measured, measured, Moved("dose", 76.0, 86.0, 100.0)),
-        "L2": (Moved("dose", 24.0, 34.0, 100.0),),
+        "L1": (low, stimulus, Moved("dose", 76.0, 86.0, 100.0, pump="L1-low")),
+        "L2": (Moved("dose", 24.0, 34.0, 100.0, pump="L2-low"),),
     }
     without = journal.totals("r", without=second.programme_key)
-    assert without.moved["L1"] == (measured, measured)
+    assert without.moved["L1"] == (low, stimulus)
     assert journal.totals("other").moved == {}
 
 
 @pytest.mark.parametrize(
     ("seen_ul", "counted"),
-    [(None, Moved("dose", 25.0, 35.0, 100.0)), (40.0, Moved("dose", 25.0, 29.0, 40.0))],
+    [
+        (None, Moved("dose", 25.0, 35.0, 100.0, 26.0, "L1-low")),
+        (40.0, Moved("dose", 25.0, 29.0, 40.0, 26.0, "L1-low")),
+    ],
 )
 def test_an_unexplained_volume_counts_in_full_and_a_persons_word_as_it_is(
     journal: Journal, seen_ul: float | None, counted: Moved
@@ -275,6 +280,48 @@ def test_an_unexplained_volume_counts_in_full_and_a_persons_word_as_it_is(
     journal.intend([LOW])
     journal.sent(LOW.key, 25.0)
     journal.ambiguous(LOW.key, 26.0, "counter went back", 0.0)
-    assert journal.totals("r").moved == {"L1": (Moved("dose", 25.0, 35.0, 100.0),)}
+    open_yet = Moved("dose", 25.0, 35.0, 100.0, pump="L1-low")
+    assert journal.totals("r").moved == {"L1": (open_yet,)}
     journal.abandon(LOW.key, 26.0, "lab", "looked at the syringe", delivered_ul=seen_ul)
     assert journal.totals("r").moved == {"L1": (counted,)}
+
+
+def test_a_pump_that_was_told_to_stop_may_run_until_it_has_said_that_it_stands(
+    journal: Journal,
+) -> None:
+    def told() -> tuple[bool, float | None, float]:
+        action = journal.action(LOW.key)
+        assert action is not None
+        return action.may_run, action.stood_h, journal.totals("r").moved["L1"][0].stood_h
+
+    journal.intend([LOW])
+    journal.sent(LOW.key, 24.0)
+    assert told() == (False, None, math.inf)
+    journal.note("r", LOW.key, 26.0, "no answer", stands=False)
+    assert told() == (True, None, math.inf)
+    journal.note("r", LOW.key, 27.0, "stopped", stands=True)
+    journal.note("r", LOW.key, 28.0, "no answer", stands=False)
+    assert told() == (False, 27.0, 27.0)
+
+
+def test_looks_that_met_silence_count_until_the_pump_answers(journal: Journal) -> None:
+    def silent_h() -> tuple[float, ...]:
+        action = journal.action(LOW.key)
+        assert action is not None
+        return action.silent_h
+
+    journal.intend([LOW])
+    journal.note("r", LOW.key, 25.0, "no answer", silent=True)
+    journal.note("r", LOW.key, 25.5, "no answer", silent=True)
+    assert silent_h() == (25.0, 25.5)
+    journal.note("r", LOW.key, 26.0, "it answers again")
+    assert silent_h() == ()
+    journal.note("r", LOW.key, 27.0, "no answer", silent=True)
+    assert silent_h() == (27.0,)
+
+
+def test_what_has_flowed_by_a_time_is_its_share() -> None:
+    whole = Moved("dose", 24.0, 34.0, 100.0)
+    assert whole.until(29.0) == replace(whole, end_h=29.0, volume_ul=50.0)
+    assert whole.until(20.0) == replace(whole, end_h=24.0, volume_ul=0.0)
+    assert whole.until(40.0) == whole

@@ -157,3 +157,43 @@ def test_other_runs_in_the_same_journal_do_not_mix_in(journal: Journal) -> None:
     delivered(journal, programme("L1", 0.0, 24.0, "medium"), 0, 0.0, run="other")
     assert schedules_of(journal, STUDY, "r")["C01"].segments == ()
     assert len(schedules_of(journal, STUDY, "other")["C01"].segments) == 1
+
+
+def test_a_stimulus_that_went_on_beside_plain_medium_is_mixed_with_it_in_its_own_time(
+    journal: Journal,
+) -> None:
+    dose = programme("L1", 240.0, 24.0)
+    stimulus, drug = sorted(intended(journal, dose, 1, 30.0), key=lambda i: i.pump != "L1-stimulus")
+    delivered(journal, programme("L1", 0.0, 21.6, "medium"), 1, 32.4)
+    journal.outcome(stimulus.key, 54.0, stimulus.volume_ul, stimulus.volume_ul)
+    journal.abandon(drug.key, 32.4, "a person", "read at the syringe", 0.1 * drug.volume_ul)
+    first, second = schedules_of(journal, STUDY, "r")["C01"].segments
+    assert (first.start_h, first.end_h) == (30.0, pytest.approx(32.4))
+    assert (first.flow_rate_ul_h, first.drug_nm) == (pytest.approx(60.0), pytest.approx(240.0))
+    assert (second.start_h, second.end_h) == (first.end_h, pytest.approx(54.0))
+    assert (second.flow_rate_ul_h, second.drug_nm) == (pytest.approx(96.0), 0.0)
+    assert second.il4_ng_ml == pytest.approx(36.0 / 96.0 * STUDY.stimulus_ng_ml["IL-4"])
+
+
+def test_a_stimulus_that_was_stopped_flowed_until_then(journal: Journal) -> None:
+    dose = programme("L1", 240.0, 24.0)
+    for intent in intended(journal, dose, 1, 30.0):
+        journal.note("r", intent.key, 36.0, "stopped", stands=True)
+        if intent.pump == "L1-stimulus":
+            journal.outcome(intent.key, 36.0, 0.25 * intent.volume_ul, 0.0)
+        else:
+            journal.ambiguous(intent.key, 36.0, "stalled", None)
+            journal.abandon(intent.key, 80.0, "a person", "settled later", 0.25 * intent.volume_ul)
+    delivered(journal, programme("L1", 0.0, 18.0, "medium"), 1, 36.0)
+    first, second = schedules_of(journal, STUDY, "r")["C01"].segments
+    assert (first.start_h, first.end_h, second.start_h) == (30.0, 36.0, 36.0)
+    assert (first.flow_rate_ul_h, first.drug_nm) == (pytest.approx(60.0), pytest.approx(240.0))
+    assert second.flow_rate_ul_h == pytest.approx(60.0)
+
+
+def test_a_volume_that_a_person_told_never_flowed_faster_than_its_pump(journal: Journal) -> None:
+    (intent,) = intended(journal, programme("L1", 0.0, 24.0, "medium"), 0, 0.0)
+    journal.note("r", intent.key, 0.5, "no answer", stands=False)
+    journal.abandon(intent.key, 0.5, "a person", "it ran on", 0.5 * intent.volume_ul)
+    (segment,) = schedules_of(journal, STUDY, "r")["C01"].segments
+    assert (segment.start_h, segment.end_h) == (0.0, pytest.approx(12.0))

@@ -56,8 +56,8 @@ def schedules_of_run(files: RunFiles) -> dict[str, ChipSchedule]:
         return schedules_of(journal, files.study, files.run_id)
 
 
-def settle(files: RunFiles, pump: str, delivered: str) -> int:
-    words = ["settle", files.run_id, "--pump", pump, "--delivered", delivered]
+def settle(files: RunFiles, pump: str, delivered: str, *more: str) -> int:
+    words = ["settle", files.run_id, "--pump", pump, "--delivered", delivered, *more]
     return command_line([*words, "--why", "read at the syringe", "--runs", str(files.runs)])
 
 
@@ -89,3 +89,32 @@ def test_what_is_not_held_and_what_is_no_volume_are_refused(
     assert settle(files, "L1-low", "1,5 mL") == 2
     with Journal(files.journal) as journal:
         assert set(journal.held(files.run_id)) == {"L1"}
+
+
+def test_a_pump_that_has_not_said_that_it_stands_is_settled_on_a_persons_word_only(
+    files: RunFiles, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = action_key(programme_key(files.run_id, 1, "L1", "dose"), "L1-low")
+    with Journal(files.journal) as journal:
+        journal.note(files.run_id, key, 30.0, "told to stop; no answer", stands=False)
+        journal.note(files.run_id, "L2", 40.0, "the run went on")
+    assert settle(files, "L1-low", "1440 uL") == 2
+    assert "it MAY STILL RUN" in capsys.readouterr().err
+    with Journal(files.journal) as journal:
+        assert set(journal.held(files.run_id)) == {"L1"}
+    assert settle(files, "L1-low", "1440 uL", "--stands-still") == 0
+    with Journal(files.journal) as journal:
+        action = journal.action(key)
+        (note,) = (e for e in journal.events(key) if e.body.get("stands"))
+    assert action is not None and not action.open and not action.may_run
+    assert note.body["by"] and "read at the syringe" in note.body["text"]
+    (segment,) = schedules_of_run(files)["C01"].segments  # 10 h at the pump's 144 uL/h, at least
+    assert (segment.start_h, segment.end_h) == (24.0, 40.0)
+
+
+def test_a_pump_that_stands_by_its_own_answer_needs_no_word_on_it(files: RunFiles) -> None:
+    key = action_key(programme_key(files.run_id, 1, "L1", "dose"), "L1-low")
+    with Journal(files.journal) as journal:
+        journal.note(files.run_id, key, 30.0, "told to stop; no answer", stands=False)
+        journal.note(files.run_id, key, 31.0, "stopped", stands=True)
+    assert settle(files, "L1-low", "500 uL") == 0

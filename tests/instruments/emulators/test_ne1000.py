@@ -331,3 +331,57 @@ def test_no_bytes_whatever_make_a_pump_raise_or_lose_its_ledger(
         fresh = clocks.pump()
         fresh.restore(json.loads(json.dumps(pump.state())))
         assert fresh.state() == pump.state()
+
+
+# --- programmes of phases
+
+SECOND = ("PHN 2", "FUN RAT", "RAT 90 UH", "VOL 30", "PHN 1")
+
+
+def test_settings_go_to_the_selected_phase(pump: Ne1000) -> None:
+    for command in (*DOSE, *SECOND):
+        assert tell(pump, command) == "00S"
+    assert [tell(pump, query) for query in ("PHN", "FUN", "RAT", "VOL")] == [
+        "00S01",
+        "00SRAT",
+        "00S180.0UH",
+        "00S360.0UL",
+    ]
+    tell(pump, "PHN 2")
+    assert [tell(pump, query) for query in ("PHN", "RAT", "VOL")] == [
+        "00S02",
+        "00S90.00UH",
+        "00S30.00UL",
+    ]
+    tell(pump, "PHN 3")
+    assert tell(pump, "FUN") == "00SSTP"
+
+
+def test_run_begins_at_phase_1_and_goes_on_through_later_phases(
+    clocks: Clocks, pump: Ne1000
+) -> None:
+    for command in (*DOSE, *SECOND, "PHN 2", "RUN"):
+        tell(pump, command)
+    clocks.physics_h += 2.0
+    assert pump.moving and pump.delivered_ul == pytest.approx(360.0)
+    clocks.physics_h += 1.0
+    assert not pump.moving and pump.delivered_ul == pytest.approx(390.0)
+    assert pump.starts == 1
+
+
+def test_phases_outlive_the_process_that_emulates_them(clocks: Clocks, pump: Ne1000) -> None:
+    for command in (*DOSE, *SECOND, "PHN 2"):
+        tell(pump, command)
+    other = clocks.pump()
+    other.restore(json.loads(json.dumps(pump.state())))
+    for command in ("PHN", "RAT", "PHN 1", "RAT"):
+        assert tell(other, command) == tell(pump, command)
+
+
+def test_phase_and_function_are_refused_by_the_rules(pump: Ne1000) -> None:
+    refused = {"PHN 0": "00S?OOR", "PHN 42": "00S?OOR", "PHN x": "00S?", "FUN XYZ": "00S?"}
+    for command, answer in refused.items():
+        assert tell(pump, command) == answer
+    for command in (*DOSE, "RUN"):
+        tell(pump, command)
+    assert (tell(pump, "PHN 2"), tell(pump, "FUN STP")) == ("00I?NA", "00I?NA")

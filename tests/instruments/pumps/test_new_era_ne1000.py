@@ -348,6 +348,15 @@ def test_other_pump_that_answers_to_a_start_is_stopped_and_named(stops, said):
     wire.close()
 
 
+@pytest.mark.parametrize("late", ["01II0.500W0.000ML", "01I?NA", "01S?"])
+def test_other_pump_that_did_not_start_is_left_alone(late):
+    pump, wire = prepared_pump([(b"0RUN\r", reply(late))])
+    with pytest.raises(OutcomeUnknown):
+        pump.start()
+    assert not [sent for sent in wire.sent if b"STP" in sent]
+    wire.close()
+
+
 def test_start_after_a_stop_is_not_sent_and_says_why():
     pump, wire = prepared_pump([(b"0STP\r", reply("00S"))])
     pump.stop()

@@ -374,9 +374,18 @@ def test_stall_that_only_the_stop_meets_is_told():
 def test_other_pump_that_answers_to_a_start_is_stopped_and_named(stops, said):
     stop = b"2stp\r\n"
     pump, wire = prepared_pump([(at("irun"), b"\n02>\x11"), *[(stop, answer) for answer in stops]])
-    with pytest.raises(OutcomeUnknown, match=f"pump at address 02?.*{said}") as told:
+    with pytest.raises(OutcomeUnknown, match=f"pump at address 2.*{said}") as told:
         pump.start()
     assert told.value.sent == at("irun")
+    wire.close()
+
+
+@pytest.mark.parametrize("late", [b"\n02:1.5 ul\r\n02>\x11", b"\n02:Command error: x\r\n02>\x11"])
+def test_other_pump_that_did_not_start_is_left_alone(late):
+    pump, wire = prepared_pump([(at("irun"), late)])
+    with pytest.raises(OutcomeUnknown):
+        pump.start()
+    assert not [sent for sent in wire.sent if b"stp" in sent]
     wire.close()
 
 

@@ -21,8 +21,8 @@ from instruments.errors import (
     TransportTimeout,
 )
 from instruments.pumps import reglo_icc
-from instruments.pumps.reglo_icc import MAKE, RegloIccEntry
 from instruments.pumps.readiness import StoppedSince
+from instruments.pumps.reglo_icc import MAKE, RegloIccEntry
 from instruments.transport import NotSent
 from tests.instruments.replay import ReplayTransport
 
@@ -394,7 +394,12 @@ def test_channel_that_nothing_shows_to_stand_counts_as_infusing_while_others_run
 
 def test_channel_once_shown_to_stand_stays_idle_until_its_counters_grow():
     pump, wire = pump_on(
-        [*look(False, "1.000 ml"), *DISARMED, *look(True, "1.000 ml"), *look(True, "1.000 ml", 1512)]
+        [
+            *look(False, "1.000 ml"),
+            *DISARMED,
+            *look(True, "1.000 ml"),
+            *look(True, "1.000 ml", 1512),
+        ]
         + look(True, "1.000 ml", 1512)
     )
     assert [pump.status().state for _ in range(4)] == ["idle", "idle", "infusing", "infusing"]
@@ -462,8 +467,7 @@ def test_channel_whose_counter_has_come_to_its_target_is_idle_though_others_run(
 
 def test_start_whose_answer_was_lost_does_not_make_other_channels_pass_for_this_one():
     pump, wire = prepared_pump(
-        [*READY, (b"2H\r", None), *OTHERS]
-        + [*look(True), *DISARMED, *look(True, "0.001 ml", 1512)]
+        [*READY, (b"2H\r", None), *OTHERS] + [*look(True), *DISARMED, *look(True, "0.001 ml", 1512)]
     )
     with pytest.raises(OutcomeUnknown):
         pump.start()

@@ -104,7 +104,7 @@ def test_whatever_is_put_together_only_listed_commands_come_out(digit, verb, par
 def test_verbs_that_move_save_or_forget_are_not_sent_blindly():
     assert wire.VERBS["H"][0] == "never"
     assert wire.VERBS["W"][0] == "verify"
-    assert not {"0", "*", "@", "xY", "L", "M", "G", "Q", "N", "P", "S", "xI"} & set(wire.VERBS)
+    assert not {"0", "*", "@", "xY", "L", "M", "G", "N", "P", "S", "xI"} & set(wire.VERBS)
 
 
 STOPPED = b"^X2|A\r\n"
@@ -251,3 +251,10 @@ def test_arbitrary_bytes_are_an_answer_or_a_frame_error(received):
 def test_device_that_babbles_is_cut_off():
     assert wire.answer_length(b"x" * 100) is not None
     assert wire.answer_length(b"^" + b"x" * 400) is not None
+
+
+@pytest.mark.parametrize("cycles", ["1", "0001", "00000", "0000|"])
+def test_no_cycles_are_the_only_ones_that_are_ever_set(cycles):
+    assert wire.encode_command(1, '"', "0000") == b'1"0000\r'
+    with pytest.raises(ValueError, match="no command that is ever sent"):
+        wire.encode_command(1, '"', cycles)

@@ -1,0 +1,79 @@
+"""Study time of a real run does not jump with the computer's clock, and goes on after a restart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from flows.clock import WallClock
+from flows.perfusion import tell_clock
+
+
+class Times:
+    """A wall clock that somebody sets, and seconds that nobody can."""
+
+    def __init__(self) -> None:
+        self.wall, self.steady = 1_700_000_000.0, 50.0
+
+    def pass_s(self, seconds: float) -> None:
+        self.wall += seconds
+        self.steady += seconds
+
+    def clock(self, folder: Path) -> WallClock:
+        return WallClock(folder, lambda: self.wall, lambda: self.steady)
+
+
+@pytest.mark.parametrize("step_s", [-7200.0, 86_400.0])
+def test_a_step_of_the_wall_clock_moves_no_study_time_and_is_told_once(
+    tmp_path: Path, step_s: float
+) -> None:
+    times = Times()
+    clock = times.clock(tmp_path)
+    times.pass_s(3600.0)
+    assert clock.now_h() == pytest.approx(1.0) and clock.news() == ""
+    times.wall += step_s
+    times.pass_s(3600.0)
+    assert clock.now_h() == pytest.approx(2.0)
+    assert f"{step_s:+.0f} s apart from study time" in clock.news()
+    times.pass_s(3600.0)
+    assert clock.news() == ""
+
+
+def test_less_than_a_minute_is_no_news(tmp_path: Path) -> None:
+    times = Times()
+    clock = times.clock(tmp_path)
+    times.wall += 59.0
+    assert clock.news() == ""
+
+
+def test_a_restart_goes_on_by_the_wall_clock(tmp_path: Path) -> None:
+    times = Times()
+    times.clock(tmp_path)
+    times.wall += 5 * 3600.0
+    times.steady = 3.0  # the computer was started anew
+    clock = times.clock(tmp_path)
+    assert clock.now_h() == pytest.approx(5.0)
+    times.pass_s(1800.0)
+    assert clock.now_h() == pytest.approx(5.5) and clock.news() == ""
+
+
+def test_real_time_passes(tmp_path: Path) -> None:
+    clock = WallClock(tmp_path)
+    begun_h = clock.now_h()
+    clock.wait_until_h(begun_h + 0.02 / 3600.0)
+    assert 0.02 <= 3600.0 * (clock.now_h() - begun_h) < 5.0
+
+
+def test_a_clock_that_was_set_is_told_while_pumps_are_watched(tmp_path: Path) -> None:
+    times, said = Times(), list[str]()
+    lab: Any = SimpleNamespace(
+        clock=times.clock(tmp_path), say=lambda cycle, what: said.append(what)
+    )
+    tell_clock(lab, 1)
+    times.wall -= 600.0
+    tell_clock(lab, 1)
+    tell_clock(lab, 1)
+    assert len(said) == 1 and "-600 s" in said[0]
