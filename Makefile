@@ -48,6 +48,8 @@ test-all: $(INSTALLED)
 
 bench: $(INSTALLED)
 	@$(BIN)/python -m benchmarks.simulation
+	@$(BIN)/python -m benchmarks.instruments
+	@$(BIN)/python -m benchmarks.instruments_stop
 	@echo "Coverage of the goals over 20 whole studies takes half an hour: $(BIN)/python -m benchmarks.goal_coverage"
 
 lint: $(INSTALLED)

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from chiploop.errors import ChiploopError
+from instruments.calibrated import CalibratedPump
 from instruments.contracts import ImpedanceMeter, PlateReader, Pump, Valve, Watched
 from instruments.drivers import DRIVERS
 from instruments.errors import InstrumentError, SyringeDiffers
@@ -198,7 +199,9 @@ def open_bench(
                 raise TypeError(f"{section}.{name} has neither bus nor port")
             if on is None and (isinstance(entry, PumpEntry) or entry.url):
                 continue  # its port has failed and is told
-            driver = DRIVERS[entry.make].build(name, on, entry, wait_s)  # type: ignore[arg-type]
+            driver: Any = DRIVERS[entry.make].build(name, on, entry, wait_s)  # type: ignore[arg-type]
+            if isinstance(entry, PumpEntry) and entry.calibration != 1.0:
+                driver = CalibratedPump(driver, entry.calibration)
             try:
                 _meet(driver, confirm_syringes)
             except InstrumentError as trouble:

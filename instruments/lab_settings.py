@@ -70,6 +70,8 @@ class PumpEntry(DeviceEntry, ABC):
     """Smallest steady flow asked of this pump."""
     max_flow_rate_ul_h: float | None = Field(None, gt=0)
     """Largest flow asked of this pump; None leaves it to the pump's own refusal."""
+    calibration: float = Field(1.0, ge=0.5, le=2.0)
+    """Volume that was weighed over the volume that the pump showed; its flow range is as it shows."""
 
     @model_validator(mode="after")
     def _flow_range(self) -> PumpEntry:

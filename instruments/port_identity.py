@@ -14,7 +14,8 @@ from typing import Final
 
 from serial.tools import list_ports
 
-from instruments.errors import PortMissing
+from instruments.errors import InstrumentError, PortMissing
+from instruments.port_lock import lock_name
 
 USB: Final = "usb://"
 _FORM = re.compile(r"usb://([0-9a-f]{1,4}):([0-9a-f]{1,4})(?::(.+))?", re.IGNORECASE)
@@ -101,3 +102,11 @@ def _fits(identity: UsbIdentity, wanted: UsbIdentity) -> bool:
     if wanted.serial is None:
         return True
     return (identity.serial or "").casefold() == wanted.serial.casefold()
+
+
+def lock_name_now(url: str) -> str:
+    """Return the lock of a port as it is plugged in now; of its name where it is not there."""
+    try:
+        return lock_name(resolve(url))
+    except InstrumentError:
+        return lock_name(url)

@@ -43,6 +43,8 @@ def port_key(url: str) -> str:
     A device path is followed through its links; ``socket://`` and ``rfc2217://`` to one host and
     port are one key; Windows names lose their case; the two names of a port on macOS are one.
     """
+    if url.lower().startswith("usb://"):
+        return url.lower()  # not plugged in: else it is known by its path
     if "://" in url:
         parts = urlsplit(url)
         host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname

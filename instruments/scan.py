@@ -27,7 +27,8 @@ from instruments import port_identity
 from instruments.errors import InstrumentError
 from instruments.lab_settings import SECTION_OF, ImpedanceMeterEntry, PumpEntry
 from instruments.make import Make
-from instruments.port_lock import HeldPort, held_port, is_locked, lock_directory, lock_name
+from instruments.port_identity import lock_name_now
+from instruments.port_lock import HeldPort, held_port, is_locked, lock_directory
 from instruments.transport import NotSent, PortSettings, SerialTransport
 from instruments.wire_recorder import WireRecorder
 
@@ -296,11 +297,7 @@ def _is_line(make: Make) -> bool:
 
 
 def _lock_path(url: str, directory: Path | None) -> Path:
-    try:
-        name = lock_name(port_identity.resolve(url))
-    except InstrumentError:
-        name = lock_name(url)
-    return (directory or lock_directory()) / f"{name}.lock"
+    return (directory or lock_directory()) / f"{lock_name_now(url)}.lock"
 
 
 def _by_id() -> dict[str, str]:

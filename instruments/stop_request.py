@@ -26,18 +26,17 @@ from typing import Any, Final
 
 import psutil  # type: ignore[import-untyped]
 
-from instruments import port_identity
 from instruments.bench import bench_ports
 from instruments.drivers import DRIVERS
 from instruments.errors import InstrumentError, PortInUse
 from instruments.lab_settings import LabSettings
+from instruments.port_identity import lock_name_now
 from instruments.port_lock import (
     HeldPort,
     held_port,
     held_ports,
     is_locked,
     lock_directory,
-    lock_name,
     same_process,
 )
 from instruments.stop_desk import (
@@ -128,7 +127,7 @@ def request_stop(
         held = [port for port in held if _same_folder(str(port.about.get("run", "")), run)]
     if lab is not None:
         wanted = {
-            _lock_name(port.url): _Port(
+            lock_name_now(port.url): _Port(
                 port.url,
                 asdict(port.settings),
                 port.devices,
@@ -321,7 +320,7 @@ class _Stop:
                 return WireRecorder(port.record)
             except OSError:
                 pass
-        return WireRecorder(self.folder / f"{_lock_name(port.url)}-{os.getpid()}.jsonl")
+        return WireRecorder(self.folder / f"{lock_name_now(port.url)}-{os.getpid()}.jsonl")
 
 
 def _taken_over(port: HeldPort) -> _Port:
@@ -388,14 +387,6 @@ def _report(ports: Sequence[HeldPort], by: str, stopped: Stopped) -> StopReport:
         stopped.confirmed,
         stopped.may_still_run,
     )
-
-
-def _lock_name(url: str) -> str:
-    """Return the lock of a port as it is plugged in now; of its name where it is not there."""
-    try:
-        return lock_name(port_identity.resolve(url))
-    except InstrumentError:
-        return lock_name(url)
 
 
 def _same_folder(one: str, other: Path) -> bool:

@@ -10,7 +10,6 @@ from typing import Any
 
 from chiploop.assays.immunoassay import readouts_from_elisa_plate
 from chiploop.assays.plate_map import PlateMap, elisa_plate_map, ldh_plate_map
-from chiploop.assays.teer import BarrierFit, teer_readout
 from chiploop.assays.viability import readouts_from_ldh_plate
 from chiploop.measurement import Readout
 
@@ -26,8 +25,3 @@ PLATE_MAPS: dict[str, Callable[..., PlateMap]] = {
     "ldh_release": ldh_plate_map,
 }
 """Method of a kit -> (chips, window h, kit, replicates, dilution, rng) to the map of its plate."""
-
-CHIP_ASSAYS: dict[str, Callable[..., tuple[BarrierFit, Readout]]] = {"TEER": teer_readout}
-"""Readout that is measured on the chip itself -> (spectrum, blank, area cm2, cycle) to (fit,
-readout).
-"""

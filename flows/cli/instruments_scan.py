@@ -92,6 +92,7 @@ def _socket(text: str) -> str:
 
 def _why_not(port: FoundPort, runs: Path) -> str:
     """Return why a port must not be asked; empty where it may be."""
+    from instruments.port_identity import lock_name_now
     from instruments.scan import holder, is_held, told_holder
 
     held = holder(port.url, shared.LOCKS)
@@ -99,25 +100,15 @@ def _why_not(port: FoundPort, runs: Path) -> str:
         return f"held by {told_holder(held)}"
     if is_held(port.url, shared.LOCKS):
         return "held by another program"
-    run = _ports_of_open_doses(runs).get(_lock(port.url))
+    run = _ports_of_open_doses(runs).get(lock_name_now(port.url))
     return f"a dose of run {run} is open on it; first: chiploop resume {run}" if run else ""
-
-
-def _lock(url: str) -> str:
-    from instruments import port_identity
-    from instruments.errors import InstrumentError
-    from instruments.port_lock import lock_name
-
-    try:
-        return lock_name(port_identity.resolve(url))
-    except InstrumentError:
-        return lock_name(url)
 
 
 def _ports_of_open_doses(runs: Path) -> dict[str, str]:
     """Return the lock of each port behind which a dose is open -> its run."""
     from chiploop.errors import FileNotValid
     from instruments.drivers import load_lab_settings
+    from instruments.port_identity import lock_name_now
 
     found = {}
     for run in {dose.run for dose in shared.open_doses(runs).values()}:
@@ -128,7 +119,7 @@ def _ports_of_open_doses(runs: Path) -> dict[str, str]:
                 f"a dose of run {run} is open, and which ports it uses can not be read ({problem}). "
                 f"Nothing was asked; first: chiploop resume {run}"
             ) from problem
-        found.update({_lock(bus.url): run for bus in settings.buses.values()})
+        found.update({lock_name_now(bus.url): run for bus in settings.buses.values()})
     return found
 
 

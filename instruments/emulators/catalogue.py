@@ -91,7 +91,7 @@ EMULATORS: Final[dict[str, Emulated]] = {
     "cavro": Emulated(lambda h, s: Cavro(CavroSettings(), h, s), _MODULE),
     "chemyx_fusion": Emulated(lambda h, s: ChemyxFusion(_FUSION, h, s), _SYRINGE),
     "spectramax": Emulated(lambda h, s: SpectraMax(plate_od, h, s)),
-    "biotek": Emulated(lambda h, s: BioTek(plate_od, h, s)),
+    "biotek": Emulated(lambda h, s: BioTek(plate_od, h, s), {"other_wavelengths": True}),
     "clariostar": Emulated(lambda h, s: ClarioStar(plate_od, h, s)),
     "emstat_pico": Emulated(lambda h, s: EmStatPico(tissue_ohm, s), _CHIPS),
     "emstat4": Emulated(lambda h, s: EmStat4(tissue_ohm, s), _CHIPS),

@@ -41,6 +41,7 @@ from instruments.plate_readers.biotek_wire import (
     decode_temperature_c,
     encode_read_definition,
 )
+from instruments.plate_readers.wavelengths import check_wavelengths
 from instruments.transport import NotSent, PortSettings, Transport
 
 RETRY: Final[dict[str, Literal["safe", "never"]]] = {
@@ -52,6 +53,8 @@ RETRY: Final[dict[str, Literal["safe", "never"]]] = {
     "O": "never",  # run
 }
 """Verb -> whether a lost or garbled answer lets us ask once more; ``x`` (abort) has no answer."""
+RECORDED_NM: Final = 580
+"""Wavelength of the only read definition of absorbance that was recorded."""
 LOOK_S: Final = 0.1
 """One look for the body of a read, real seconds."""
 PAUSE_IN_BODY_S: Final = 30.0
@@ -68,6 +71,7 @@ class BioTek:
         name: str,
         transport: Transport,
         *,
+        other_wavelengths: bool = False,
         plate_geometry: Literal["as_set", "slas_96"] = "as_set",
         read_limit_s: float = 300.0,
         answer_deadline_s: float = 10.0,
@@ -75,6 +79,7 @@ class BioTek:
     ) -> None:
         self.name = name
         self._transport = transport
+        self._other_wavelengths = other_wavelengths
         self._plate_geometry = plate_geometry
         self._read_limit_s = read_limit_s
         self._deadline_s = answer_deadline_s
@@ -106,16 +111,14 @@ class BioTek:
         ``wavelengths_nm``. ValueError for wavelengths; `DeviceRejected`, `FrameError` or
         `TransportTimeout` otherwise.
         """
-        low, high = WAVELENGTHS_NM
-        if not wavelengths_nm or len(set(wavelengths_nm)) < len(wavelengths_nm):
+        check_wavelengths(self.name, plate_id, wavelengths_nm, WAVELENGTHS_NM)
+        unknown = [w for w in wavelengths_nm if w != RECORDED_NM]
+        if unknown and not self._other_wavelengths:
             raise ValueError(
-                f"wavelengths {wavelengths_nm} of plate {plate_id} are none, or not all different"
+                f"{self.name} is asked for {unknown} nm; the read definition is recorded at "
+                f"{RECORDED_NM} nm only. Try others at the bench first, then set "
+                "other_wavelengths = true in lab.toml"
             )
-        for wavelength_nm in wavelengths_nm:
-            if not low <= wavelength_nm <= high:
-                raise ValueError(
-                    f"wavelength {wavelength_nm} nm is outside {low}..{high} nm of {self.name}"
-                )
         self._stopped = False
         temperature_c: float | None = None
         absorbance, flags, raw = {}, {}, b""
@@ -244,6 +247,8 @@ class BioTek:
 class BioTekEntry(PlateReaderEntry):
     """A BioTek reader in lab.toml."""
 
+    other_wavelengths: bool = False
+    """Whether the recorded read definition is sent with other wavelengths than the recorded one."""
     plate_geometry: Literal["as_set", "slas_96"] = "as_set"
     """Whether the reader keeps the plate it was last told of, or is told of a standard plate."""
 
@@ -252,6 +257,7 @@ def _build(name: str, port: Transport, entry: BioTekEntry, wait_s: Wait) -> BioT
     return BioTek(
         name,
         port,
+        other_wavelengths=entry.other_wavelengths,
         plate_geometry=entry.plate_geometry,
         read_limit_s=entry.read_limit_s,
         wait_s=wait_s,
@@ -272,8 +278,8 @@ MAKE: Final = Make(
     build=_build,
     port=PortSettings(baudrate=9600, stopbits=2, rtscts=True),
     unconfirmed=(
-        "the read definition is recorded at 580 nm only; other wavelengths change its 4 digits of "
-        "wavelength and the checksum, nothing else",
+        "the read definition is recorded at 580 nm only; other_wavelengths = true changes its 4 "
+        "digits of wavelength and the checksum, nothing else",
         'with plate_geometry = "as_set" the reader uses the plate it was last told of; compare one '
         "plate with Gen5",
         "what statuses other than 0000 mean, and what the reader answers to an abort (x)",

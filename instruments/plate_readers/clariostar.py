@@ -40,6 +40,7 @@ from instruments.plate_readers.clariostar_wire import (
     encode_frame,
     encode_run,
 )
+from instruments.plate_readers.wavelengths import check_wavelengths
 from instruments.transport import NotSent, PortSettings, Transport
 
 Command = Literal["status", "data", "data so far", "initialise", "drawer", "run", "stop"]
@@ -99,19 +100,12 @@ class Clariostar:
         negative OD is a number. ``temperature_c`` is NaN while the reader's sensors are off.
         ValueError for wavelengths; `DeviceRejected`, `FrameError` or `TransportTimeout` otherwise.
         """
-        low, high = WAVELENGTHS_NM
-        if len(set(wavelengths_nm)) < len(wavelengths_nm) or not (
-            1 <= len(wavelengths_nm) <= MOST_WAVELENGTHS
-        ):
+        check_wavelengths(self.name, plate_id, wavelengths_nm, WAVELENGTHS_NM)
+        if len(wavelengths_nm) > MOST_WAVELENGTHS:
             raise ValueError(
-                f"wavelengths {wavelengths_nm} of plate {plate_id} are not 1 to "
-                f"{MOST_WAVELENGTHS} different ones"
+                f"{len(wavelengths_nm)} wavelengths of plate {plate_id} are more than the "
+                f"{MOST_WAVELENGTHS} of one read"
             )
-        for wavelength_nm in wavelengths_nm:
-            if not low <= wavelength_nm <= high:
-                raise ValueError(
-                    f"wavelength {wavelength_nm} nm is outside {low}..{high} nm of {self.name}"
-                )
         self._stopped = False
         with self._transport.owned():  # what a stop or a lost port breaks sends nothing more
             self._met_generation = self._transport.generation

@@ -32,6 +32,7 @@ from instruments import port_identity
 from instruments.errors import FrameError, InstrumentError, TransportTimeout
 from instruments.lab_settings import PlateReaderEntry
 from instruments.make import Make, Wait
+from instruments.plate_readers.wavelengths import check_wavelengths
 from instruments.port_lock import PortLock
 from instruments.transport import PortSettings, Transport
 
@@ -206,16 +207,7 @@ class PyLabRobotReader:
         wavelengths; `InstrumentError` for whatever PyLabRobot raises, `TransportTimeout` after the
         limit, which counts per wavelength, `FrameError` for a result that is not such a plate.
         """
-        low, high = self._wrapped.wavelengths_nm
-        if not wavelengths_nm or len(set(wavelengths_nm)) < len(wavelengths_nm):
-            raise ValueError(
-                f"wavelengths {wavelengths_nm} of plate {plate_id} are none, or not all different"
-            )
-        for wavelength_nm in wavelengths_nm:
-            if not low <= wavelength_nm <= high:
-                raise ValueError(
-                    f"wavelength {wavelength_nm} nm is outside {low}..{high} nm of {self.name}"
-                )
+        check_wavelengths(self.name, plate_id, wavelengths_nm, self._wrapped.wavelengths_nm)
         if self._loop is None:
             raise InstrumentError(f"{self.name} is not open")
         self._loop.go_on()

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
 from chiploop.measurement import AbsorbancePlate
 from instruments.errors import (
@@ -33,12 +33,25 @@ from instruments.plate_readers.spectramax_wire import (
     decode_transfer,
     encode_command,
 )
+from instruments.plate_readers.wavelengths import check_wavelengths
 from instruments.transport import NotSent, PortSettings, Transport
 
 WAVELENGTHS_NM: Final = (190, 1000)
 """Range of the 384Plus; an M2 or M5 that offers less refuses by itself (error 101)."""
-QUERIES: Final = frozenset({"STATUS", "TRANSFER", ""})
-"""Verbs that a lost answer lets us ask once more; every other is sent once."""
+RETRY: Final[dict[str, Literal["safe", "never"]]] = {
+    "": "safe",  # wakes the reader
+    "STATUS": "safe",
+    "TRANSFER": "safe",
+    **dict.fromkeys(
+        (
+            "CLEAR", "XPOS", "YPOS", "STRIP", "CSPEED", "SHAKE", "WAVELENGTH", "CALIBRATE", "MODE",
+            "ORDER", "SPEED", "TAG", "NVRAM", "READTYPE", "READ", "CANCEL",
+        ),
+        "never",
+    ),
+}  # fmt: skip
+"""Verb -> whether a lost or garbled answer lets us ask once more; no other verb is sent. A read of
+which one line was lost begins anew."""
 READ_SCRIPT: Final = (
     "CLEAR DATA",
     "XPOS 14.380 9.000 12",  # mm: A1, pitch, columns (ANSI SLAS 4)
@@ -97,16 +110,7 @@ class SpectraMax:
         number; negative OD is a number. ValueError for wavelengths; `DeviceRejected`, `FrameError`
         or `TransportTimeout` otherwise.
         """
-        low, high = WAVELENGTHS_NM
-        if not wavelengths_nm or len(set(wavelengths_nm)) < len(wavelengths_nm):
-            raise ValueError(
-                f"wavelengths {wavelengths_nm} of plate {plate_id} are none, or not all different"
-            )
-        for wavelength_nm in wavelengths_nm:
-            if not low <= wavelength_nm <= high:
-                raise ValueError(
-                    f"wavelength {wavelength_nm} nm is outside {low}..{high} nm of {self.name}"
-                )
+        check_wavelengths(self.name, plate_id, wavelengths_nm, WAVELENGTHS_NM)
         self._stopped = False
         if not decode_status(self._command("STATUS")[0]).idle:
             raise DeviceRejected(f"{self.name} is busy; plate {plate_id} was not read")
@@ -154,7 +158,7 @@ class SpectraMax:
         """Send one command; return (data of its second part, raw answer)."""
         verb = text.partition(" ")[0]
         prompts = 2 if verb in TWO_PROMPTS else 1
-        attempts = 2 if verb in QUERIES else 1
+        attempts = 2 if RETRY[verb] == "safe" else 1
         with self._transport.owned():
             while True:
                 attempts -= 1

@@ -184,11 +184,6 @@ def decode_started(lines: tuple[str, ...]) -> None:
         raise FrameError(f"answer text {lines!r} does not say that the pump runs")
 
 
-def decode_any(lines: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the lines as they are."""
-    return lines
-
-
 def decode_parameters(lines: tuple[str, ...], address: int) -> Parameters:
     """Return the parameters of the pump, or of one channel where they come under headings ``Pump
     1:``; `FrameError` otherwise."""

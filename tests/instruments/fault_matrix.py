@@ -256,11 +256,11 @@ def wire_cases(make: MatrixMake, exchanges: list[tuple[bytes, bytes]]) -> Iterat
             yield Case(make.name, name, where, (Fault(**fault, skip=at),))
         for name, fault in PER_COMMAND_BYTE.items():
             for byte in range(len(sent)):
-                one = Fault(**fault, skip=at, at_byte=byte, bit=byte % 7)
+                one = Fault(**fault, skip=at, at_byte=byte, bit=byte % 8)
                 yield Case(make.name, name, f"{where}, byte {byte}", (one,))
         for name, fault in PER_ANSWER_BYTE.items():
             for byte in range(len(answered)):
-                one = Fault(**fault, skip=at, at_byte=byte, bit=byte % 7)
+                one = Fault(**fault, skip=at, at_byte=byte, bit=byte % 8)
                 yield Case(make.name, name, f"{where}, answer byte {byte}", (one,))
 
 

@@ -70,6 +70,19 @@ def legato(physics_h: Clock, wall_s: Clock) -> Protocol11:
     return Protocol11(settings, physics_h, wall_s)
 
 
+def elite(physics_h: Clock, wall_s: Clock) -> Protocol11:
+    """Return a Pump 11 Elite with a 20 mL syringe, whose settings and counter outlive a power cut."""
+    settings = Protocol11Settings(
+        syringe_volume_ul=20_000.0,
+        syringe_diameter_mm=19.13,
+        stored_syringe_ml="20",
+        counters_persist=True,
+        targets_persist=True,
+        target_counts_from="run",
+    )
+    return Protocol11(settings, physics_h, wall_s)
+
+
 def phd_ultra(physics_h: Clock, wall_s: Clock) -> Protocol11:
     """Return a PHD Ultra at address 12, whose target volume is one of a run."""
     settings = Protocol11Settings(
@@ -148,6 +161,15 @@ MAKES = {
             legato,
             "protocol_11",
             {**SYRINGE, "dialect": "legato"},
+            600.0,
+            720.0,
+            0.1,
+        ),
+        MatrixMake(
+            "Elite",
+            elite,
+            "protocol_11",
+            {**SYRINGE, "dialect": "elite"},
             600.0,
             720.0,
             0.1,

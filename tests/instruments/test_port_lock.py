@@ -14,6 +14,7 @@ import pytest
 
 from instruments import port_lock
 from instruments.errors import PortInUse, PortMissing
+from instruments.port_identity import lock_name_now
 from instruments.port_lock import (
     PortLock,
     held_port,
@@ -203,3 +204,19 @@ def test_lock_files_are_open_to_every_user_and_their_folder_is_sticky(tmp_path):
     assert lock.path.stat().st_mode & 0o777 == 0o666
     assert (tmp_path / "locks").stat().st_mode & 0o7777 == 0o1777
     lock.release()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "/dev/ttyUSB0",
+        "COM4",
+        "usb://0403:6001:A10",
+        "usb://0403:bb68",
+        "socket://127.0.0.1:4001",
+        "rfc2217://lab.example:4001",
+        "loop://",
+    ],
+)
+def test_every_spelling_of_a_port_has_a_lock_also_where_it_is_not_plugged_in(url: str) -> None:
+    assert len(lock_name_now(url)) == 24

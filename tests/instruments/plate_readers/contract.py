@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -42,7 +42,9 @@ class ReaderBench:
 
     def driver(self, contract: PlateReaderContract) -> Any:
         make = DRIVERS[contract.make]
-        entry = make.entry.model_validate({"make": contract.make, "url": "virtual"})
+        entry = make.entry.model_validate(
+            {"make": contract.make, "url": "virtual", **contract.keys}
+        )
         return make.build("R", self.port, entry, self.clocks.pass_s)
 
     def read(self, *wavelengths_nm: int) -> Any:
@@ -53,6 +55,8 @@ class PlateReaderContract:
     """Rules of a reader; a subclass sets ``make`` and gives the emulated device."""
 
     make: str
+    keys: ClassVar[dict[str, Any]] = {}
+    """Further keys of its entry in lab.toml."""
     wavelength_nm = 450
     precision_od = 1e-3
     """Largest difference between the emulated OD and the one read."""

@@ -46,6 +46,7 @@ def reader(pairs, *, one_at_a_time=False, pushed=(), **options):
         if waiting and len(waits) % 3 == 0:
             wire._ahead += waiting.pop(0)
 
+    options = {"other_wavelengths": True, **options}
     return BioTek("reader", wire, wait_s=wait, **options), wire, waits
 
 
@@ -276,7 +277,7 @@ def test_arbitrary_answers_raise_nothing_but_instrument_errors(answers):
     device = BioTek("reader", wire, read_limit_s=1.0, wait_s=lambda seconds: None)
     for act in (
         device.open,
-        lambda: device.read_absorbance("P1", (450,), 0.0),
+        lambda: device.read_absorbance("P1", (580,), 0.0),
         device.stop,
     ):
         try:
@@ -284,3 +285,10 @@ def test_arbitrary_answers_raise_nothing_but_instrument_errors(answers):
         except InstrumentError:
             pass
     assert len(wire.sent) < 20
+
+
+def test_wavelength_that_was_never_recorded_is_refused_unless_lab_toml_says_so():
+    device, wire, _ = reader([], other_wavelengths=False)
+    with pytest.raises(ValueError, match="recorded at 580 nm only.*other_wavelengths"):
+        device.read_absorbance("P1", (450,), 0.0)
+    wire.close()

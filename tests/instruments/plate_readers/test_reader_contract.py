@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from instruments.drivers import DRIVERS
 from instruments.emulators.biotek import BioTek
@@ -20,6 +20,7 @@ class TestSpectraMax(PlateReaderContract):
 
 class TestBioTek(PlateReaderContract):
     make = "biotek"
+    keys: ClassVar[dict[str, Any]] = {"other_wavelengths": True}
     checksummed = True
 
     def device(self, absorbance: Any, physics_h: Any, wall_s: Any) -> BioTek:

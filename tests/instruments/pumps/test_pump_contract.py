@@ -15,6 +15,10 @@ class TestLegato(PumpContract):
     name = "Legato"
 
 
+class TestElite(PumpContract):
+    name = "Elite"
+
+
 class TestPhdUltra(PumpContract):
     name = "PHD Ultra"
 
