@@ -50,6 +50,7 @@ NOTHING_RUNS: Final = b"Z!0006\n"
 QUIET_S: Final = 0.06
 """After an error the meter wants more than 50 ms before the next command."""
 
+ABORT: Final = b"Z\n"
 CELL_OFF: Final = b"e\ncell_off\n\n"
 
 _log = logging.getLogger(__name__)
@@ -260,7 +261,7 @@ class EmStat:
             for _ in range(TRIES_TO_REST):
                 try:
                     answer = self._transport.exchange(
-                        b"Z\n", abort_length, deadline_s=2.0, inter_byte_s=0.5
+                        ABORT, abort_length, deadline_s=2.0, inter_byte_s=0.5
                     )
                     if b"!" not in answer:
                         self._transport.read_answer(rest_length, deadline_s=3.0, inter_byte_s=1.0)

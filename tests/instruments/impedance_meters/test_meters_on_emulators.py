@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from instruments.drivers import DRIVERS
 from instruments.emulators.emstat4 import EmStat4
 from instruments.emulators.emstat_pico import EmStatPico
 from instruments.emulators.faults import Fault, FaultyWire
 from instruments.errors import InstrumentError
+from tests.instruments.pumps.contract import Babbler
 from tests.instruments.virtual_wire import Clocks, VirtualPort
 
 EMULATORS: dict[str, Any] = {"emstat_pico": EmStatPico, "emstat4": EmStat4}
@@ -25,13 +28,13 @@ def barrier(channel: int, frequency_hz: np.ndarray) -> np.ndarray:
 class Meter:
     """One emulated meter behind a virtual wire, and a driver that has met it."""
 
-    def __init__(self, make: str, **settings: Any) -> None:
+    def __init__(self, make: str, **keys: Any) -> None:
         self.clocks = Clocks()
         self.device = EMULATORS[make](barrier, self.clocks.wall_s)
         self.wire = FaultyWire(self.device, self.clocks.wall_s)
         self.port = VirtualPort(self.wire, self.clocks)
         entry = DRIVERS[make].entry.model_validate(
-            {"make": make, "url": "virtual", "channels": {"C01": 0, "C02": 1}, **settings}
+            {"make": make, "url": "virtual", "channels": {"C01": 0, "C02": 1}, **keys}
         )
         self.driver = DRIVERS[make].build("M", self.port, entry, self.clocks.pass_s)
         self.driver.open()
@@ -88,3 +91,24 @@ def test_trouble_on_the_wire_leaves_no_cell_on_in_silence(make: str, kind: str) 
                 expected = barrier(0, spectrum.frequency_hz)
                 np.testing.assert_allclose(spectrum.impedance_ohm, expected, rtol=0.01, atol=1.0)
     assert refused
+
+
+@pytest.mark.parametrize("make", EMULATORS)
+@given(answer=st.binary(max_size=60))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+def test_arbitrary_answers_raise_nothing_but_instrument_errors_in_bounded_time(
+    make: str, answer: bytes
+) -> None:
+    meter = Meter(make)
+    meter.wire.device = Babbler(answer)
+    for act in (
+        meter.driver.open,
+        lambda: meter.driver.measure_spectrum("C01", 0.0),
+        meter.driver.stop,
+    ):
+        begun_s = meter.clocks.wall_s()
+        try:
+            act()
+        except InstrumentError:
+            pass
+        assert meter.clocks.wall_s() - begun_s < 400

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from instruments.errors import DeviceRejected, FrameError, InstrumentError
 from instruments.impedance_meters import methodscript as wire
+from instruments.impedance_meters.emstat import ABORT
 from tests.instruments.serial_rows import one_at_a_time, rows
 
 
@@ -16,6 +17,8 @@ def test_every_published_exchange_is_met_also_byte_by_byte(shared_data):
         meaning: (sent, received) for sent, received, meaning in rows(shared_data, "EmStat Pico")
     }
     assert len(exchanges) == 4
+    # What is sent: the abort as published; the script of the linear sweep is not one of ours.
+    assert {sent for sent, _ in exchanges.values() if sent} == {ABORT, b"e...\n\n"}
     for meaning, (_sent, received) in exchanges.items():
         if "LSV" in meaning:
             assert one_at_a_time(wire.stream_length, received) == len(received)
