@@ -42,6 +42,7 @@ from instruments.delivery import (
     stop_again,
     stop_plain,
 )
+from instruments.errors import InstrumentError
 
 LIQUID: dict[str, Any] = {"retries": 0, "cache_policy": NO_CACHE, "persist_result": False}
 LATEST_START_H = 0.5
@@ -378,6 +379,7 @@ def watch_pumps(
         lab.clock.wait_until_h(min(until_h, next_look_h(lab)))
         tell_clock(lab, cycle)
         retry_stops(lab)
+        stop_unasked(lab, cycle)
         for i, progress in enumerate(watched):
             if unsettled(progress):
                 watched[i], kept = look(lab, progress)
@@ -437,6 +439,36 @@ def look(
         )
     held = {pump.pump for pump in progress.pumps if pump.state == "held"}
     return progress, tell_held(lab, progress) if held - before else []
+
+
+def stop_unasked(lab: Laboratory, cycle: int) -> None:
+    """Stop every pump that runs though nothing is on record for it, and hold what its line gets.
+
+    A flipped bit of another pump's start, or a hand at its keys: what flowed nobody has approved.
+    """
+    asked = {action.intent.pump for action in lab.journal.open_actions()}
+    now_h = lab.clock.now_h()
+    for name, pump in lab.bench.pumps.items():
+        if name in asked:
+            continue
+        try:
+            status = pump.status()
+        except InstrumentError:
+            continue  # a pump that is not in use is told of when it is wanted
+        if status.state not in ("infusing", "withdrawing"):
+            continue
+        said = f"{name} RAN THOUGH NOTHING WAS ASKED OF IT (counter {status.infused_ul:g} uL)"
+        try:
+            pump.stop()
+            said += "; it was stopped"
+        except InstrumentError as trouble:
+            said += f" and MAY STILL RUN: stop it by hand ({trouble})"
+        line = name.rsplit("-", 1)[0]
+        lab.say(cycle, f"line {line}: {said}")
+        lab.journal.note(lab.run_id, f"{lab.run_id}/unasked/{name}", now_h, said)
+        for key in dict.fromkeys(a.intent.programme_key for a in line_actions(lab, line)):
+            held = hold_programme(lab.journal, lab.bench.pumps, key, now_h, said, stop_all=True)
+            tell_held(lab, held)
 
 
 def tell_silence(lab: Laboratory, progress: ProgrammeProgress) -> None:

@@ -194,13 +194,16 @@ class Journal:
         """Return all actions of a run, in order."""
         return self._actions("run_id = ?", run_id)
 
-    def open_on(self, pump: str) -> list[Action]:
-        """Return the open actions of a pump, of any run."""
-        open_keys = (
+    def open_actions(self) -> list[Action]:
+        """Return the open actions of all pumps, of any run."""
+        return self._actions(
             "key IN (SELECT key FROM events WHERE kind = 'intent' "
             "EXCEPT SELECT key FROM events WHERE kind IN ('outcome', 'abandoned'))"
         )
-        return [a for a in self._actions(open_keys) if a.intent.pump == pump]
+
+    def open_on(self, pump: str) -> list[Action]:
+        """Return the open actions of a pump, of any run."""
+        return [a for a in self.open_actions() if a.intent.pump == pump]
 
     def last_on(self, pump: str) -> Action | None:
         """Return the newest action of a pump, of any run; None where it never had one."""

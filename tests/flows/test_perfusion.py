@@ -356,3 +356,18 @@ def test_a_plain_pump_that_never_ends_is_stopped_and_told(rig: Callable[..., Rig
     assert not on.runs("L1-medium")
     assert on.times("line L1 STANDS WITHOUT FLOW: held: L1-medium: it still runs") == 1
     assert on.now_h() == pytest.approx(START_H + 1.05 * HOURS, abs=0.1)
+
+
+def test_a_pump_that_runs_though_nothing_was_asked_of_it_is_stopped_told_and_holds_its_line(
+    rig: Callable[..., Rig],
+) -> None:
+    rig = rig()
+    running = rig.start("L1", "L2")
+    rig.world.change("L1-high", lambda p: p.update(state="infusing", left=500.0, rate=100.0))
+    rig.watch(running, 1.0)
+    pumps = rig.world.load()["pumps"]
+    assert pumps["L1-high"]["state"] == "idle" and pumps["L1-high"]["moved"] < 50.0
+    assert any("L1-high RAN THOUGH NOTHING WAS ASKED OF IT" in said for said in rig.said)
+    assert set(rig.journal.held("r")) == {"L1"}
+    assert pumps["L1-medium"]["state"] == "infusing" and pumps["L1-stimulus"]["state"] == "idle"
+    assert pumps["L2-stimulus"]["state"] == "infusing"
