@@ -45,6 +45,8 @@ _STOP_TRIES: Final = 3
 _log = logging.getLogger(__name__)
 Value = TypeVar("Value")
 
+LOOKS_IN_A_ROW: Final = 3
+
 
 class Protocol11Entry(SyringePumpEntry):
     """One such pump in lab.toml. A key that is left out takes what its dialect says."""
@@ -130,6 +132,7 @@ class Protocol11:
         self._ready = Readiness[None](name)
         self._met_generation = transport.generation
         self._alarm = ""
+        self._lost_answers = 0
         self._acknowledged = False
         """A stall that the prompt still shows has been acknowledged."""
 
@@ -222,13 +225,7 @@ class Protocol11:
                 target_is_set,
             )
             self._set_time_bound(settings)
-            # Last, what a power cut on the way would have taken: the diameter, then the target.
-            self._check_diameter()
-            if not target_is_set(told := self._ask("tvolume", wire.decode_target_volume)[1]):
-                raise DeviceRejected(
-                    f"{self.name}: setting the target time changed the target volume to {told}; "
-                    "nothing moved. Does this pump hold only one of both? Then time_bound = false"
-                )
+            self._look_once_more(target_is_set)
             self._require_no_alarm()
             self._ready.end(begun, None)
         return settings
@@ -502,7 +499,30 @@ class Protocol11:
                 self._resync()
         return "it did not confirm stp and MAY STILL RUN: stop it by hand"
 
+    def _look_once_more(self, target_is_set: Callable[[Decimal | None], bool]) -> None:
+        """Read back last what a power cut on the way would have taken: the diameter, the target.
+
+        An answer that was lost or garbled meanwhile may have been a pump that came up again, so
+        both are read anew.
+        """
+        for _ in range(LOOKS_IN_A_ROW):
+            before = self._lost_answers
+            self._check_diameter()
+            _, told = self._ask("tvolume", wire.decode_target_volume)
+            if not target_is_set(told):
+                raise DeviceRejected(
+                    f"{self.name}: setting the target time changed the target volume to {told}; "
+                    "nothing moved. Does this pump hold only one of both? Then time_bound = false"
+                )
+            if self._lost_answers == before:
+                return
+        raise FrameError(
+            f"{self.name}: its answers are lost again and again while its settings are read back; "
+            "nothing moved"
+        )
+
     def _resync(self) -> None:
+        self._lost_answers += 1
         with suppress(InstrumentError):  # a port lost meanwhile is told by the error under way
             self._transport.drain(quiet_s=0.05, limit_s=0.5)
 

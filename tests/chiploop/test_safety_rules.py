@@ -422,7 +422,7 @@ def test_no_programme_that_passes_breaks_any_limit() -> None:
     passed: list[Case] = []
     caught: set[str] = set()
 
-    @settings(max_examples=500, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=2000, deadline=None, derandomize=True, database=None)
     @given(cases())
     def whatever_is_asked(case: Case) -> None:
         broken = broken_limits(case)

@@ -11,12 +11,14 @@ import pytest
 from chiploop.record import reconcile
 from instruments import delivery
 from instruments.drivers import DRIVERS
+from instruments.emulators.faults import Fault
 from instruments.fault_points import FAULT_POINTS
 from tests.instruments import fault_matrix
 from tests.instruments.fault_matrix import (
     MAKES,
     Case,
     cases_of,
+    clean_exchanges,
     kill_cases,
     own_session,
     run_cases,
@@ -111,6 +113,18 @@ def test_matrix_finds_a_broken_reconciler(broken: str, monkeypatch: pytest.Monke
         break_it(broken, monkeypatch)
         with pytest.raises(AssertionError, match="for one intent|flowed|and the pump moves"):
             run_cases(cases, journal)
+
+
+def test_power_cut_at_any_exchange_brings_no_other_diameter_into_a_dose() -> None:
+    """Its targets outlive a power cut and its diameter does not: the worst of both."""
+    with own_session() as journal:
+        n = len(clean_exchanges(MAKES["Elite"], journal))
+        cases = [
+            Case("Elite", kind, f"exchange {at + 1}", (Fault(kind, skip=at),))
+            for at in range(n)
+            for kind in ("power_cut_before", "power_cut_after")
+        ]
+        run_cases(cases, journal)
 
 
 def test_every_step_at_which_a_controller_may_die_is_passed() -> None:

@@ -325,9 +325,9 @@ def test_pylabrobot_gives_rows_and_columns_as_they_stand_on_the_plate(
 
 
 def test_pylabrobot_s_own_recording_gives_the_same_plate_as_our_driver(
-    plate_reading, make_reader, shared_data, monkeypatch
+    plate_reading, make_reader, request, monkeypatch
 ):
-    recorded = recorded_bodies(shared_data)[0]
+    recorded = recorded_bodies(request.getfixturevalue("shared_data"))[0]
     ftdi = RecordedFtdi(recorded)
     monkeypatch.setattr(
         "pylabrobot.plate_reading.agilent.biotek_backend.FTDI", lambda **options: ftdi
