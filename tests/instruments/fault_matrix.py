@@ -452,27 +452,40 @@ def run_cases(cases: Iterable[Case], book: Journal) -> Counts:
     return counts
 
 
-def table(counts: Counter[tuple[str, str, str]]) -> str:
+ENDS = ("delivered", "held", "not begun")
+NO_CASE = "0 / 0 / 0"
+
+
+def cell(counts: Counts, make: str, kind: str) -> str:
+    """Return how many cases of a kind came to each end, as the table says it."""
+    return " / ".join(str(counts[make, kind, end]) for end in ENDS)
+
+
+def table(counts: Counts) -> str:
     """Return the counts as a Markdown table: one row per kind of fault, one column per make."""
     makes = list(dict.fromkeys(make for make, _, _ in counts))
     kinds = list(dict.fromkeys(kind for _, kind, _ in counts))
-    lines = [
-        "| fault | " + " | ".join(makes) + " |",
-        "|---" * (len(makes) + 1) + "|",
-    ]
+    lines = ["| fault | " + " | ".join(makes) + " |", "|---" * (len(makes) + 1) + "|"]
     for kind in kinds:
-        cells = [
-            " / ".join(str(counts[make, kind, end]) for end in ("delivered", "held", "not begun"))
-            for make in makes
-        ]
-        lines.append(f"| {kind} | " + " | ".join(cells) + " |")
-    total = Counter(end for (_, _, end), n in counts.items() for _ in range(n))
-    lines.append("")
-    lines.append(
-        f"{sum(counts.values())} cases: {total['delivered']} delivered as recorded, "
-        f"{total['held']} held with a person asked, {total['not begun']} refused before any liquid."
-    )
+        lines.append(f"| {kind} | " + " | ".join(cell(counts, make, kind) for make in makes) + " |")
+    total = {end: sum(n for (_, _, came), n in counts.items() if came == end) for end in ENDS}
+    lines += [
+        "",
+        f"{sum(total.values())} cases: {total['delivered']} delivered as recorded, "
+        f"{total['held']} held with a person asked, {total['not begun']} refused before any liquid.",
+    ]
     return "\n".join(lines)
+
+
+def cells_of(page: Path, make: str) -> dict[str, str]:
+    """Return kind of fault -> what a page says came of it on one make."""
+    rows = [
+        [cell.strip() for cell in line.strip("|\n ").split("|")]
+        for line in page.read_text(encoding="utf-8").splitlines()
+        if line.startswith("|")
+    ]
+    column = rows[0].index(make)
+    return {row[0]: row[column] for row in rows[2:]}
 
 
 def write(page: Path, told: str) -> None:
@@ -483,7 +496,7 @@ def write(page: Path, told: str) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--every", type=int, default=1, help="take each n-th case only")
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
     text = table(run_matrix(MAKES.values(), options.every))
