@@ -18,6 +18,7 @@ import json
 import logging
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -130,6 +131,8 @@ class ForkedLabs:
 def become_command(arguments: list[str], environment: dict[str, str], folder: Path) -> None:
     """Carry out one command line and end this process."""
     os.setsid()
+    # As a terminal starts it: a suite that runs in the background hands on an ignored Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     out, err = (
         os.open(folder / f"{os.getpid()}.{name}", os.O_WRONLY | os.O_CREAT)
         for name in ("out", "err")
