@@ -33,6 +33,7 @@ from instruments.lab_settings import SyringePumpEntry
 from instruments.make import Make, Probe, Wait
 from instruments.pumps import chemyx_fusion_wire as wire
 from instruments.pumps.readiness import Readiness
+from instruments.pumps.syringe_range import check_asked, check_rounded
 from instruments.transport import NotSent, PortSettings, Transport
 
 Counter = Literal["per_run", "cumulative"]
@@ -119,22 +120,9 @@ class ChemyxFusion:
     def quantise(self, flow_rate_ul_h: float, volume_ul: float) -> PumpSettings:
         """Return rate and volume as this pump will carry them out; ValueError outside pump or
         syringe."""
-        low, high = self._range_ul_h
-        if not low <= flow_rate_ul_h <= high:
-            raise ValueError(
-                f"flow rate {flow_rate_ul_h:g} uL/h is outside {low:g}..{high:g} of {self.name}"
-            )
-        if not 0 < volume_ul <= self._syringe_volume_ul:
-            raise ValueError(
-                f"volume {volume_ul:g} uL is outside 0..{self._syringe_volume_ul:g} uL, the "
-                f"syringe of {self.name}"
-            )
+        check_asked(self.name, flow_rate_ul_h, volume_ul, self._range_ul_h, self._syringe_volume_ul)
         held_ul_h = float(wire.format_number(flow_rate_ul_h, ROUND_HALF_EVEN))
-        if held_ul_h > high:
-            raise ValueError(
-                f"flow rate {flow_rate_ul_h:g} uL/h becomes {held_ul_h:g}, above {high:g} of "
-                f"{self.name}"
-            )
+        check_rounded(self.name, flow_rate_ul_h, held_ul_h, self._range_ul_h)
         return PumpSettings(held_ul_h, float(wire.format_number(volume_ul, ROUND_DOWN)))
 
     def open(self) -> None:

@@ -35,6 +35,7 @@ from instruments.lab_settings import SyringePumpEntry
 from instruments.make import Make, Probe, Wait
 from instruments.pumps import protocol_11_wire as wire
 from instruments.pumps.readiness import Readiness
+from instruments.pumps.syringe_range import check_asked, check_rounded
 from instruments.transport import AnswerLength, NotSent, PortSettings, Transport
 
 TIME_SLACK: Final = 1.02
@@ -139,24 +140,11 @@ class Protocol11:
     def quantise(self, flow_rate_ul_h: float, volume_ul: float) -> PumpSettings:
         """Return rate and volume as this pump will carry them out; ValueError outside pump or
         syringe."""
-        low, high = self._range_ul_h
-        if not low <= flow_rate_ul_h <= high:
-            raise ValueError(
-                f"flow rate {flow_rate_ul_h:g} uL/h is outside {low:g}..{high:g} of {self.name}"
-            )
-        if not 0 < volume_ul <= self._syringe_volume_ul:
-            raise ValueError(
-                f"volume {volume_ul:g} uL is outside 0..{self._syringe_volume_ul:g} uL, the "
-                f"syringe of {self.name}"
-            )
+        check_asked(self.name, flow_rate_ul_h, volume_ul, self._range_ul_h, self._syringe_volume_ul)
         rate, rate_unit = wire.format_rate(flow_rate_ul_h)
         volume, volume_unit = wire.format_volume(volume_ul)
         held_ul_h = float(wire.decode_rate((f"{rate} {rate_unit}",)))
-        if held_ul_h > high:
-            raise ValueError(
-                f"flow rate {flow_rate_ul_h:g} uL/h becomes {held_ul_h:g}, above {high:g} of "
-                f"{self.name}"
-            )
+        check_rounded(self.name, flow_rate_ul_h, held_ul_h, self._range_ul_h)
         settings = PumpSettings(held_ul_h, float(Decimal(volume) * wire.UL_PER[volume_unit]))
         if self._time_bound and (bound_s := _bound_s(settings)) >= wire.LONGEST_TIME_S:
             raise ValueError(
