@@ -1,263 +1,303 @@
-"""The batch simulator against SciPy's LSODA on the same study: ``python -m benchmarks.simulation [--json]``.
+"""The batch simulator beside its peers: ``python -m benchmarks.simulation [--json] [--quick] [--figures]``.
 
-Both solve the states that skin_chip's readouts need (14 and one integral) for one study of twelve different
-chips: a day of medium, then two exposures with doses of their own and a pause between. Each is run at the
-loosest of a row of tolerances at which its readouts, and those of every tighter one, are within 1e-5 of a
-tight reference (Radau, rtol 1e-11). LSODA (odeint, SciPy's quickest door to it) is called once per segment, as
-a schedule with switches needs. Its right-hand side is compiled with numba, written by hand in this file,
-without a Jacobian; so the comparison is of solvers and of the way through them, not of Python against machine
-code. One core for both: compilation and the first call are not counted. Nothing here is a test; a busy machine
-gives other seconds, and another ratio too.
+One study of skin_chip: twelve different chips (doses, donors), five segments, samples within segments and at
+their ends, collection windows; parameter sets spread by 0.4 in ln. Every simulator solves the states that the
+readouts need over a row of tolerances, on one core of one process, and is compared with our own solution at rtol
+1e-11, which is itself compared with Radau. The rate counts processor time, so that a busy machine disturbs it
+less. Ratios are at equal error: at each one's loosest tolerance within 1e-5, and at exactly 1e-5 between its
+tolerances. After that: threads, starts, the processor's limit, exponents, derivatives. ``--figures`` also measures
+how time and memory grow, and writes docs/figures. Nothing here is a test; another machine gives other figures.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
-import statistics
-import time
-from collections.abc import Callable, Sequence
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
-import scipy
-from scipy.integrate import odeint, solve_ivp
 
-from chiploop.models.inlet import ChipInlet
-from chiploop.models.tissue_model import MODELS, TissueModel
+from benchmarks import simulation_engine as engine
+from benchmarks.simulation_peers import Lsoda, Peer, missing, peers
+from benchmarks.simulation_study import (
+    chips,
+    model_at,
+    parameter_sets,
+    simulated,
+    timed,
+    with_engine,
+)
+from benchmarks.work_precision import Point, errors, loosest_within, rate_at, slope
+from chiploop.models import lanes
 
 EQUAL_ERROR = 1e-5
-"""Largest relative error of TEER and pooled CCL26."""
-TOLERANCES = (1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 3e-7, 1e-7, 1e-8)
-DOSES_NM = np.geomspace(3.0, 4000.0, 12)
-STIMULUS_NM = (0.5 / 15.0, 1.0 / 12.6)
-TIMES_H = np.array([48.0, 72.0, 100.0, 124.0])
-WINDOWS_H = np.array([np.nan, 48.0, np.nan, 100.0])
-N_SETS = 64
-"""Parameter sets per timed call of the batch: what it is made for."""
+REFERENCE_RTOL = 1e-11
+OURS = "chiploop"
+OUR_RTOLS = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 1e-6, 1e-7, 1e-8)
+BARS = {"libRoadRunner": 80.0, "SciPy": 450.0}
+"""Peer -> how many times quicker we want to be at equal error."""
+BAR_THREADS, BAR_COLD_S, BAR_WARM_S, BAR_EXPONENTS = 1.8, 15.0, 0.5, 1.8
+ONE_CORE = {
+    "CHIPLOOP_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+}
+FIGURES = Path(__file__).parents[1] / "docs" / "figures"
 
 
-def chips() -> list[ChipInlet]:
-    """Return twelve chips, each with its own doses and one of three donors."""
-    found = []
-    for i, dose in enumerate(DOSES_NM):
-        edges = np.array([0.0, 24.0, 72.0, 76.0, 124.0])
-        drug = (0.0, dose, 0.0, DOSES_NM[(i + 5) % 12])
-        inputs = [[60.0, nm, *(STIMULUS_NM if k else (0.0, 0.0))] for k, nm in enumerate(drug)]
-        constants = {"flg_dose": (1.0, 0.5, 1.0)[i % 3]}
-        found.append(ChipInlet(f"C{i + 1:02d}", edges, np.array(inputs), constants))
-    return found
+def ours(n_sets: int) -> list[Peer]:
+    """Return our own ways; their batches are larger than what is compared."""
+    inlets, lanes_5 = chips(), model_at(1e-4)
+    more = parameter_sets(lanes_5, n_sets)
+    models = {OURS: lanes_5, "chiploop, Rodas4": with_engine(lanes_5, method="rodas4")}
+    if importlib.util.find_spec("chiploop.models.scalar") is not None:
+        models["chiploop, scalar"] = with_engine(lanes_5, engine="scalar")
+    return [
+        Peer(
+            name,
+            lambda rtol, sets, m=model: simulated(
+                m, np.concatenate([sets, more[len(sets) :]]), inlets, rtol
+            ),
+            OUR_RTOLS,
+            OURS,
+        )
+        for name, model in models.items()
+    ]
 
 
-@numba.njit(cache=True)
-def right_hand_side(t: float, y: np.ndarray, u: np.ndarray, k: np.ndarray) -> np.ndarray:
-    """Return dy/dt (15,) of the fitted model; k in the order of ``CONSTANTS``."""
-    ec4, ec13, ic50, h, km, kf, kb, kbh, bmax, fmax, wf, k26, s26, tc50, ktox, phi = k
-    flow, drug_in, il4_in, il13_in = u
-    across, wall = 100.0 * (y[0] - y[1]), 15.0 * (y[0] - y[2] / 3.0)
-    l4, l13 = 10.0 * (y[3] - y[4]), 10.0 * (y[5] - y[6])
-    bound = y[4] / ec4 + y[6] / ec13
-    block = 1.0 + (max(y[1], 0.0) / ic50) ** h
-    p = y[7]
-    signal = max(p, 0.0) ** 1.5
-    lost_f = fmax * signal / (signal + 0.15**1.5)
-    tox = y[1] ** 2 / (y[1] ** 2 + tc50**2)
-    out = np.empty(15)
-    out[0] = (flow * (drug_in - y[0]) - across - wall) / 30.0
-    out[1] = across / 10.0
-    out[2] = wall / 300.0
-    out[3] = (flow * (il4_in - y[3]) - l4) / 30.0
-    out[4] = l4 / 10.0 - 0.10 * y[4]
-    out[5] = (flow * (il13_in - y[5]) - l13) / 30.0
-    out[6] = l13 / 10.0 - 0.15 * y[6]
-    out[7] = 20.0 * bound / (1.0 + bound) / block * (1.0 - p) / (1.0 + y[8]) - 6.0 * p
-    out[8] = 0.35 * (p / (p + 0.2) - y[8])
-    out[9] = km * (1.0 - y[9])
-    out[10] = kf * (phi * (1.0 - lost_f) - y[10])
-    out[11] = kb * ((1.0 - bmax * p / (p + kbh)) * (1.0 - wf + wf * y[10]) - y[11])
-    out[12] = -ktox * tox * y[12]
-    out[13] = (330.0 * y[12] * s26 * p / (p + k26) - flow * y[13]) / 30.0
-    out[14] = y[13]
-    return out
+def curve(peer: Peer, sets: np.ndarray, reference: np.ndarray, budget_s: float) -> list[Point]:
+    """Return a peer's work and precision over its tolerances."""
+    peer.run(peer.rtols[0], sets[:1])
+    points = []
+    for rtol in peer.rtols:
+        found = peer.run(rtol, sets)
+        largest, percentile = errors(found[: len(sets)], reference)
+        spent = timed(lambda r=rtol: peer.run(r, sets), budget_s)
+        n = found.shape[0] * found.shape[1]
+        points.append(Point(rtol, largest, percentile, n / spent.cpu_s))
+    return points
 
 
-CONSTANTS = (
-    *("EC4", "EC13", "IC50", "h", "kM", "kF", "kB", "KB", "Bmax", "Fmax", "wF", "K26", "s26"),
-    *("TC50", "ktox"),
-)
+def work_precision(is_quick: bool) -> dict[str, Any]:
+    """Return every simulator's curve, and the ratios at equal error."""
+    inlets, tight = chips(), model_at(REFERENCE_RTOL)
+    sets = parameter_sets(tight, 4 if is_quick else 16)
+    reference = simulated(tight, sets, inlets, REFERENCE_RTOL)
+    radau = Lsoda(inlets).by_solve_ivp(REFERENCE_RTOL, sets[:1], "Radau")
+    known = [*ours(64 if is_quick else 512), *peers(inlets, is_quick)]
+    budget = 0.2 if is_quick else 2.0
+    curves = {peer.name: curve(peer, sets, reference, budget) for peer in known}
+    families = {peer.name: peer.family for peer in known}
+    return {
+        "compared": f"{len(sets)} parameter sets x {len(inlets)} chips",
+        "reference_against_radau": errors(radau, reference[:1])[0],
+        "equal_error": EQUAL_ERROR,
+        "missing": missing(),
+        "curves": {name: [asdict(p) for p in points] for name, points in curves.items()},
+        "at_equal_error": {
+            name: compared(points, curves[OURS], BARS.get(families[name]))
+            for name, points in curves.items()
+        },
+    }
 
 
-def by_scipy(
-    model: TissueModel,
-    parameters: np.ndarray,
-    inlets: Sequence[ChipInlet],
-    method: str,
-    rtol: float,
-) -> np.ndarray:
-    """Return TEER and pooled CCL26 (chips, times, 2) of one parameter set, chip by chip."""
-    value = dict(zip(model.estimated_names, parameters, strict=True))
-    found = np.full((len(inlets), len(TIMES_H), 2), np.nan)
-    for c, inlet in enumerate(inlets):
-        phi = inlet.constants["flg_dose"]
-        k = np.array([*(value[name] for name in CONSTANTS), phi])
-        y = np.zeros(15)
-        y[9], y[10], y[11], y[12] = 0.85, phi, 1.0 - value["wF"] + value["wF"] * phi, 1.0
-        kept = {0.0: y}
-        for begin, end, u in zip(inlet.edges_h[:-1], inlet.edges_h[1:], inlet.inputs, strict=True):
-            stops = np.array([*TIMES_H[(TIMES_H > begin) & (TIMES_H < end)], end])
-            if method == "LSODA":
-                states = odeint(
-                    right_hand_side,
-                    y,
-                    np.array([begin, *stops]),
-                    args=(u, k),
-                    tfirst=True,
-                    rtol=rtol,
-                    atol=rtol * 1e-3,
-                )[1:]
-            else:
-                states = solve_ivp(
-                    right_hand_side,
-                    (begin, end),
-                    y,
-                    method,
-                    stops,
-                    args=(u, k),
-                    rtol=rtol,
-                    atol=rtol * 1e-3,
-                ).y.T
-            y = states[-1]
-            kept |= {float(t): state for t, state in zip(stops, states, strict=True)}
-        for j, (t, since) in enumerate(zip(TIMES_H, WINDOWS_H, strict=True)):
-            state = kept[float(t)]
-            integrity = max(state[9] * state[11] * state[12], 0.0)
-            found[c, j, 0] = 80.0 + value["R_max"] * integrity**1.5
-            if np.isfinite(since):
-                found[c, j, 1] = (state[14] - kept[float(since)][14]) / (t - since)
-    return found
-
-
-def by_chiploop(
-    model: TissueModel, parameters: np.ndarray, inlets: Sequence[ChipInlet]
-) -> np.ndarray:
-    """Return TEER and pooled CCL26 (n, chips, times, 2)."""
-    return model.simulate(parameters, inlets, TIMES_H, WINDOWS_H).readouts[..., :2]
-
-
-def error_of(found: np.ndarray, reference: np.ndarray) -> float:
-    """Return the largest relative difference where there is a readout."""
-    return float(np.nanmax(np.abs(found / reference - 1.0)))
-
-
-def seconds(call: Callable[[], Any], repeats: int) -> float:
-    """Return the median wall time of a call, after one that is not counted."""
-    call()
-    spent = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        call()
-        spent.append(time.perf_counter() - begin)
-    return statistics.median(spent)
-
-
-def loosest(error: Callable[[float], float]) -> tuple[float, float]:
-    """Return the loosest tolerance that meets the error together with every tighter one, and its error."""
-    found = None
-    for rtol in reversed(TOLERANCES):
-        here = error(rtol)
-        if here > EQUAL_ERROR:
-            break
-        found = (rtol, here)
-    if found is None:
-        raise SystemExit(f"a solver did not reach {EQUAL_ERROR:g} at rtol {TOLERANCES[-1]:g}")
-    return found
+def compared(points: Sequence[Point], best: Sequence[Point], bar: float | None) -> dict[str, Any]:
+    """Return a peer's rates at equal error and how many times quicker we are."""
+    grid, our_grid = loosest_within(points, EQUAL_ERROR), loosest_within(best, EQUAL_ERROR)
+    exact, our_exact = rate_at(points, EQUAL_ERROR), rate_at(best, EQUAL_ERROR)
+    on_grid = our_grid.per_s / grid.per_s if grid and our_grid else None
+    exactly = our_exact / exact if exact and our_exact else None
+    return {
+        "rtol": grid.rtol if grid else None,
+        "error": grid.largest_error if grid else None,
+        "per_s": grid.per_s if grid else None,
+        "per_s_at_exactly": exact,
+        "ratio": on_grid,
+        "ratio_at_exactly": exactly,
+        "bar": bar,
+        "reached": None if bar is None or exactly is None else exactly >= bar,
+    }
 
 
 def machine() -> dict[str, Any]:
-    """Return what the seconds depend on."""
+    """Return what the figures depend on."""
     model = ""
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            model = next((line.split(":")[1].strip() for line in file if "model name" in line), "")
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        model = next((line.split(":")[1].strip() for line in lines if "model name" in line), "")
     except OSError:
         pass
+    versions = {}
+    for name in ("numpy", "scipy", "numba", "llvmlite", "libroadrunner", "diffrax", "jax"):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "absent"
     return {
         "processor": model or platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
+        "lanes": lanes.machine().width,
+        "lanes_for": lanes.machine().cpu,
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "system": platform.system(),
         "python": platform.python_version(),
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-        "numba": numba.__version__,
+        **versions,
     }
 
 
-def compare(repeats: int) -> dict[str, Any]:
-    """Return errors, times and their ratio."""
-    os.environ["CHIPLOOP_THREADS"] = "1"
-    inlets = chips()
-    tight = TissueModel("skin_chip", MODELS["skin_chip"], 1e-9)
-    center = np.array([spec.center for spec in tight.estimated])
-    reference = by_scipy(tight, center, inlets, "Radau", 1e-11)
-    agreement = error_of(by_chiploop(tight, center[None], inlets)[0], reference)
+def measured(is_quick: bool, with_growth: bool) -> dict[str, Any]:
+    """Return everything."""
+    n_sets, budget = (64, 0.5) if is_quick else (512, 6.0)
+    found: dict[str, Any] = {"machine": machine(), **work_precision(is_quick)}
+    found["threads"] = engine.threads(n_sets * 4, budget)
+    found["starts"] = engine.starts(1 if is_quick else 5)
+    found["limit"] = engine.limit(n_sets, budget / 3)
+    found["exponents"] = engine.exponents(n_sets, budget)
+    found["sensitivities"] = engine.sensitivities(n_sets // 8, budget)
+    if with_growth:
+        chip_counts = [1, 10, 100] if is_quick else [1, 3, 10, 30, 100, 300, 1000]
+        counts = [100, 1000, 10_000] if is_quick else [100, 1000, 10_000, 100_000, 1_000_000]
+        found["growth"] = with_slopes(engine.growth(chip_counts, counts))
+    return found
 
-    def our_error(rtol: float) -> float:
-        model = TissueModel("skin_chip", MODELS["skin_chip"], rtol)
-        return error_of(by_chiploop(model, center[None], inlets)[0], reference)
 
-    def lsoda_error(rtol: float) -> float:
-        return error_of(by_scipy(tight, center, inlets, "LSODA", rtol), reference)
+def with_slopes(growth: dict[str, Any]) -> dict[str, Any]:
+    """Return the growth with its slopes; that of memory counts what a run adds to the process."""
+    slopes = {}
+    for series, size in (("chips", "chips"), ("trajectories", "trajectories")):
+        rows = growth[series]
+        slopes[f"time_over_{series}"] = slope([r[size] for r in rows], [r["cpu_s"] for r in rows])
+        added = [(r[size], r["peak_mb"] - r["before_mb"]) for r in rows]
+        large = [(n, mb) for n, mb in added if mb >= 5.0]  # below, it is lost in the allocator's
+        if len(large) > 1:
+            slopes[f"memory_over_{series}"] = slope(*zip(*large, strict=True))
+    return {**growth, "slopes": slopes}
 
-    ours, lsoda = loosest(our_error), loosest(lsoda_error)
-    model = TissueModel("skin_chip", MODELS["skin_chip"], ours[0])
-    rng = np.random.default_rng(0)
-    sets = center * np.exp(0.05 * rng.standard_normal((N_SETS, center.size)))
-    sets[:, [tight.estimated_names.index(n) for n in ("Bmax", "Fmax", "wF")]] = center[
-        [tight.estimated_names.index(n) for n in ("Bmax", "Fmax", "wF")]
-    ]
-    ours_s = seconds(lambda: by_chiploop(model, sets, inlets), repeats) / N_SETS
-    lsoda_s = seconds(lambda: by_scipy(tight, center, inlets, "LSODA", lsoda[0]), repeats)
-    return {
-        "study": "12 different chips, 124 h, 4 segments, 15 states",
-        "equal_error": EQUAL_ERROR,
-        "agreement_of_tight_solutions": agreement,
-        "chiploop": {"rtol": ours[0], "error": ours[1], "ms_per_study": 1e3 * ours_s},
-        "lsoda": {
-            "rtol": lsoda[0],
-            "error": lsoda[1],
-            "ms_per_study": 1e3 * lsoda_s,
-            "right_hand_side": "numba, no Jacobian given",
-        },
-        "ratio": lsoda_s / ours_s,
-        "machine": machine(),
-    }
+
+def verdict(value: float, bar: float, is_least: bool) -> str:
+    """Return whether a bar is reached."""
+    reached = value >= bar if is_least else value <= bar
+    return f"bar {'>=' if is_least else '<='} {bar:g}: {'reached' if reached else 'NOT reached'}"
+
+
+def number(value: float | None, form: str) -> str:
+    """Return a number, or a dash where there is none."""
+    return "-" if value is None else format(value, form)
+
+
+def report(found: dict[str, Any]) -> None:
+    """Print everything for people."""
+    facts = found["machine"]
+    print(
+        f"{facts['processor']}, {facts['cores']} cores, {facts['lanes']} lanes ({facts['lanes_for']}), "
+        f"load {number(facts['load'], '.1f')}"
+    )
+    print(", ".join(f"{k} {facts[k]}" for k in ("python", "numpy", "scipy", "numba", "llvmlite")))
+    print(", ".join(f"{k} {facts[k]}" for k in ("libroadrunner", "diffrax", "jax")))
+    print(f"12 chips, 5 segments, {found['compared']} compared; our reference is within")
+    print(f"{found['reference_against_radau']:.1e} of Radau at the same tolerance")
+    print(f"\n{'':24} {'rtol':>8} {'largest':>9} {'99 %':>9} {'traj./s/core':>13}")
+    for name, points in found["curves"].items():
+        for i, p in enumerate(points):
+            print(
+                f"{name if i == 0 else '':24} {p['rtol']:8.0e} {p['largest_error']:9.1e} "
+                f"{p['error_99']:9.1e} {p['per_s']:13,.0f}"
+            )
+    print(
+        f"\nAt a largest error of {found['equal_error']:g}: loosest tolerance within | exactly there"
+    )
+    for name, one in found["at_equal_error"].items():
+        line = (
+            f"{name:24} rtol {number(one['rtol'], '.0e'):>5} {number(one['per_s'], '12,.0f')}/s "
+            f"ratio {number(one['ratio'], '7.1f')} | {number(one['per_s_at_exactly'], '10,.0f')}/s "
+            f"ratio {number(one['ratio_at_exactly'], '7.1f')}"
+        )
+        if one["bar"] and one["ratio_at_exactly"]:
+            line += "  " + verdict(one["ratio_at_exactly"], one["bar"], True)
+        print(line)
+    for name in found["missing"]:
+        print(f"{name:24} is not installed")
+    report_engine(found)
+
+
+def report_engine(found: dict[str, Any]) -> None:
+    """Print what has no peer."""
+    two, limit, power = found["threads"], found["limit"], found["exponents"]
+    cold, warm = found["starts"]["cold"], found["starts"]["warm"]
+    print(
+        f"\nTwo threads: {two['trajectories_per_s_2']:,.0f} trajectories/s, {two['gain']:.2f} x one "
+        f"({verdict(two['gain'], BAR_THREADS, True)})"
+    )
+    print(
+        f"Start of Python to the first result, empty cache: {cold['first_result_s']:.2f} s, "
+        f"{cold['cpu_s']:.2f} s of processor ({verdict(cold['first_result_s'], BAR_COLD_S, False)})"
+    )
+    print(
+        f"Start of Python to the model, full cache: {warm['model_s']:.2f} s, to the first result "
+        f"{warm['first_result_s']:.2f} s, {warm['cpu_s']:.2f} s of processor "
+        f"({verdict(warm['first_result_s'], BAR_WARM_S, False)})"
+    )
+    print(
+        f"Limit: {limit['flops_per_step']:.0f} flops a step x {limit['steps_per_trajectory']:.0f} steps at "
+        f"{limit['peak_gflops']:.0f} Gflop/s = {limit['limit_us']:.1f} us; we take {limit['us']:.1f} us, "
+        f"{limit['times_the_limit']:.1f} times the limit"
+    )
+    print(
+        f"A free Hill exponent instead of a number: {power['one_free']:.2f} x the time "
+        f"({verdict(power['one_free'], BAR_EXPONENTS, False)}); six free ones: {power['six_free']:.2f} x"
+    )
+    slopes = found["sensitivities"]
+    print(
+        f"Sensitivities to {slopes['parameters']:.0f} parameters: {slopes['jacobians_per_s']:,.0f} Jacobians/s, "
+        f"{slopes['cost_in_trajectories']:.1f} trajectories each; tangent system "
+        f"{slopes['tangent_jacobians_per_s']:,.0f}/s, {slopes['tangent_cost_in_trajectories']:.1f} each"
+    )
+    print(
+        f"  largest difference from the tangent system at rtol 1e-10: {slopes['difference_at_usual_rtol']:.0e} "
+        f"at rtol {engine.RTOL:g}, {slopes['difference_at_1e-9']:.0e} at 1e-9"
+    )
+    if "growth" in found:
+        told = ", ".join(
+            f"{k.replace('_', ' ')} {v:.2f}" for k, v in found["growth"]["slopes"].items()
+        )
+        print(f"Growth, slope in logarithms: {told}")
 
 
 def main() -> None:
-    """Print the comparison."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
-    parser.add_argument("--repeats", type=int, default=5, help="timed calls; the median counts")
+    parser.add_argument("--quick", action="store_true", help="fewer sets and repeats: a first look")
+    parser.add_argument("--figures", action="store_true", help="measure growth, write docs/figures")
+    parser.add_argument("--from", dest="source", type=Path, help="print a --json file again")
     given = parser.parse_args()
-    found = compare(given.repeats)
+    if any(os.environ.get(k) != v for k, v in ONE_CORE.items()):
+        # libraries read these when they are loaded, so Python begins again with them set
+        command = [sys.executable, "-m", "benchmarks.simulation", *sys.argv[1:]]
+        os.execve(sys.executable, command, {**os.environ, **ONE_CORE})
+    warnings.filterwarnings("ignore", message="builtin type .* has no __module__ attribute")
+    if given.source:
+        found = json.loads(given.source.read_text("utf-8"))
+    else:
+        found = measured(given.quick, given.figures)
+    if given.figures:
+        from benchmarks.simulation_figures import write_figures
+
+        write_figures(found, FIGURES)
     if given.json:
-        print(json.dumps(found, indent=2))
-        return
-    facts = found["machine"]
-    print(f"{found['study']}; both within {found['equal_error']:g} of a tight reference, one core")
-    for name in ("chiploop", "lsoda"):
-        one = found[name]
-        print(
-            f"  {name:9} rtol {one['rtol']:<7g} error {one['error']:.1e} {one['ms_per_study']:8.3f} ms per study"
-        )
-    print(f"  LSODA takes {found['ratio']:.0f} times as long")
-    print(
-        f"{facts['processor']}, {facts['cores']} cores, {facts['system']}, "
-        f"Python {facts['python']}, SciPy {facts['scipy']}, numba {facts['numba']}"
-    )
+        print(json.dumps(found, indent=2, allow_nan=False))
+    else:
+        report(found)
 
 
 if __name__ == "__main__":

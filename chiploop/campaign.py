@@ -23,7 +23,7 @@ from chiploop.inference.posterior import CalibrationInfo, Posterior
 from chiploop.inference.prior import Prior
 from chiploop.inference.recalibrate import USUAL_EFFORT, Effort, recalibrate
 from chiploop.measurement import Readout
-from chiploop.models.tissue_model import load_model
+from chiploop.models.study_model import model_of
 from chiploop.next_exposure import likelihood_of, prediction_table
 from chiploop.policies import POLICIES
 from chiploop.record.actions import JournalTotals
@@ -48,7 +48,7 @@ def observe(
     """
     study = campaign.study
     everything = (*campaign.readouts, *readouts)
-    model = load_model(study.model)
+    model = model_of(study)
     likelihood = likelihood_of(study, campaign.schedules, everything)
     prior = Prior.of_study(model, study)
     posterior, info = recalibrate(likelihood, prior, rng, campaign.posterior, effort)
@@ -63,7 +63,7 @@ def learned(
 ) -> Campaign:
     """Return the campaign with a cycle's readouts and the posterior that was found with them."""
     study = campaign.study
-    values = goal_values(load_model(study.model), study, posterior.particles)
+    values = goal_values(model_of(study), study, posterior.particles)
     read = {r.chip_id for r in (*campaign.readouts, *readouts) if r.qc != "fail"}
     given = [segment.drug_nm for chip in read for segment in campaign.schedules[chip].segments]
     return replace(

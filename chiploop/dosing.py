@@ -90,8 +90,8 @@ class ChipSegment:
     end_h: float
     flow_rate_ul_h: float
     drug_nm: float
-    il4_ng_ml: float
-    il13_ng_ml: float
+    stimulus_ng_ml: Mapping[str, float]
+    """Cytokine -> concentration; one that is absent is not there."""
 
 
 @dataclass(frozen=True)
@@ -275,8 +275,7 @@ def delivered_segments(
         end_h=end_h,
         flow_rate_ul_h=sum(step.volume_ul for step in given) / (end_h - start_h) / len(chips),
         drug_nm=mixed_nm(study, given),
-        il4_ng_ml=stimulus * study.stimulus_ng_ml.get("IL-4", 0.0),
-        il13_ng_ml=stimulus * study.stimulus_ng_ml.get("IL-13", 0.0),
+        stimulus_ng_ml={name: stimulus * c for name, c in study.stimulus_ng_ml.items()},
     )
     return dict.fromkeys(chips, segment)
 

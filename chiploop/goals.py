@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from chiploop.models.facts import ModelFacts
 from chiploop.models.inlet import ChipInlet, chip_constants
 from chiploop.models.tissue_model import TissueModel
 from chiploop.study import Goal, Study
@@ -44,19 +45,20 @@ class GoalEstimate:
 
 
 def reference_inlets(
-    study: Study, exposure_h: float, concentrations_nm: np.ndarray
+    study: Study, facts: ModelFacts, exposure_h: float, concentrations_nm: np.ndarray
 ) -> list[ChipInlet]:
-    """Return the reference experiment: one chip without stimulus, then one per concentration."""
-    constants = chip_constants(study, "wild_type")
+    """Return a model's reference experiment: one chip without stimulus, then one per concentration."""
+    constants = chip_constants(study, facts, "wild_type")
     flow = study.perfusion.flow_rate_ul_h
-    il4, il13 = (study.stimulus_nm.get(name, 0.0) for name in ("IL-4", "IL-13"))
+    stimulus_nm = facts.stimuli_nm(study.stimulus_ng_ml)
+    plain = (flow, *([0.0] * (1 + len(stimulus_nm))))
     edges = np.array([0.0, REST_H, REST_H + exposure_h])
 
-    def inlet(name: str, *during: float) -> ChipInlet:
-        return ChipInlet(name, edges, np.array([[flow, 0.0, 0.0, 0.0], [flow, *during]]), constants)
+    def inlet(name: str, during: tuple[float, ...]) -> ChipInlet:
+        return ChipInlet(name, edges, np.array([plain, during]), constants)
 
-    stimulated = [inlet(f"{c:.6g} nM", float(c), il4, il13) for c in concentrations_nm]
-    return [inlet("no stimulus", 0.0, 0.0, 0.0), *stimulated]
+    stimulated = [inlet(f"{c:.6g} nM", (flow, float(c), *stimulus_nm)) for c in concentrations_nm]
+    return [inlet("no stimulus", plain), *stimulated]
 
 
 def dose_responses(
@@ -72,7 +74,8 @@ def dose_responses(
     treated : (n, concentrations, readouts)
         At ``GRID_NM``.
     """
-    inlets = reference_inlets(study, exposure_h, np.concatenate([[0.0], GRID_NM]))
+    concentrations_nm = np.concatenate([[0.0], GRID_NM])
+    inlets = reference_inlets(study, model.facts, exposure_h, concentrations_nm)
     end = REST_H + exposure_h
     simulated = model.simulate(parameters, inlets, np.array([end]), np.array([end - LAST_H]))
     values = simulated.readouts[:, :, 0]

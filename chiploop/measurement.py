@@ -55,7 +55,7 @@ class Readout:
 
     chip_id: str
     readout: str
-    """``TEER``, ``CCL26`` or ``ldh_release``."""
+    """By the model's name: ``TEER``, ``CCL26``, ``ldh_release`` ..."""
     value: float
     unit: str
     sd: float

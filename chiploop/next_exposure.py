@@ -23,8 +23,10 @@ from chiploop.errors import SafetyRefusal
 from chiploop.goals import GRID_NM, goal_values
 from chiploop.inference.likelihood import Likelihood, Scatter
 from chiploop.measurement import Readout
+from chiploop.models.facts import STUDY_NAMES
 from chiploop.models.inlet import chip_inlet
-from chiploop.models.tissue_model import TissueModel, load_model
+from chiploop.models.study_model import model_of
+from chiploop.models.tissue_model import TissueModel
 from chiploop.policies.prediction_table import (
     PlannedReadout,
     PredictionTable,
@@ -40,17 +42,16 @@ DRAWS = 256
 CANDIDATES_PER_DECADE = 8
 LOWEST_NM = 3.0
 """Lowest candidate above the vehicle."""
-EXPECTED_SD = {"TEER": 0.01, "CCL26": 0.08, "ldh_release": 0.01}
-"""Assay sd on the residual's scale that planning assumes before a plate is read."""
-STUDY_NAMES = {"viability": "ldh_release"}
-"""Readout name in a study's ``variation`` -> in the model, where they differ."""
+EXPECTED_SD = {"moment": 0.01, "window_mean": 0.08, "window_loss": 0.01}
+"""Kind of readout -> assay sd on the residual's scale that planning assumes before a plate is read."""
 
 
 def scatter_of(study: Study) -> Scatter:
     """Return the study's variation under the model's readout names."""
+    names = {STUDY_NAMES.get(name, name): name for name in study.tissue.readouts}
 
     def named(spread: Mapping[str, float]) -> dict[str, float]:
-        return {STUDY_NAMES.get(name, name): sd for name, sd in spread.items()}
+        return {names[name]: sd for name, sd in spread.items()}
 
     variation = study.variation
     return Scatter(
@@ -70,7 +71,7 @@ def likelihood_of(
     inlets = [
         chip_inlet(study, schedules[chip], until_h=max([last, *ends])) for chip in study.chip_ids
     ]
-    return Likelihood(load_model(study.model), inlets, donors, readouts, scatter_of(study))
+    return Likelihood(model_of(study), inlets, donors, readouts, scatter_of(study))
 
 
 def candidates_nm(study: Study) -> tuple[float, ...]:
@@ -94,7 +95,7 @@ def prediction_table(
     """Return what every candidate on every line would show, simulated once, and what was refused."""
     study, posterior = campaign.study, campaign.posterior
     assert posterior is not None
-    model = load_model(study.model)
+    model = model_of(study)
     cycle = campaign.cycle + 1
     begin = study.exposure_start_h(cycle) if begin_h is None else begin_h
     end = begin + study.timeline.exposure_h
@@ -215,8 +216,7 @@ def stimulus_segment(study: Study, drug_nm: float, start_h: float, end_h: float)
         end_h,
         study.perfusion.flow_rate_ul_h,
         drug_nm,
-        study.stimulus_ng_ml.get("IL-4", 0.0),
-        study.stimulus_ng_ml.get("IL-13", 0.0),
+        study.stimulus_ng_ml,
     )
 
 
@@ -225,15 +225,14 @@ def planned_readouts(
 ) -> tuple[np.ndarray, np.ndarray, tuple[PlannedReadout, ...]]:
     """Return sampling times (t,), window starts (t,) and what an exposure from begin_h reads of every chip."""
     window = tuple(begin_h + after for after in study.sampling.effluent_h)
-    names = [spec.name for spec in model.readouts]
     samplings = sorted(
         {*((begin_h + after, np.nan) for after in study.sampling.teer_h), (window[1], window[0])}
     )
     planned = []
     for i, (_, begin) in enumerate(samplings):
-        for r, name in enumerate(names):
-            is_window = model.readouts[r].kind != "moment"
+        for r, spec in enumerate(model.readouts):
+            is_window = spec.kind != "moment"
             if is_window != bool(np.isnan(begin)):
-                planned.append(PlannedReadout(r, i, EXPECTED_SD[name]))
+                planned.append(PlannedReadout(r, i, EXPECTED_SD[spec.kind]))
     times = np.array([t for t, _ in samplings])
     return times, np.array([begin for _, begin in samplings]), tuple(planned)

@@ -20,6 +20,7 @@ from chiploop.dosing import (
     usable_ul,
 )
 from chiploop.errors import DoseNotFeasible
+from chiploop.models.facts import truth_of
 from chiploop.study import Study
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ def plan_study(study: Study, quantise: Quantise = exactly, plates_of_cycle: int 
 
 def notes(study: Study) -> tuple[str, ...]:
     """Return what is allowed but should be known: what nobody watches, who decides."""
+    _, no_truth = truth_of(study.tissue, study.tissue.measured(study.assays))
     told = {
         "the pressure in the chips is not watched: the chip declares no sensor": (
             not study.chip.pressure_sensor
@@ -142,6 +144,9 @@ def notes(study: Study) -> tuple[str, ...]:
         ),
         "the instruments are virtual: everything will be marked SIMULATED": (
             study.instruments == "virtual"
+        ),
+        f"virtual chips will be of the fitted model itself, as with --matched: {no_truth}": (
+            study.instruments == "virtual" and bool(no_truth)
         ),
     }
     return tuple(note for note, applies in told.items() if applies)

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError
 
 from chiploop.errors import FileNotValid, Problem
+from chiploop.models.facts import TEER, ModelFacts
 from chiploop.study_checks import check_parts
 from chiploop.study_fields import (
     FROM_FILE,
@@ -26,15 +27,12 @@ from chiploop.study_fields import (
     as_tuple,
 )
 from chiploop.study_parts import (
-    CYTOKINE_MASS_KDA,
     Acceptance,
     Approval,
     Assay,
-    Assayed,
     AssayText,
     Chip,
     Controls,
-    Cytokine,
     Donor,
     Drug,
     Goal,
@@ -56,7 +54,6 @@ from chiploop.study_references import References
 from chiploop.study_yaml import YamlText, read_yaml
 
 __all__ = [
-    "CYTOKINE_MASS_KDA",
     "Acceptance",
     "Approval",
     "Assay",
@@ -107,8 +104,8 @@ class _Shared(Part):
     """Format version."""
     name: Identifier
     title: str = ""
-    stimulus_ng_ml: dict[Cytokine, MassConcentration] = Field(alias="stimulus")
-    """Cytokine -> concentration in stimulus medium."""
+    stimulus_ng_ml: dict[Identifier, MassConcentration] = Field(alias="stimulus")
+    """Cytokine of the model -> concentration in stimulus medium."""
     stocks: Annotated[dict[Identifier, Stock], Field(min_length=1)]
     lines: Annotated[tuple[Line, ...], BeforeValidator(as_tuple), Field(min_length=1)]
     perfusion: Perfusion
@@ -127,7 +124,7 @@ class _Shared(Part):
     stop: Stop | None = None
     variation: Variation = Variation()
     model: str
-    """Name of a tissue model of chiploop, or the path of one."""
+    """Name of a tissue model of chiploop, or the path of a model text (.ant, or SBML .xml)."""
     instruments: str = "virtual"
     """``virtual``, or the path of a lab.toml."""
 
@@ -138,7 +135,7 @@ class StudyText(_Shared):
     drug: Identifier
     chip: Identifier
     donors: Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1)]
-    assays: Annotated[dict[Assayed, AssayText], Field(min_length=1)]
+    assays: Annotated[dict[Identifier, AssayText], Field(min_length=1)]
 
 
 class Study(_Shared):
@@ -151,8 +148,10 @@ class Study(_Shared):
     chip: Chip
     donors: dict[Identifier, Donor]
     """Donor id -> donor."""
-    assays: dict[Assayed, Assay]
+    assays: dict[Identifier, Assay]
     """Readout -> assay."""
+    tissue: ModelFacts
+    """What stands beside the text of ``model``, and where both stand."""
     source_path: str = ""
     """The file that this study was read from; empty where it was built in Python."""
     sha256: str = ""
@@ -170,9 +169,9 @@ class Study(_Shared):
 
     @property
     def stimulus_nm(self) -> dict[str, float]:
-        """Cytokine -> nM; ng/mL over kDa is nM."""
+        """Cytokine -> nM."""
         return {
-            name: value / CYTOKINE_MASS_KDA[name] for name, value in self.stimulus_ng_ml.items()
+            name: self.tissue.stimuli[name].nm(value) for name, value in self.stimulus_ng_ml.items()
         }
 
     @property
@@ -261,7 +260,11 @@ def schema_text() -> str:
 
 def _load_resolved(path: Path) -> Study:
     try:
-        return Study.model_validate_json(path.read_bytes())
+        study = Study.model_validate_json(path.read_bytes())
+        text = path.resolve().parent / study.tissue.path  # an absolute one stays as it is
+        return study.model_copy(
+            update={"tissue": study.tissue.model_copy(update={"path": str(text)})}
+        )
     except OSError as error:
         raise StudyNotValid(
             path, [Problem(None, "", f"can not be read: {error.strerror}")]
@@ -295,6 +298,11 @@ def _read(path: Path) -> tuple[Study | None, list[Problem]]:
     problems = sorted(set(problems), key=lambda problem: (problem.line or 0, problem.field))
     if problems or written is None:
         return None, problems
+    tissue, assays = parts["tissue"], parts["assays"]
+    kinds = {
+        name: spec.kind for name, spec in tissue.study_readouts.items() if name in (TEER, *assays)
+    }
+    parts["variation"] = written.variation.completed(kinds)
     resolved = {name: parts[name] for name in Study.model_fields if name in parts}
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Study(**resolved, source_path=str(path), sha256=digest), []

@@ -7,8 +7,9 @@ A rule runs as soon as the parts that it needs are right, so that all problems c
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
 from chiploop.errors import Problem
@@ -16,6 +17,8 @@ from chiploop.study_limits import DAY_H
 from chiploop.study_yaml import Place, YamlText, field_name
 
 PLATE_WELLS = 96
+METHOD_KINDS = {"elisa": "window_mean", "ldh_release": "window_loss"}
+"""Method of a kit -> kind of the readouts that it gives."""
 
 
 class Found(NamedTuple):
@@ -63,6 +66,21 @@ def _stimulus_is_there(stimulus_ng_ml: Any) -> Iterator[Found]:
         yield Found(
             ("stimulus",), "no cytokine is above zero; without one there is nothing to inhibit"
         )
+
+
+def _stimuli_are_of_the_model(stimulus_ng_ml: Any, tissue: Any) -> Iterator[Found]:
+    for name in stimulus_ng_ml:
+        yield from _unknown(name, tissue.stimuli, ("stimulus", name), f"stimulus of {tissue.model}")
+
+
+def _drug_is_of_the_model(drug: Any, tissue: Any) -> Iterator[Found]:
+    for name in tissue.drug:
+        if name not in ("free_fraction", *drug.constants):
+            yield Found(
+                ("drug",),
+                f"{tissue.model} asks for {name}; {drug.name}.yaml does not state it",
+                f'write it there: "constants: {{{name}: ...}}"',
+            )
 
 
 def _stocks_have_free_names(stocks: Any) -> Iterator[Found]:
@@ -181,6 +199,44 @@ def _sampling_is_within_the_exposure(sampling: Any, timeline: Any) -> Iterator[F
         )
 
 
+def _assays_are_of_the_model(assays: Any, tissue: Any) -> Iterator[Found]:
+    for readout, assay in assays.items():
+        place: Place = ("assays", readout)
+        if readout not in tissue.assayed:
+            what = f"readout of {tissue.model} that comes from a plate"
+            yield from _unknown(readout, tissue.assayed, place, what)
+        elif tissue.study_readouts[readout].kind != METHOD_KINDS[assay.kit.method]:
+            yield Found(
+                (*place, "kit"),
+                f"{readout} is not read by the method of {assay.kit.name}, {assay.kit.method}",
+            )
+
+
+def _goals_are_of_the_model(goals: Any, tissue: Any) -> Iterator[Found]:
+    for position, goal in enumerate(goals):
+        place: Place = ("goals", position, "readout")
+        what = f"readout of {tissue.model} that a stimulus changes"
+        yield from _unknown(goal.readout, tissue.goal_readouts, place, what)
+
+
+def _variation_is_of_the_model(variation: Any, tissue: Any) -> Iterator[Found]:
+    for spread in ("between_chips", "between_donors", "between_readings"):
+        for name in getattr(variation, spread):
+            place: Place = ("variation", spread, name)
+            yield from _unknown(name, tissue.study_readouts, place, f"readout of {tissue.model}")
+
+
+def _unknown(name: str, known: Collection[str], place: Place, what: str) -> Iterator[Found]:
+    if name not in known:
+        same = difflib.get_close_matches(name.lower(), [one.lower() for one in known], n=1)
+        near = [one for one in known if one.lower() in same]
+        yield Found(
+            place,
+            f"{name} is not known here; known: {', '.join(known)}. It must be a {what}",
+            f'did you mean "{near[0]}"?' if near else "",
+        )
+
+
 def _goals_are_measured(goals: Any, assays: Any) -> Iterator[Found]:
     measured = ("TEER", *assays)
     for position, goal in enumerate(goals):
@@ -273,6 +329,8 @@ RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     (("lines",), _chips_are_unique),
     (("lines", "donors"), _donors_are_known),
     (("stimulus_ng_ml",), _stimulus_is_there),
+    (("stimulus_ng_ml", "tissue"), _stimuli_are_of_the_model),
+    (("drug", "tissue"), _drug_is_of_the_model),
     (("stocks",), _stocks_have_free_names),
     (("stocks", "limits"), _stocks_can_be_used),
     (("first_doses_nm", "lines"), _first_doses_fit),
@@ -283,6 +341,9 @@ RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     (("limits", "sampling", "timeline"), _readouts_are_young_enough),
     (("perfusion", "stocks"), _every_stock_has_a_syringe),
     (("sampling", "timeline"), _sampling_is_within_the_exposure),
+    (("assays", "tissue"), _assays_are_of_the_model),
+    (("variation", "tissue"), _variation_is_of_the_model),
+    (("goals", "tissue"), _goals_are_of_the_model),
     (("goals", "assays"), _goals_are_measured),
     (("goals",), _goal_names_are_unique),
     (("goals", "timeline"), _goal_exposure_is_given),

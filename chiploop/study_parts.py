@@ -9,6 +9,7 @@ Python and in resolved JSON the name carries it and the value is a number (``flo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -20,7 +21,6 @@ from chiploop.study_fields import (
     Fraction01,
     Identifier,
     Number,
-    OneOf,
     Part,
     Percentage,
     PositiveConcentration,
@@ -31,21 +31,6 @@ from chiploop.study_fields import (
     as_tuple,
     problem,
 )
-
-GoalReadout = Annotated[str, OneOf(("TEER", "CCL26"))]
-"""Readouts that the stimulus changes, so that a drug can take a share of its effect away."""
-
-Readout = Annotated[str, OneOf(("TEER", "CCL26", "viability"))]
-"""Readouts that the tissue model has an equation for."""
-
-Assayed = Annotated[str, OneOf(("CCL26", "viability"))]
-"""Readouts that come from a plate; TEER comes from the impedance meter."""
-
-Cytokine = Annotated[str, OneOf(("IL-4", "IL-13"))]
-
-CYTOKINE_MASS_KDA: dict[str, float] = {"IL-4": 15.0, "IL-13": 12.6}
-"""Molar masses that turn ng/mL into nM. Origin: recombinant human proteins, rounded (50 ng/mL are
-3.3 and 4.0 nM), as used by the tissue model's receptor constants."""
 
 
 class Drug(Part):
@@ -62,10 +47,12 @@ class Drug(Part):
     free_fraction_plasma: PositivePercentage
     """Unbound part in plasma, 0..1; only the patient twin asks for it."""
     ic50_prior_median_nm: PositiveConcentration = Field(alias="ic50_prior_median")
-    """Prior median of the half-inhibiting concentration in keratinocytes."""
+    """Prior median of the half-inhibiting concentration in keratinocytes; of an antibody, of its Kd."""
     ic50_prior_ln_sd: Number
     """Prior sd of ln(IC50)."""
     vehicle: str = "DMSO"
+    constants: dict[Identifier, float] = {}
+    """What else of this drug the tissue model asks for, by the names of the model's file."""
 
 
 class Chip(Part):
@@ -162,7 +149,8 @@ class Kit(Part):
     name: Identifier
     title: str = ""
     method: Literal["elisa", "ldh_release"]
-    readout: Assayed
+    readout: Identifier
+    """What a study calls it."""
     wavelength_nm: Annotated[float, Quantity("wavelength_nm", above=0.0)] = Field(
         alias="wavelength"
     )
@@ -269,7 +257,7 @@ class Goal(Part):
     """What the study wants to know: a potency on one readout."""
 
     name: Identifier
-    readout: GoalReadout
+    readout: Identifier
     effect_fraction: PositivePercentage = Field(alias="effect")
     """0.5 asks for the EC50."""
     exposure_h: Duration = Field(alias="exposure")
@@ -315,9 +303,12 @@ class Stop(Part):
     """Stop once upper/lower of the leading goal's 90 % interval is at most this."""
 
 
-_BETWEEN_CHIPS: dict[str, float] = {"TEER": 0.10, "CCL26": 0.15, "viability": 0.02}
-_BETWEEN_DONORS: dict[str, float] = {"TEER": 0.15, "CCL26": 0.20}
-_BETWEEN_READINGS: dict[str, float] = {"TEER": 0.03, "CCL26": 0.05}
+USUAL_VARIATION: dict[str, dict[str, float]] = {
+    "between_chips": {"moment": 0.10, "window_mean": 0.15, "window_loss": 0.02},
+    "between_donors": {"moment": 0.15, "window_mean": 0.20},
+    "between_readings": {"moment": 0.03, "window_mean": 0.05},
+}
+"""Where a study states none: spread -> kind of readout (TEER, secreted protein, release) -> sd."""
 
 
 class Variation(Part):
@@ -327,13 +318,16 @@ class Variation(Part):
     replicates, 25 to 40 % between donors without adjustment for genotype).
     """
 
-    between_chips: Annotated[
-        dict[Readout, Percentage], AfterValidator(lambda given: {**_BETWEEN_CHIPS, **given})
-    ] = Field(default=_BETWEEN_CHIPS)
-    between_donors: Annotated[
-        dict[Readout, Percentage], AfterValidator(lambda given: {**_BETWEEN_DONORS, **given})
-    ] = Field(default=_BETWEEN_DONORS)
-    between_readings: Annotated[
-        dict[Readout, Percentage], AfterValidator(lambda given: {**_BETWEEN_READINGS, **given})
-    ] = Field(default=_BETWEEN_READINGS)
+    between_chips: dict[Identifier, Percentage] = {}
+    between_donors: dict[Identifier, Percentage] = {}
+    between_readings: dict[Identifier, Percentage] = {}
     """Of one chip read again, beyond the assay's own sd: position, temperature, pipetting."""
+
+    def completed(self, kinds: Mapping[str, str]) -> Variation:
+        """Return the spread of every readout (name -> kind): as stated, otherwise the usual one."""
+        spreads = {
+            spread: {name: usual[kind] for name, kind in kinds.items() if kind in usual}
+            | getattr(self, spread)
+            for spread, usual in USUAL_VARIATION.items()
+        }
+        return Variation(**spreads)

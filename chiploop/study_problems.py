@@ -30,15 +30,21 @@ WORDING: dict[str, str] = {
     "too_short": "needs at least {min_length}, has {actual_length}",
     "too_long": "takes at most {max_length}, has {actual_length}",
     "literal_error": "must be {expected}",
+    "union_tag_invalid": "must have {discriminator} {expected_tags}, not '{tag}'",
+    "union_tag_not_found": "needs the key {discriminator}",
 }
 """Error type of pydantic -> what to say; the places in braces come from the error."""
+
+
+NOT_KEYS = ("[key]", "lognormal", "truncated_normal")
+"""Marks that pydantic puts into a place: a key itself is meant, or which kind of part."""
 
 
 def problems_of(error: ValidationError, model: type[BaseModel], text: YamlText) -> list[Problem]:
     """Return one problem for each error, with its line in the file."""
     problems: list[Problem] = []
     for found in error.errors(include_url=False):
-        place: Place = tuple(key for key in found["loc"] if key != "[key]")
+        place: Place = tuple(key for key in found["loc"] if key not in NOT_KEYS)
         problem = _problem(found, place, model, text)
         if problem not in problems:
             problems.append(problem)

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-import chiploop
 from chiploop.errors import Problem
+from chiploop.models.facts import MODELS, SUFFIXES, ModelFacts, facts_path, read_model_facts
 from chiploop.protocols_path import protocols_folder
 from chiploop.study_fields import FROM_FILE, Part
 from chiploop.study_parts import Assay, AssayText, Chip, Donor, Drug, Kit
@@ -65,7 +65,7 @@ class References:
         if "assays" in parts:
             resolved["assays"] = self._assays(parts["assays"])
         if "model" in parts:
-            resolved["model"] = self._model(parts["model"])
+            resolved["tissue"] = self._tissue(parts["model"])
         if "instruments" in parts:
             resolved["instruments"] = self._instruments(parts["instruments"])
         return resolved
@@ -107,11 +107,14 @@ class References:
                 found = kind.model_validate(values, context=FROM_FILE, by_alias=True, by_name=False)
             except ValidationError as error:
                 problems += problems_of(error, kind, file)
+        self._refuse_file(path, problems, place)
+        return None if problems else found
+
+    def _refuse_file(self, path: Path, problems: list[Problem], place: Place) -> None:
         for problem in problems:
             where = f"line {problem.line}" if problem.line else "the file"
             inside = f", {problem.field}" if problem.field else ""
             self._refuse(place, f"{path} ({where}{inside}): {problem.message}", problem.hint)
-        return None if problems else found
 
     def _path(self, written: str) -> Path | None:
         """Return the file that a path in the study means; either slash will do."""
@@ -151,18 +154,33 @@ class References:
                 assays[readout] = Assay(**(fields | {"kit": kit}))
         return assays if len(assays) == len(written) else None
 
-    def _model(self, written: str) -> str | None:
-        if (Path(chiploop.__file__).parent / "models" / f"{written}.ant").is_file():
-            return written
-        path = self._path(written)
+    def _tissue(self, written: str) -> ModelFacts | None:
+        place: Place = ("model",)
+        path = MODELS.get(written) or self._path(written)
         if path is None:
+            shipped = ", ".join(name for name in MODELS if not name.startswith("virtual_"))
             self._refuse(
-                ("model",),
+                place,
                 f'"{written}" is neither a tissue model of chiploop nor a file',
-                'the shipped one is "skin_chip"',
+                f"shipped: {shipped}; a path counts from the study file",
             )
             return None
-        return str(path)
+        if path.suffix not in SUFFIXES:
+            self._refuse(place, f"{path} is not a model text: that is an .ant or SBML .xml file")
+            return None
+        if not facts_path(path).is_file():
+            self._refuse(
+                place,
+                f"there is no {facts_path(path).name} beside {path}",
+                "it says inputs, readouts and priors, as skin_chip.yaml of chiploop does",
+            )
+            return None
+        facts, problems = read_model_facts(path, for_study=True)
+        self._refuse_file(facts_path(path), problems, place)
+        truth = facts.truth_path() if facts else None
+        if truth is not None:
+            self._refuse_file(facts_path(truth), read_model_facts(truth, for_study=True)[1], place)
+        return facts
 
     def _instruments(self, written: str) -> str | None:
         if written == "virtual":

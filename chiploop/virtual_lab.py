@@ -5,8 +5,9 @@ Belongs here: the truth of a seed, how it moves, what its signals look like. Not
 
 Two kinds of truth. ``matched``: the fitted model itself, parameters drawn from its prior, chips and donors
 differing as the likelihood says; it is there so that coverage can be tested. Otherwise the truth is another
-model (virtual_skin_chip: receptor internalisation, messenger RNA, a delayed seal, drug degradation) whose
-parameters differ between donors and chips, so that a fit is never given its own assumptions back.
+model, the ``virtual_truth`` of the fitted one (of skin_chip: receptor internalisation, messenger RNA, a delayed
+seal, drug degradation), whose parameters differ between donors and chips (``varies`` in its file), so that a fit
+is never given its own assumptions back.
 
 Noise depends only on the seed and on what is measured (chip, time, well), so that asking twice, or again after
 an interruption, gives the same value.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,23 +25,24 @@ import numpy as np
 from chiploop.assays.plate_map import plate_from_dict
 from chiploop.goals import goal_values
 from chiploop.inference.prior import Prior
+from chiploop.models.batch import BatchResult
+from chiploop.models.facts import RELEASE, TEER, truth_of
 from chiploop.models.inlet import ChipInlet, chip_constants
+from chiploop.models.study_model import model_of
 from chiploop.models.tissue_model import TissueModel, load_model
 from chiploop.next_exposure import scatter_of
-from chiploop.study import CYTOKINE_MASS_KDA, Study
+from chiploop.study import Kit, Study
 
-TRUTH_MODEL = "virtual_skin_chip"
-CHIP_LN_SD = {"s26": 0.12, "R_max": 0.08, "IC50": 0.05, "kB": 0.05}
-DONOR_LN_SD = {"s26": 0.18, "R_max": 0.12, "IC50": 0.10, "kB": 0.08}
-"""Differences of the structurally different truth, as factors on its parameters: ln sd."""
 SPECTRUM_SD = 0.01
 """Relative noise of one impedance point."""
 SERIES_OHM = 180.0
 """Electrodes and medium."""
 CPE = (4e-7, 0.92)
 """Constant-phase element of the tissue: ohm^-1 s^alpha, and alpha; about 1 uF/cm2."""
-ELISA_CURVE = {"lower": 0.06, "upper": 2.9, "ec50": 180.0, "hill": 1.15}
-"""OD of the virtual CCL26 kit over pg/mL in the well."""
+ELISA_CURVE = {"lower": 0.06, "upper": 2.9, "ec50": 0.18, "hill": 1.15}
+"""OD of a virtual ELISA over its concentration in the well as a share of the highest standard."""
+USUAL_HIGHEST_PG_ML = 1000.0
+"""Highest standard of a kit that states none."""
 ELISA_SD = (0.006, 0.04)
 """Of one well: OD, and relative."""
 LDH_RANGE = (0.08, 1.7)
@@ -55,7 +58,7 @@ class VirtualLab:
         self.study = study
         self.seed = seed
         self.matched = matched
-        self.model: TissueModel = load_model(study.model if matched else TRUTH_MODEL)
+        self.model = model_of(study) if matched else truth_model(study)
         rng = self.noise("truth")
         self.parameters = hidden_parameters(self.model, study, matched, rng)
         self.time_h = 0.0
@@ -63,9 +66,11 @@ class VirtualLab:
         self.factors = {} if matched else self.chip_factors()
         self.states: np.ndarray | None = None
         self.tubing: dict[str, list[list[float]]] = {line.id: [] for line in study.lines}
-        """Line -> what stands in its tubing, oldest first: [uL, drug nM, IL-4 nM, IL-13 nM]."""
+        """Line -> what stands in its tubing, oldest first: [uL, drug nM, the model's stimuli nM]."""
+        self.plain = [0.0] * (1 + len(self.model.facts.stimuli))
+        """No drug and no stimulus."""
         for line in study.lines:
-            self.tubing[line.id] = [[study.chip.dead_volume_ul, 0.0, 0.0, 0.0]]
+            self.tubing[line.id] = [[study.chip.dead_volume_ul, *self.plain]]
         self.history: dict[str, list[list[float]]] = {}
         """Study time as text -> per chip the model's raw observed quantities then."""
         self.remember(None)
@@ -77,15 +82,15 @@ class VirtualLab:
     def chip_factors(self) -> dict[str, np.ndarray]:
         """Return parameter -> (chips,) factors of donors and chips."""
         factors = {}
-        for name in CHIP_LN_SD:
+        for name, spread in self.model.facts.varies.items():
             donors = {
-                donor: DONOR_LN_SD[name] * self.noise("donor", donor, name).standard_normal()
+                donor: spread.between_donors * self.noise("donor", donor, name).standard_normal()
                 for donor in self.study.donors
             }
             factors[name] = np.exp(
                 [
                     donors[self.study.donor_of(chip).id]
-                    + CHIP_LN_SD[name] * self.noise("chip", chip, name).standard_normal()
+                    + spread.between_chips * self.noise("chip", chip, name).standard_normal()
                     for chip in self.chips
                 ]
             )
@@ -110,29 +115,39 @@ class VirtualLab:
             per_chip = [[flow / len(line.chips), *rest] for _, flow, *rest in pieces]
             edges = np.array([start_h, *(end for end, *_ in pieces)])
             for chip, donor in line.chips.items():
-                constants = chip_constants(self.study, self.study.donors[donor].flg)
+                constants = chip_constants(
+                    self.study, self.model.facts, self.study.donors[donor].flg
+                )
                 inlets[chip] = ChipInlet(chip, edges, np.array(per_chip), constants)
-        observed, states, steps = self.model.run(
-            self.parameters,
-            [inlets[chip] for chip in self.chips],
-            np.array([float(end_h)]),
-            self.states,
-            self.factors,
-        )
-        if (steps <= 0).any():
+        result = self.run([inlets[chip] for chip in self.chips], float(end_h))
+        if result.trouble.any():
             raise RuntimeError(f"the virtual tissue could not be advanced to {end_h} h")
-        self.states = states
+        self.states = result.states
         self.time_h = end_h
-        self.remember(observed[0, :, 0])
+        self.remember(result.observed[0, :, 0])
+
+    def run(self, inlets: list[ChipInlet], time_h: float) -> BatchResult:
+        """Run the chips from where they are to the end of their inlets; observed at time_h."""
+        schedules = [
+            self.model.schedule(inlet, {name: float(f[c]) for name, f in self.factors.items()})
+            for c, inlet in enumerate(inlets)
+        ]
+        return self.model.compiled.run(
+            self.model.rows(self.parameters),
+            schedules,
+            np.array([time_h]),
+            rtol=self.model.rtol,
+            states=self.states,
+        )
 
     def through_tubing(
         self, line_id: str, start_h: float, end_h: float, flows_ul_h: dict[str, float]
     ) -> list[list[float]]:
-        """Return [end_h, flow, drug, IL-4, IL-13] at the chips, and move the plugs in the tubing on."""
+        """Return [end_h, flow, drug, stimuli] at the chips, and move the plugs in the tubing on."""
         flow = sum(flows_ul_h.values())
         plugs = self.tubing[line_id]
         if flow <= 0.0:
-            return [[end_h, 0.0, 0.0, 0.0, 0.0]]
+            return [[end_h, 0.0, *self.plain]]
         concentration = {
             role: 0.0
             if role in ("medium", "stimulus")
@@ -141,12 +156,9 @@ class VirtualLab:
         }
         drug = sum(flows_ul_h[role] * concentration[role] for role in flows_ul_h) / flow
         stimulated = sum(rate for role, rate in flows_ul_h.items() if role != "medium") / flow
-        cytokines = [
-            stimulated * self.study.stimulus_ng_ml.get(name, 0.0) / CYTOKINE_MASS_KDA[name]
-            for name in ("IL-4", "IL-13")
-        ]
+        stimuli_nm = self.model.facts.stimuli_nm(self.study.stimulus_ng_ml)
         volume = flow * (end_h - start_h)
-        new = [volume, drug, *cytokines]
+        new = [volume, drug, *(stimulated * nm for nm in stimuli_nm)]
         if plugs and np.allclose(plugs[-1][1:], new[1:], rtol=1e-9, atol=0.0):
             plugs[-1][0] += volume
         else:
@@ -171,14 +183,12 @@ class VirtualLab:
                 ChipInlet(
                     chip,
                     np.array([0.0, 1e-9]),
-                    np.array([[self.study.perfusion.flow_rate_ul_h, 0, 0, 0]]),
-                    chip_constants(self.study, self.study.donor_of(chip).flg),
+                    np.array([[self.study.perfusion.flow_rate_ul_h, *self.plain]]),
+                    chip_constants(self.study, self.model.facts, self.study.donor_of(chip).flg),
                 )
                 for chip in self.chips
             ]
-            observed = self.model.run(self.parameters, inlets, np.array([0.0]), None, self.factors)[
-                0
-            ][0, :, 0]
+            observed = self.run(inlets, 0.0).observed[0, :, 0]
         self.history[moment(self.time_h)] = observed.tolist()
 
     # --- signals
@@ -225,7 +235,7 @@ class VirtualLab:
 
     def impedance(self, chip_id: str, time_h: float, frequency_hz: np.ndarray) -> np.ndarray:
         """Return the impedance (n_freq,) of a chip: series resistance, barrier parallel to a CPE, noise."""
-        teer = self.value(chip_id, "TEER", time_h)
+        teer = self.value(chip_id, TEER, time_h)
         resistance = teer / self.study.chip.area_cm2 + self.study.chip.blank_resistance_ohm
         magnitude, alpha = CPE
         element = magnitude * (2j * np.pi * np.asarray(frequency_hz, dtype=float)) ** alpha
@@ -241,29 +251,30 @@ class VirtualLab:
         is_signal = wavelength_nm == round(kit.wavelength_nm)
         for well in plate_from_dict(plate):
             rng = self.noise("well", plate["plate_id"], well.well, wavelength_nm)
-            clean = self.well_od(well, kit.method) if is_signal else 0.0
+            clean = self.well_od(well, kit) if is_signal else 0.0
             floor, relative = ELISA_SD if kit.method == "elisa" else LDH_SD
             noisy = clean * (1.0 + relative * rng.standard_normal()) + floor * rng.standard_normal()
             od[well.index] = EMPTY_WELL_OD + noisy
         return od
 
-    def well_od(self, well: Any, method: str) -> float:
+    def well_od(self, well: Any, kit: Kit) -> float:
         """Return the noise-free OD of one well at the signal's wavelength, above the plate's own."""
-        if method == "elisa":
+        if kit.method == "elisa":
             concentration = well.concentration or 0.0
             if well.kind == "sample":
                 start, end = well.window_h
-                concentration = self.value(well.chip, "CCL26", end, start) / well.dilution
+                concentration = self.value(well.chip, kit.readout, end, start) / well.dilution
             c = ELISA_CURVE
             if concentration <= 0.0:
                 return c["lower"]
-            ratio = (c["ec50"] / concentration) ** c["hill"]
+            highest = kit.standards.highest_pg_ml if kit.standards else USUAL_HIGHEST_PG_ML
+            ratio = (c["ec50"] * highest / concentration) ** c["hill"]
             return c["lower"] + (c["upper"] - c["lower"]) / (1.0 + ratio)
         blank, span = LDH_RANGE
         released = {"blank": 0.0, "max_release": 1.0}.get(well.kind)
         if released is None:
             start, end = well.window_h
-            released = self.value(well.chip, "ldh_release", end, start) / well.dilution
+            released = self.value(well.chip, RELEASE, end, start) / well.dilution
         return blank + span * released
 
     # --- truth and durable state
@@ -303,6 +314,15 @@ class VirtualLab:
         self.history = dict(state["history"])
 
 
+def truth_model(study: Study) -> TissueModel:
+    """Return the model of a study's hidden truth. ValueError where there is none but the fitted model."""
+    measured = study.tissue.measured(study.assays)
+    truth, why_none = truth_of(study.tissue, measured)
+    if truth is None:
+        raise ValueError(f"{why_none}; only --matched chips can be had")
+    return load_model(truth.path, measured)
+
+
 def moment(time_h: float) -> str:
     """Return a study time as the key under which it is remembered (to 4e-5 h)."""
     return f"{time_h:.4f}"
@@ -311,6 +331,17 @@ def moment(time_h: float) -> str:
 def hidden_parameters(
     model: TissueModel, study: Study, matched: bool, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return the hidden parameters (1, p): a draw from the fitted prior, or from the truth model's own."""
-    prior = Prior.of_study(model, study) if matched else Prior.of(model.estimated)
-    return prior.draw(1, rng)
+    """Return the hidden parameters (1, p): a draw from the fitted prior, or from the truth model's own.
+
+    The truth's own potency lies around that of the study's drug, spread as the truth's file says.
+    """
+    if matched:
+        return Prior.of_study(model, study).draw(1, rng)
+    return Prior.of(
+        [
+            replace(spec, center=study.drug.ic50_prior_median_nm)
+            if spec.name == model.facts.potency
+            else spec
+            for spec in model.estimated
+        ]
+    ).draw(1, rng)

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from chiploop.dosing import pump_name
 from chiploop.errors import FileNotValid, InstrumentTrouble, WrongUse
+from chiploop.models.facts import ModelFacts, facts_path
 from chiploop.record.journal import Journal
 from chiploop.record.raw_files import RawFileStore
 from chiploop.record.record import Record
@@ -34,6 +35,7 @@ from instruments.impedance_meters.manual_entry import in_run_folder
 from instruments.lab_settings import LabSettings
 
 STUDY_FILE, SETTINGS_FILE, VIRTUAL_FOLDER = "study.json", "lab.toml", "virtual_lab"
+MODEL_FOLDER = "model"
 VIRTUAL_WATCH_H, REAL_WATCH_H = 6.0, 0.1
 """Study time between two looks at pumps that run; virtual hours pass in milliseconds."""
 FACTS_FILE, LOCK_FILE, OWNER_FILE = "run.json", "run.lock", "run.owner"
@@ -68,7 +70,7 @@ class RunFiles:
 
 
 def new_run(study: Study, runs: Path, seed: int, simulated: bool, matched: bool) -> RunFiles:
-    """Make the folder of a new run, with frozen copies of the study; return its files.
+    """Make the folder of a new run, with frozen copies of the study and its model; return its files.
 
     The study's own file is kept by its whole path, so that a run can be resumed from anywhere.
     Raises WrongUse where the folder of the runs can not be written.
@@ -77,7 +79,10 @@ def new_run(study: Study, runs: Path, seed: int, simulated: bool, matched: bool)
         study = study.model_copy(update={"source_path": str(Path(study.source_path).resolve())})
     try:
         folder = _free_folder(runs, f"{date.today():%Y-%m-%d}_{study.name}", simulated)
-        (folder / STUDY_FILE).write_text(study.model_dump_json(indent=1), encoding="utf-8")
+        text = freeze_model(study.tissue, folder / MODEL_FOLDER)
+        relative = with_model_at(study, f"{MODEL_FOLDER}/{text.name}")
+        (folder / STUDY_FILE).write_text(relative.model_dump_json(indent=1), encoding="utf-8")
+        study = with_model_at(study, str(text))
         if study.source_path:
             shutil.copyfile(study.source_path, folder / "study.yaml")
         facts = {"seed": seed, "simulated": simulated, "matched": matched}
@@ -88,6 +93,22 @@ def new_run(study: Study, runs: Path, seed: int, simulated: bool, matched: bool)
             "name a folder that can be written with --runs. Nothing was started"
         ) from problem
     return RunFiles(folder.name, folder.resolve(), study, seed, simulated, matched)
+
+
+def freeze_model(facts: ModelFacts, folder: Path) -> Path:
+    """Copy a model's files and those of its hidden truth; return the copy of its text."""
+    folder.mkdir()
+    texts = [path for path in (Path(facts.path), facts.truth_path()) if path is not None]
+    for text in texts:
+        for file in (text, facts_path(text)):
+            shutil.copyfile(file, folder / file.name)
+    return (folder / texts[0].name).resolve()
+
+
+def with_model_at(study: Study, text: str) -> Study:
+    """Return the study with its model's text at another place."""
+    tissue = study.tissue.model_copy(update={"path": text})
+    return study.model_copy(update={"tissue": tissue})
 
 
 def _free_folder(runs: Path, begin: str, simulated: bool) -> Path:

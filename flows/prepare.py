@@ -1,7 +1,8 @@
 """What set-up does once on a computer, so that the first study does not wait: ``python -m flows.prepare``.
 
-Belongs here: the models compiled into the user's cache, and Prefect's empty database migrated into it. Not here:
-the environment (Makefile). Everything that is missing later is made when it is needed.
+Belongs here: the models of the shipped studies compiled into the user's cache, and Prefect's empty database
+migrated into it. Not here: the environment (Makefile). Everything that is missing later is made when it is
+needed.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         server = start_in_background(Path(home))
         try:
-            from chiploop.models.tissue_model import MODELS, load_model
+            from chiploop.models.study_model import model_of
+            from chiploop.protocols_path import protocols_folder
+            from chiploop.study import load_study
+            from chiploop.virtual_lab import truth_model
 
-            for name in MODELS:
-                model = load_model(name)
-                states, parameters = len(model.compiled.states), len(model.estimated)
-                print(f"model {name}: {states} states, {parameters} estimated parameters")
+            for path in sorted((protocols_folder() / "studies").glob("*.yaml")):
+                study = load_study(path)
+                for model in (model_of(study), truth_model(study)):
+                    states, parameters = len(model.compiled.states), len(model.estimated)
+                    print(f"model {model.name}: {states} states, {parameters} estimated parameters")
             server.wait_ready()
         finally:
             server.stop()

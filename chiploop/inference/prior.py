@@ -36,7 +36,7 @@ class Prior:
                 replace(
                     spec, center=study.drug.ic50_prior_median_nm, spread=study.drug.ic50_prior_ln_sd
                 )
-                if spec.name == "IC50"
+                if spec.name == model.facts.potency
                 else spec
                 for spec in model.estimated
             )

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from chiploop.dosing import ChipSchedule, ChipSegment
-from chiploop.study import CYTOKINE_MASS_KDA, Study
+from chiploop.models.facts import ModelFacts
+from chiploop.study import Study
 
 FLG_DOSE = {"wild_type": 1.0, "heterozygous": 0.5, "null": 0.1}
-INPUTS = ("flow_rate_ul_h", "drug_nm", "il4_nm", "il13_nm")
 
 
 @dataclass(frozen=True)
@@ -25,37 +25,38 @@ class ChipInlet:
     edges_h: np.ndarray
     """(k+1,) boundaries of the segments, ascending; the first is where the simulation begins."""
     inputs: np.ndarray
-    """(k, 4) in the order of ``INPUTS``."""
+    """(k, 2 + stimuli): flow rate in uL/h, drug in nM, the model's stimuli in nM in its file's order."""
     constants: Mapping[str, float]
-    """Names of ``skin_chip.yaml`` (``flg_dose``, ``area_cm2`` ...) -> value."""
+    """Names of the model's file (``flg_dose``, ``area_cm2`` ...) -> value."""
 
 
 def delayed(
-    segments: Sequence[ChipSegment], dead_volume_ul: float, from_h: float, until_h: float = -np.inf
+    segments: Sequence[ChipSegment],
+    facts: ModelFacts,
+    dead_volume_ul: float,
+    from_h: float,
+    until_h: float = -np.inf,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return edges (k+1,) and inputs (k, 4) at the chip, from ``from_h`` to the end of the last segment.
+    """Return edges (k+1,) and inputs (k, 2 + stimuli) at the chip, from ``from_h`` to the last segment's end.
 
     Where that ends before ``until_h`` nothing flows until then.
 
     Flow is felt at once; composition arrives after ``dead_volume_ul`` more has been pumped (plug flow).
     What stood in the tubing at the start carries no drug and no cytokine. Gaps have zero flow.
     """
-    rows: list[tuple[float, float, float, tuple[float, float, float]]] = []
+    plain = (0.0,) * (1 + len(facts.stimuli))
+    rows: list[tuple[float, float, float, tuple[float, ...]]] = []
     clock = min([from_h, *(segment.start_h for segment in segments[:1])])
     for segment in segments:
         if segment.start_h > clock + 1e-9:
-            rows.append((clock, segment.start_h, 0.0, (0.0, 0.0, 0.0)))
-        composition = (
-            segment.drug_nm,
-            segment.il4_ng_ml / CYTOKINE_MASS_KDA["IL-4"],
-            segment.il13_ng_ml / CYTOKINE_MASS_KDA["IL-13"],
-        )
+            rows.append((clock, segment.start_h, 0.0, plain))
+        composition = (segment.drug_nm, *facts.stimuli_nm(segment.stimulus_ng_ml))
         rows.append((segment.start_h, segment.end_h, segment.flow_rate_ul_h, composition))
         clock = segment.end_h
     if until_h > clock + 1e-9:
-        rows.append((clock, until_h, 0.0, (0.0, 0.0, 0.0)))
+        rows.append((clock, until_h, 0.0, plain))
     pumped = np.cumsum([0.0] + [flow * (end - start) for start, end, flow, _ in rows])
-    compositions = [(0.0, 0.0, 0.0)] + [composition for *_, composition in rows]
+    compositions = [plain] + [composition for *_, composition in rows]
     arrival = [-np.inf, *(pumped[:-1] + dead_volume_ul)]  # pumped volume at which each one arrives
     edges: list[float] = []
     inputs: list[tuple[float, ...]] = []
@@ -82,7 +83,7 @@ def delayed(
                 edges.append(begin)
             edges.append(b)
             inputs.append(here)
-    return np.array(edges), np.array(inputs).reshape(-1, len(INPUTS))
+    return np.array(edges), np.array(inputs).reshape(-1, 1 + len(plain))
 
 
 def chip_inlet(
@@ -90,18 +91,19 @@ def chip_inlet(
 ) -> ChipInlet:
     """Return the inlet of one chip from what its line really delivered."""
     line = study.line_of(schedule.chip_id)
-    edges, inputs = delayed(
-        schedule.segments, study.chip.dead_volume_ul / len(line.chips), from_h, until_h
-    )
-    return ChipInlet(
-        schedule.chip_id, edges, inputs, chip_constants(study, study.donor_of(schedule.chip_id).flg)
-    )
+    dead_volume_ul = study.chip.dead_volume_ul / len(line.chips)
+    edges, inputs = delayed(schedule.segments, study.tissue, dead_volume_ul, from_h, until_h)
+    constants = chip_constants(study, study.tissue, study.donor_of(schedule.chip_id).flg)
+    return ChipInlet(schedule.chip_id, edges, inputs, constants)
 
 
-def chip_constants(study: Study, flg: str) -> dict[str, float]:
-    """Return the constants that the chip's geometry, the drug and a donor's genotype set in the model."""
+def chip_constants(study: Study, facts: ModelFacts, flg: str) -> dict[str, float]:
+    """Return the constants that chip, drug and a donor's genotype set in a model, by its file's names.
+
+    What the drug's file states goes before the chip's: a drug may partition into the wall in its own way.
+    """
     chip = study.chip
-    return {
+    known = {
         "flg_dose": FLG_DOSE[flg],
         "channel_volume_ul": chip.channel_volume_ul,
         "tissue_volume_ul": chip.tissue_volume_ul,
@@ -112,4 +114,6 @@ def chip_constants(study: Study, flg: str) -> dict[str, float]:
         "permeability_wall_ul_h": chip.wall_exchange_ul_h,
         "wall_partition": chip.wall_partition,
         "free_fraction": study.drug.free_fraction_medium,
+        **study.drug.constants,
     }
+    return {name: value for name, value in known.items() if name in facts.constants}

@@ -6,54 +6,38 @@ Belongs here: the one door to simulation, and what stands beside the model text.
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
-from ruamel.yaml import YAML
 
 from chiploop.errors import FileNotValid
-from chiploop.models.compiler import CompiledModel, compile_model
-from chiploop.models.inlet import INPUTS, ChipInlet
+from chiploop.models.batch import MAX_STEPS, CompiledModel, Schedule
+from chiploop.models.compiler import compile_model
+from chiploop.models.facts import (
+    MODELS,
+    PriorSpec,
+    ReadoutSpec,
+    facts_path,
+    model_facts,
+    model_path,
+)
+from chiploop.models.inlet import ChipInlet
 
-FOLDER = Path(__file__).parent
-MODELS: dict[str, Path] = {
-    "skin_chip": FOLDER / "skin_chip.ant",
-    "virtual_skin_chip": FOLDER / "virtual_skin_chip.ant",
-}
-MAX_STEPS = 20_000
+__all__ = [
+    "MODELS",
+    "PriorSpec",
+    "ReadoutSpec",
+    "Simulation",
+    "TissueModel",
+    "load_model",
+]
 
 
-@dataclass(frozen=True)
-class ReadoutSpec:
-    """How one readout is taken from the model."""
-
-    name: str
-    kind: Literal["moment", "window_mean", "window_loss"]
-    """Value at a moment; mean over a collection window; fall over a window."""
-    unit: str
-    scale: Literal["log", "linear"]
-
-
-@dataclass(frozen=True)
-class PriorSpec:
-    """Prior of one estimated parameter, as the file beside the model gives it."""
-
-    name: str
-    kind: Literal["lognormal", "truncated_normal"]
-    unit: str
-    center: float
-    """Median of a lognormal, mean of the untruncated normal."""
-    spread: float
-    """sd of ln(value), or sd of the untruncated normal."""
-    low: float = 0.0
-    high: float = np.inf
+NUDGE = 3e-7
+"""Relative step of a sensitivity: its own error is about this times the curvature, that of rounding 1e-9."""
 
 
 @dataclass(frozen=True)
@@ -70,54 +54,64 @@ class Simulation:
     failed: int
     """Trajectories that met the step limit or a value that is not a number."""
     steps: int
+    trouble: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
+    """(n, chips) 0, or what stopped the trajectory: ``lanes.STEP_LIMIT``, ``lanes.STEP_TOO_SMALL``."""
 
 
 class TissueModel:
     """A compiled model text with its readouts and estimated parameters."""
 
-    def __init__(self, name: str, path: Path, rtol: float = 1e-4) -> None:
-        facts_path = path.with_suffix(".yaml")
-        for needed in (path, facts_path):
-            if not needed.is_file():
-                raise FileNotValid(
-                    f"model {name}: there is no file {needed.name} beside {path.parent.name}/"
-                )
-        facts: dict[str, Any] = YAML(typ="safe").load(facts_path.read_text(encoding="utf-8"))
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        rtol: float = 1e-4,
+        readouts: Collection[str] | None = None,
+    ) -> None:
+        """``readouts`` are the ones that are asked for; None for all that stand beside the text."""
+        self.facts = model_facts(path)
         self.name = name
         self.rtol = rtol
         self.text = path.read_text(encoding="utf-8")
+        self.sha256 = self.facts.sha256
+        strange = sorted(set(readouts or ()) - set(self.facts.readouts))
+        if strange:
+            raise FileNotValid(
+                f"model {name} has no readout {', '.join(strange)}; it has: "
+                + ", ".join(self.facts.readouts)
+            )
+        used = {
+            key: spec
+            for key, spec in self.facts.readouts.items()
+            if readouts is None or key in readouts
+        }
         self.readouts = tuple(
-            ReadoutSpec(key, spec["kind"], spec["unit"], spec["scale"])
-            for key, spec in facts["readouts"].items()
+            ReadoutSpec(key, spec.kind, spec.unit, spec.scale) for key, spec in used.items()
         )
-        self.estimated = tuple(prior_spec(key, spec) for key, spec in facts["estimated"].items())
+        self.estimated = self.facts.estimated_for(used)
         quantities = [
-            f"integral_{spec['symbol']}" if spec["kind"] == "window_mean" else spec["symbol"]
-            for spec in facts["readouts"].values()
+            f"integral_{spec.symbol}" if spec.kind == "window_mean" else spec.symbol
+            for spec in used.values()
         ]
         integrals = [q.removeprefix("integral_") for q in quantities if q.startswith("integral_")]
         self.compiled: CompiledModel = compile_model(
             self.text,
             name,
-            [facts["inputs"][key] for key in INPUTS],
-            [*quantities, facts["viability"]],
+            self.facts.input_symbols,
+            [*quantities, self.facts.viability],
             integrals,
         )
-        self.constant_names: dict[str, str] = {**facts["donor"], **facts["chip"]}
+        self.constant_names = self.facts.constants
         known = set(self.compiled.parameters)
         unknown = [p.name for p in self.estimated if p.name not in known]
         unknown += [s for s in self.constant_names.values() if s not in known]
         if unknown:
             raise FileNotValid(
-                f"model {name}: {facts_path.name} names {', '.join(unknown)}, "
-                f"which {path.name} does not define"
+                f"model {name}: {facts_path(path).name} names {', '.join(unknown)}, "
+                f"which {path.name} does not define as a constant"
             )
-        self.index = {p: i for i, p in enumerate(self.compiled.parameters)}
         self.estimated_names = tuple(p.name for p in self.estimated)
         self.n_states = len(self.compiled.states)
-        self.sha256 = hashlib.sha256(
-            (self.text + facts_path.read_text("utf-8")).encode()
-        ).hexdigest()
 
     def simulate(
         self,
@@ -151,6 +145,87 @@ class TissueModel:
         ValueError
             Where shapes do not fit or a time lies outside the inlets.
         """
+        parameters, times_h, starts, grid, within = self.checked(
+            parameters, inlets, times_h, window_starts_h
+        )
+        distinct, member = self.distinct_chips(inlets, states, chip_factors)
+        factors = chip_factors or {}
+        schedules = [
+            self.schedule(inlets[c], {name: float(f[c]) for name, f in factors.items()})
+            for c in distinct
+        ]
+        result = self.compiled.run(
+            self.rows(parameters),
+            schedules,
+            within,
+            rtol=self.rtol,
+            states=None if states is None else states[:, distinct],
+            max_steps=MAX_STEPS,
+        )
+        observed, trouble = result.observed[:, member], result.trouble[:, member]
+        readouts, at = self.readings(observed, grid, times_h, starts)
+        return Simulation(
+            readouts=readouts,
+            states=result.states[:, member],
+            viability=observed[:, :, at, len(self.readouts)],
+            failed=int((trouble > 0).sum()),
+            steps=int(result.steps[:, member].sum()),
+            trouble=trouble,
+        )
+
+    def sensitivities(
+        self,
+        parameters: np.ndarray,
+        inlets: Sequence[ChipInlet],
+        times_h: np.ndarray,
+        window_starts_h: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return readouts (n, chips, times, readouts) and their derivatives (..., p) by the parameters.
+
+        Each parameter set runs in groups of lanes that share one sequence of steps: the set itself, and it
+        with one parameter moved by ``NUDGE`` of its size. As the steps do not move, the differences are
+        derivatives of the numerical solution itself (internal differentiation, Bock 1981), smooth to rounding;
+        their error is that of the simulation, 1e-6 and less of it from the finite step. Arguments and errors
+        as of ``simulate``; NaN for a trajectory that failed.
+        """
+        parameters, times_h, starts, grid, within = self.checked(
+            parameters, inlets, times_h, window_starts_h
+        )
+        n, p = parameters.shape
+        width = self.compiled.width
+        if width == 1:
+            raise ValueError("sensitivities need lanes side by side; the scalar engine has one")
+        groups = -(-p // (width - 1))
+        nudges = np.where(parameters == 0.0, 1.0, np.abs(parameters)) * NUDGE
+        with np.errstate(invalid="ignore"):  # an infinite parameter fails as a trajectory
+            nudges = (parameters + nudges) - parameters  # differences as they are stored
+        moved = np.repeat(parameters[:, None], groups * width, axis=1)
+        lanes_of = [j // (width - 1) * width + 1 + j % (width - 1) for j in range(p)]
+        for j, lane in enumerate(lanes_of):
+            moved[:, lane, j] += nudges[:, j]
+        distinct, member = self.distinct_chips(inlets, None, None)
+        result = self.compiled.run(
+            self.rows(moved.reshape(n * groups * width, p)),
+            [self.schedule(inlets[c], {}) for c in distinct],
+            within,
+            rtol=self.rtol,
+            max_steps=MAX_STEPS,
+            is_steered=True,
+        )
+        all_readouts, _ = self.readings(result.observed[:, member], grid, times_h, starts)
+        all_readouts = all_readouts.reshape(n, groups * width, *all_readouts.shape[1:])
+        readouts = all_readouts[:, 0]
+        slopes = (all_readouts[:, lanes_of] - readouts[:, None]) / nudges.reshape(n, p, 1, 1, 1)
+        return readouts, np.moveaxis(slopes, 1, -1)
+
+    def checked(
+        self,
+        parameters: np.ndarray,
+        inlets: Sequence[ChipInlet],
+        times_h: np.ndarray,
+        window_starts_h: np.ndarray | None,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return parameters, times, window starts, the sampling grid, and it within every inlet."""
         parameters = np.atleast_2d(np.asarray(parameters, dtype=float))
         times_h = np.asarray(times_h, dtype=float)
         starts = np.full(times_h.shape, np.nan) if window_starts_h is None else window_starts_h
@@ -174,16 +249,23 @@ class TissueModel:
             max(inlet.edges_h[0] for inlet in inlets),
             min(inlet.edges_h[-1] for inlet in inlets),
         )
-        distinct, member = self.distinct_chips(inlets, states, chip_factors)
-        observed, end_states, steps = self.run(
-            parameters,
-            [inlets[c] for c in distinct],
-            within,
-            None if states is None else states[:, distinct],
-            {k: v[distinct] for k, v in (chip_factors or {}).items()},
+        return parameters, times_h, starts, grid, within
+
+    def rows(self, parameters: np.ndarray) -> np.ndarray:
+        """Return (n, all parameters) for estimated ones (n, p)."""
+        return self.compiled.parameter_rows(
+            len(parameters), {n: parameters[:, j] for j, n in enumerate(self.estimated_names)}
         )
-        observed, end_states, steps = observed[:, member], end_states[:, member], steps[:, member]
-        end_states[steps <= 0] = np.nan
+
+    def schedule(self, inlet: ChipInlet, factors: Mapping[str, float]) -> Schedule:
+        """Return what the compiled model takes for one chip."""
+        constants = {self.constant_names[key]: v for key, v in inlet.constants.items()}
+        return Schedule(inlet.edges_h, inlet.inputs, constants, factors)
+
+    def readings(
+        self, observed: np.ndarray, grid: np.ndarray, times_h: np.ndarray, starts: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return readouts (n, c, t, readouts) from what was observed on the grid, and each time's place on it."""
         at = np.searchsorted(grid, times_h)
         windowed = np.isfinite(starts)
         since = np.where(windowed, np.searchsorted(grid, np.where(windowed, starts, grid[:1])), at)
@@ -197,13 +279,7 @@ class TissueModel:
             span = np.where(windowed, times_h - np.where(windowed, starts, 0.0), np.nan)
             readouts[..., r] = change / span if spec.kind == "window_mean" else -change
             readouts[:, :, ~windowed, r] = np.nan
-        return Simulation(
-            readouts=readouts,
-            states=end_states,
-            viability=observed[:, :, at, len(self.readouts)],
-            failed=int((steps <= 0).sum()),
-            steps=int(np.abs(steps).sum()),
-        )
+        return readouts, at
 
     def distinct_chips(
         self,
@@ -226,100 +302,12 @@ class TissueModel:
             member[c] = kinds[key]
         return distinct, member
 
-    def run(
-        self,
-        parameters: np.ndarray,
-        inlets: Sequence[ChipInlet],
-        grid: np.ndarray,
-        states: np.ndarray | None,
-        chip_factors: dict[str, np.ndarray],
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Run the compiled batch: observed (n, c, g, q), end states (n, c, s), steps (n, c)."""
-        n, c = len(parameters), len(inlets)
-        full = np.empty((n, c, len(self.index)))
-        full[:] = [self.compiled.defaults[p] for p in self.compiled.parameters]
-        for j, name in enumerate(self.estimated_names):
-            full[:, :, self.index[name]] = parameters[:, j, None]
-        for i, inlet in enumerate(inlets):
-            for key, value in inlet.constants.items():
-                full[:, i, self.index[self.constant_names[key]]] = value
-        for name, factors in chip_factors.items():
-            full[:, :, self.index[name]] *= factors
-        y = np.empty((n, c, self.n_states))
-        if states is None:
-            for i in range(n):
-                for k in range(c):
-                    self.compiled.initial(full[i, k], y[i, k])
-        else:
-            y[:] = states
-        longest = max(len(inlet.inputs) for inlet in inlets)
-        edges = np.zeros((c, longest + 1))
-        inputs = np.zeros((c, longest, len(INPUTS)))
-        segments = np.array([len(inlet.inputs) for inlet in inlets], dtype=np.int64)
-        for k, inlet in enumerate(inlets):
-            edges[k, : segments[k] + 1] = inlet.edges_h
-            inputs[k, : segments[k]] = inlet.inputs
-        observed = np.empty((n, c, grid.size, len(self.compiled.observed)))
-        steps = np.zeros((n, c), dtype=np.int64)
-        absolute = np.full(self.n_states, self.rtol * 1e-3)
-
-        def part(a: int, b: int) -> None:
-            scratch = np.empty((grid.size, self.n_states))
-            self.compiled.batch(
-                full[a:b],
-                y[a:b],
-                edges,
-                inputs,
-                segments,
-                grid,
-                self.rtol,
-                absolute,
-                MAX_STEPS,
-                scratch,
-                observed[a:b],
-                steps[a:b],
-            )
-
-        workers = min(thread_count(), max(1, n // 4))
-        bounds = np.linspace(0, n, workers + 1).astype(int)
-        list(pool().map(part, bounds[:-1], bounds[1:])) if workers > 1 else part(0, n)
-        return observed, y, steps
-
-
-def thread_count() -> int:
-    """Return how many threads simulate: CHIPLOOP_THREADS, or every core."""
-    return int(os.environ.get("CHIPLOOP_THREADS") or os.cpu_count() or 1)
-
-
-@lru_cache(maxsize=1)
-def pool() -> ThreadPoolExecutor:
-    """Return the threads that simulate; the compiled code holds no interpreter lock."""
-    return ThreadPoolExecutor(thread_count(), thread_name_prefix="simulate")
-
-
-def prior_spec(name: str, spec: dict[str, Any]) -> PriorSpec:
-    """Return the prior of one parameter from its entry beside the model."""
-    if spec["kind"] == "lognormal":
-        return PriorSpec(
-            name, "lognormal", spec["unit"], float(spec["median"]), float(spec["ln_sd"])
-        )
-    if spec["kind"] == "truncated_normal":
-        return PriorSpec(
-            name,
-            "truncated_normal",
-            spec["unit"],
-            float(spec["mean"]),
-            float(spec["sd"]),
-            float(spec["low"]),
-            float(spec["high"]),
-        )
-    raise FileNotValid(f"prior of {name}: {spec['kind']} is not one of lognormal, truncated_normal")
-
 
 @lru_cache(maxsize=8)
-def load_model(name: str) -> TissueModel:
-    """Return a model by name (``MODELS``) or by the path of its Antimony file; FileNotValid otherwise."""
-    path = MODELS.get(name, Path(name))
-    if path.suffix != ".ant":
-        raise FileNotValid(f"model {name!r} is not one of {', '.join(MODELS)} and not an .ant file")
-    return TissueModel(path.stem, path)
+def load_model(name: str, readouts: tuple[str, ...] | None = None) -> TissueModel:
+    """Return a model by name (``MODELS``) or by the path of its text, with these readouts (None: all).
+
+    Raises FileNotValid where there is none or its files can not be used.
+    """
+    path = model_path(name)
+    return TissueModel(path.stem, path, readouts=readouts)

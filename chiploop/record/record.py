@@ -142,7 +142,8 @@ class Record:
         """Add a run with its study and chips. RecordConflict where the run id has another study or
         seed.
         """
-        content = canonical(study.model_dump(mode="json", exclude={"source_path", "sha256"}))
+        places: Any = {"source_path": True, "sha256": True, "tissue": {"path"}}
+        content = canonical(study.model_dump(mode="json", exclude=places))
         with self._writing() as session:
             study_row, _ = self._add(
                 session,

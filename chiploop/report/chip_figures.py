@@ -116,7 +116,7 @@ def dose_bar(ax: Any, schedule: ChipSchedule, strongest_nm: float) -> None:
     """Draw what the chip got along the top of its panel, in nM, darker for more."""
     base = np.array(to_rgb(DOSE))
     for segment in schedule.segments:
-        is_stimulated = segment.il4_ng_ml > 0.0 or segment.il13_ng_ml > 0.0
+        is_stimulated = any(c > 0.0 for c in segment.stimulus_ng_ml.values())
         share = np.log1p(segment.drug_nm) / np.log1p(strongest_nm)
         colour = 1.0 - (1.0 - base) * (0.12 + 0.68 * share) if is_stimulated else np.full(3, 0.93)
         ax.axvspan(segment.start_h, segment.end_h, ymin=0.88, ymax=1.0, color=tuple(colour), lw=0)

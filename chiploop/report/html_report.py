@@ -16,7 +16,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from chiploop.inference.posterior import Posterior
-from chiploop.models.tissue_model import TissueModel, load_model
+from chiploop.models.study_model import model_of
+from chiploop.models.tissue_model import TissueModel
 from chiploop.record.journal import Journal
 from chiploop.record.posterior_file import read_posterior
 from chiploop.record.record import Record
@@ -96,7 +97,7 @@ class RunEvidence:
     @cached_property
     def model(self) -> TissueModel:
         """The model that was fitted."""
-        return load_model(self.study.model)
+        return model_of(self.study)
 
     def posterior_of(self, back: int) -> Posterior | None:
         """Return the posterior so many calibrations before the last; None where there was none."""
@@ -240,7 +241,7 @@ def header_facts(run: RunEvidence) -> list[tuple[str, str]]:
             "Chips",
             f"{len(run.study.chip_ids)} in {len(run.study.lines)} lines, {len(run.study.donors)} donors",
         ),
-        ("Model", f"{run.study.model}, sha256 {run.model.sha256[:16]}"),
+        ("Model", f"{run.study.tissue.model}, sha256 {run.study.tissue.sha256[:16]}"),
         ("Software", f"chiploop {run.run.software_version}"),
         ("Begun", tables.utc(run.run.begun_utc)),
         ("Last entry", tables.utc(max(stamps))),

@@ -22,7 +22,7 @@ from chiploop.goals import GRID_NM, dose_responses
 from chiploop.inference.likelihood import Likelihood, on_scale, scaled
 from chiploop.inference.posterior import Posterior
 from chiploop.measurement import Readout
-from chiploop.models.tissue_model import load_model
+from chiploop.models.study_model import model_of
 from chiploop.next_exposure import EXPECTED_SD, likelihood_of, scatter_of
 from chiploop.study import Goal, Study
 
@@ -152,7 +152,7 @@ class Predictions:
     ) -> None:
         self.study = study
         self.schedules = schedules
-        self.model = load_model(study.model)
+        self.model = model_of(study)
         self.names = [spec.name for spec in self.model.readouts]
         self.scatter = scatter_of(study)
         self.particles = some_particles(posterior)
@@ -173,7 +173,8 @@ class Predictions:
     def assay_sd(self, readout: str) -> float:
         """Return the typical assay sd of a readout on its own scale."""
         sds = [r.sd for r in self.likelihood.used if r.readout == readout and r.censoring == "none"]
-        return float(np.median(sds)) if sds else EXPECTED_SD.get(readout, 0.0)
+        kind = self.model.readouts[self.names.index(readout)].kind
+        return float(np.median(sds)) if sds else EXPECTED_SD[kind]
 
     def reading_sd(self, readout: str, assay_sd: float | None = None) -> float:
         """Return the sd of one reading of a new chip and donor around the model's mean."""

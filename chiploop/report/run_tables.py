@@ -23,7 +23,7 @@ from chiploop.measurement import Readout
 from chiploop.models.tissue_model import TissueModel
 from chiploop.record.rows import RawFile
 from chiploop.report.predictions import LEVEL
-from chiploop.report.svg import AXES
+from chiploop.report.svg import axis_of
 from chiploop.study import Goal, Study
 
 LEARNED = 0.5
@@ -88,7 +88,7 @@ def utc(stamp: str) -> str:
 def goal_meaning(study: Study, goal: Goal) -> str:
     """Return a goal as a sentence's end."""
     share = 100 * goal.effect_fraction
-    readout = AXES[goal.readout].title if goal.readout in AXES else goal.readout
+    readout = axis_of(goal.readout, study.tissue.study_readouts[goal.readout].unit).title
     return (
         f"{study.drug.name} at the inlet that takes away {share:g} % of the stimulus' effect on {readout} "
         f"within {goal.exposure_h:g} h"
@@ -170,7 +170,7 @@ def readout_counts(readouts: Sequence[Readout]) -> list[dict[str, Any]]:
         rows.append(
             {
                 "readout": kind,
-                "unit": AXES[kind].unit if kind in AXES else own[0].unit,
+                "unit": axis_of(kind, own[0].unit).unit,
                 "n": len(own),
                 "used": sum(r.qc != "fail" for r in own),
                 "censored": sum(r.censoring != "none" for r in own),
@@ -205,7 +205,9 @@ def unusual_readouts(readouts: Sequence[Readout]) -> list[dict[str, str]]:
 
 def file_rows(folder: Path, calibrations: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """Return the files that this report was made from, with their digests."""
-    names = ["study.yaml", "study.json", "lab.toml", *(c["posterior"] for c in calibrations)]
+    models = sorted(f"model/{path.name}" for path in (folder / "model").glob("*.*"))
+    names = ["study.yaml", "study.json", *models, "lab.toml"]
+    names += [c["posterior"] for c in calibrations]
     rows = []
     for name in names:
         path = folder / name

@@ -94,14 +94,14 @@ class Axis:
 
 AXES: dict[str, Axis] = {
     "TEER": Axis("TEER", "Ω cm²"),
-    "CCL26": Axis("CCL26 in effluent", "pg/mL"),
     "ldh_release": Axis("LDH release", "% of maximum", 100.0),
 }
 
 
 def axis_of(readout: str, unit: str) -> Axis:
-    """Return how a readout stands on an axis; by its own name and unit where it is a new one."""
-    return AXES.get(readout, Axis(readout, unit))
+    """Return how a readout stands on an axis; by its own name and unit where it is a secreted protein."""
+    title = f"{readout} in effluent" if unit == "pg/mL" else readout
+    return AXES.get(readout, Axis(title, unit))
 
 
 def donor_style(donors: Sequence[str]) -> dict[str, tuple[str, str]]:

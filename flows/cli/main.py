@@ -115,6 +115,18 @@ def _instruments() -> typer.Typer:
     return instruments_app
 
 
+def _model() -> typer.Typer:
+    from flows.cli.model import model_app
+
+    return model_app
+
+
+def _petab() -> typer.Typer:
+    from flows.cli.petab import petab_app
+
+    return petab_app
+
+
 def _stop() -> Command:
     from flows.cli.stop import stop
 
@@ -132,7 +144,9 @@ VERBS: dict[str, Verb] = {
     "approve": Verb("Approve the proposed doses, by name.", _approve),
     "reject": Verb("Reject the proposed doses, by name and with the reason.", _reject),
     "settle": Verb("Say what a pump gave where its counter could not tell.", _settle),
+    "model": Verb("Look at tissue models, check your own, simulate chips.", _model),
     "instruments": Verb("Find, test, prime, stop or simulate instruments.", _instruments),
+    "petab": Verb("Evaluate problems of the PEtab standard.", _petab),
     "audit": Verb("Verify that no record was altered.", _audit),
     "schema": Verb("Print the JSON schema of study files, for editors.", _schema),
 }

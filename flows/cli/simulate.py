@@ -58,11 +58,18 @@ def simulate(
 
     Everything that comes out is marked SIMULATED. Interrupted runs go on with `chiploop resume RUN`.
     """
+    from chiploop.models.facts import truth_of
     from chiploop.study import load_study
     from flows.opening import new_run
 
     checked = load_study(study)
-    carry_out(new_run(checked, runs, seed, True, matched), None, as_json)
+    _, no_truth = truth_of(checked.tissue, checked.tissue.measured(checked.assays))
+    if no_truth and not matched:
+        print(
+            f"note: virtual chips of the fitted model, as with --matched: {no_truth}",
+            file=sys.stderr,
+        )
+    carry_out(new_run(checked, runs, seed, True, matched or bool(no_truth)), None, as_json)
 
 
 def run(
@@ -168,7 +175,7 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
 
     server = start_in_background(files.folder / "prefect")
     try:
-        from chiploop.models.tissue_model import load_model
+        from chiploop.models.study_model import model_of
         from flows.cli.progress import progress_display
         from flows.opening import open_laboratory
         from flows.run_log import run_log
@@ -178,7 +185,7 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
             run_log(files.folder, show, show_devices=not files.simulated) as tell,
         ):
             tell(0.0, 0, "starting: model, instruments, flow engine")
-            load_model(files.study.model)
+            model_of(files.study)
             with open_laboratory(files, settings, tell) as lab:
                 server.wait_ready()
                 from flows.closed_loop import closed_loop

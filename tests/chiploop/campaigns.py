@@ -17,7 +17,7 @@ from chiploop.dosing import PumpProgramme, delivered_segments, make_programme, r
 from chiploop.inference.posterior import CalibrationInfo, Posterior
 from chiploop.inference.prior import Prior
 from chiploop.measurement import Readout
-from chiploop.models.tissue_model import load_model
+from chiploop.models.study_model import model_of
 from chiploop.study import Study, load_study
 
 STUDY = load_study(Path(__file__).parents[2] / "protocols" / "studies" / "ad_jak_dose_finding.yaml")
@@ -91,7 +91,7 @@ def readings(study: Study = STUDY, cycle: int = 1) -> tuple[Readout, ...]:
 
 def posterior(n: int = 120, width: float = 0.3, seed: int = 0, **fixed: float) -> Posterior:
     """Return particles around the prior's middle, ``width`` of its sd; ``fixed`` parameters have one value."""
-    model = load_model("skin_chip")
+    model = model_of(STUDY)
     prior = Prior.of_study(model, STUDY)
     z = width * np.random.default_rng(seed).standard_normal((n, len(prior.specs)))
     particles = prior.parameters(z)

@@ -17,7 +17,7 @@ from chiploop.goals import estimate, goal_values
 from chiploop.inference.prior import Prior
 from chiploop.inference.recalibrate import Effort
 from chiploop.measurement import Readout
-from chiploop.models.tissue_model import load_model
+from chiploop.models.study_model import model_of
 from chiploop.next_exposure import candidates_nm, likelihood_of, planned_readouts, scatter_of
 from chiploop.record.actions import JournalTotals
 from chiploop.study import Study
@@ -184,7 +184,7 @@ def test_the_risk_is_the_share_of_draws_in_which_a_chip_is_harmed() -> None:
 def test_a_draw_that_can_not_be_simulated_ahead_counts_as_harmed(
     usual: Campaign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = load_model("skin_chip")
+    model = model_of(STUDY)
     simulate = model.simulate
 
     def failing(parameters: np.ndarray, inlets: object, *rest: object, **more: object) -> object:
@@ -239,10 +239,11 @@ def test_delivered_doses_stand_in_the_schedules_as_measured() -> None:
     for line, nm in zip(STUDY.lines, STUDY.first_doses_nm, strict=True):
         for chip in line.chips:
             medium, dose = done.schedules[chip].segments
-            assert (medium.start_h, medium.end_h, medium.drug_nm, medium.il4_ng_ml) == (0, 24, 0, 0)
+            assert (medium.start_h, medium.end_h, medium.drug_nm) == (0, 24, 0)
+            assert set(medium.stimulus_ng_ml.values()) == {0.0}
             assert (dose.start_h, dose.end_h) == (24.0, 72.0)
             assert dose.drug_nm == pytest.approx(nm)
-            assert (dose.flow_rate_ul_h, dose.il4_ng_ml) == (pytest.approx(60.0), 0.5)
+            assert (dose.flow_rate_ul_h, dose.stimulus_ng_ml["IL-4"]) == (pytest.approx(60.0), 0.5)
 
 
 def test_a_cycle_learned_raises_the_highest_dose_read_and_the_goals_are_the_studys(
@@ -254,7 +255,7 @@ def test_a_cycle_learned_raises_the_highest_dose_read_and_the_goals_are_the_stud
 
 
 def test_planned_readouts_are_those_of_the_sampling_of_the_study() -> None:
-    model = load_model("skin_chip")
+    model = model_of(STUDY)
     times, starts, planned = planned_readouts(STUDY, model, 100.0)
     assert sorted({float(t) for t in times}) == [124.0, 148.0]
     names = [
@@ -283,7 +284,7 @@ def true_readings(
     campaign: Campaign, parameters: np.ndarray, cycle: int, rng: np.random.Generator
 ) -> list[Readout]:
     """Return readouts of hidden parameters with the study's variation and an assay's noise."""
-    study, model = campaign.study, load_model(campaign.study.model)
+    study, model = campaign.study, model_of(campaign.study)
     times, starts, planned = planned_readouts(study, model, study.exposure_start_h(cycle))
     likelihood = likelihood_of(study, campaign.schedules, ())
     truth = model.simulate(parameters, likelihood.inlets, times, starts).readouts[0]
@@ -312,10 +313,10 @@ def true_readings(
 @pytest.mark.slow
 def test_two_cycles_of_the_loop_close_in_on_the_truth() -> None:
     rng = np.random.default_rng(12)
-    prior = Prior.of_study(load_model(STUDY.model), STUDY)
+    prior = Prior.of_study(model_of(STUDY), STUDY)
     truth = prior.parameters(0.3 * rng.standard_normal((1, len(prior.specs))))
-    hidden = np.log(goal_values(load_model(STUDY.model), STUDY, truth)["EC50_CCL26"][0])
-    before = goal_values(load_model(STUDY.model), STUDY, prior.draw(300, rng))["EC50_CCL26"]
+    hidden = np.log(goal_values(model_of(STUDY), STUDY, truth)["EC50_CCL26"][0])
+    before = goal_values(model_of(STUDY), STUDY, prior.draw(300, rng))["EC50_CCL26"]
     wide = np.log(estimate("EC50_CCL26", before).upper / estimate("EC50_CCL26", before).lower)
     now = pilot()
     for cycle in (1, 2):

@@ -184,7 +184,7 @@ def test_chips_share_the_flow_and_get_the_concentration_of_the_counted_volumes(
     segment = segments["C02"]
     assert segment.drug_nm == pytest.approx(600.0 * 6000.0 / 8000.0)
     assert segment.flow_rate_ul_h == pytest.approx(8000.0 / 48.0 / 3.0)
-    assert (segment.il4_ng_ml, segment.il13_ng_ml) == (0.5, 1.0)
+    assert segment.stimulus_ng_ml == {"IL-4": 0.5, "IL-13": 1.0}
 
 
 def test_nothing_delivered_is_no_flow(study: Study) -> None:
@@ -204,9 +204,9 @@ def test_volumes_that_make_no_sense_are_our_own_mistake(
 
 
 def test_a_schedule_neither_overlaps_nor_runs_backwards() -> None:
-    first = ChipSegment(0.0, 24.0, 60.0, 0.0, 0.0, 0.0)
+    first = ChipSegment(0.0, 24.0, 60.0, 0.0, {})
     schedule = ChipSchedule("C01").with_segment(first)
     with pytest.raises(ValueError, match="before the last one ended"):
-        schedule.with_segment(ChipSegment(23.0, 48.0, 60.0, 0.0, 0.0, 0.0))
+        schedule.with_segment(ChipSegment(23.0, 48.0, 60.0, 0.0, {}))
     with pytest.raises(ValueError, match="not after its start"):
-        schedule.with_segment(ChipSegment(24.0, 24.0, 60.0, 0.0, 0.0, 0.0))
+        schedule.with_segment(ChipSegment(24.0, 24.0, 60.0, 0.0, {}))

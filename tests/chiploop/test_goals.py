@@ -18,8 +18,10 @@ from chiploop.goals import (
     goal_values,
     reference_inlets,
 )
+from chiploop.models.facts import ModelFacts
 from chiploop.models.inlet import ChipInlet
-from chiploop.models.tissue_model import ReadoutSpec, Simulation, load_model
+from chiploop.models.study_model import model_of
+from chiploop.models.tissue_model import ReadoutSpec, Simulation
 from chiploop.study import Goal, Study, load_study
 
 STUDY = load_study(Path(__file__).parents[2] / "protocols" / "studies" / "ad_jak_dose_finding.yaml")
@@ -29,6 +31,7 @@ STUDY = load_study(Path(__file__).parents[2] / "protocols" / "studies" / "ad_jak
 class HillModel:
     """Readouts that follow Hill curves: parameters (n, 3) are EC50 nM, slope, residual effect."""
 
+    facts: ModelFacts = STUDY.tissue
     readouts: tuple[ReadoutSpec, ...] = (
         ReadoutSpec("TEER", "moment", "ohm*cm2", "log"),
         ReadoutSpec("CCL26", "window_mean", "pg/mL", "log"),
@@ -122,7 +125,7 @@ def test_estimates_keep_the_studys_order() -> None:
 
 
 def test_the_reference_experiment_is_a_day_of_rest_then_stimulus_and_drug_together() -> None:
-    rest, vehicle, treated = reference_inlets(STUDY, 48.0, np.array([0.0, 70.0]))
+    rest, vehicle, treated = reference_inlets(STUDY, STUDY.tissue, 48.0, np.array([0.0, 70.0]))
     assert [inlet.edges_h.tolist() for inlet in (rest, vehicle, treated)] == [[0, REST_H, 72.0]] * 3
     assert treated.inputs[0].tolist() == [60.0, 0.0, 0.0, 0.0]
     assert treated.inputs[1] == pytest.approx([60.0, 70.0, 0.5 / 15.0, 1.0 / 12.6])
@@ -131,7 +134,7 @@ def test_the_reference_experiment_is_a_day_of_rest_then_stimulus_and_drug_togeth
 
 
 def test_the_goal_of_the_tissue_moves_with_its_potency_and_is_near_the_demos_doses() -> None:
-    model = load_model("skin_chip")
+    model = model_of(STUDY)
     center = np.array([[spec.center for spec in model.estimated]])
     potent = center.copy()
     potent[0, model.estimated_names.index("IC50")] /= 3.0

@@ -81,6 +81,7 @@ def test_optional_parts_have_defaults_and_partial_ones_keep_the_other_defaults(
     assert example.assays["CCL26"].plate_path("CCL26", 2) is None
     assert example.variation.between_chips == {"TEER": 0.10, "CCL26": 0.15, "viability": 0.02}
     assert example.variation.between_donors == {"TEER": 0.15, "CCL26": 0.20}
+    assert example.variation.between_readings == {"TEER": 0.03, "CCL26": 0.05}
     study = load_study(
         edited(
             (
@@ -166,7 +167,12 @@ SHAPE = [
     ("viability: 0.8", "viability: 80", "limits.viability", "must be 1 (that is 100 %) or less"),
     ("effect: 50 %", "effect: 150 %", "goals[0].effect", "must be 100 % or less"),
     ("vehicle: 0.1 %", "vehicle: 0.1", "limits.vehicle", "has no unit"),
-    ("IL-13: 1 ng/mL", "IL-31: 1 ng/mL", "stimulus.IL-31", "known: IL-4, IL-13"),
+    (
+        "IL-13: 1 ng/mL",
+        "IL-31: 1 ng/mL",
+        "stimulus.IL-31",
+        "known: IL-4, IL-13. It must be a stimulus",
+    ),
     ("fold_step: 4 ", "fold_step: 1 ", "limits.fold_step", "must be above 1"),
     (
         "flow_rate: 120 uL/h",
@@ -187,7 +193,7 @@ SHAPE = [
     ("- {id: L2,", "- {id: 2,", "lines[1].id", "not text"),
     ("C02: D2", '"C 02": D2', "lines[0].chips.C 02", "holds space"),
     ("name: ad_jak_dose_finding", "name: 17", "name", "not text"),
-    ("CCL26: {kit", "TEER: {kit", "assays.TEER", "known: CCL26, viability"),
+    ("CCL26: {kit", "TEER: {kit", "assays.TEER", "known: CCL26, viability, CCL17, TSLP, IL-8. "),
 ]
 
 

@@ -18,9 +18,9 @@ from chiploop.assays.viability import readouts_from_ldh_plate
 from chiploop.dosing import ChipSchedule, ChipSegment
 from chiploop.measurement import AbsorbancePlate, ImpedanceSpectrum
 from chiploop.models.inlet import chip_inlet
-from chiploop.models.tissue_model import load_model
+from chiploop.models.study_model import model_of
 from chiploop.study import load_study
-from chiploop.virtual_lab import EMPTY_WELL_OD, VirtualLab
+from chiploop.virtual_lab import EMPTY_WELL_OD, VirtualLab, truth_model
 
 STUDY = load_study(Path(__file__).parents[2] / "protocols" / "studies" / "ad_jak_dose_finding.yaml")
 WINDOW = (48.0, 72.0)
@@ -98,11 +98,11 @@ def test_matched_chips_are_what_the_fitted_model_says_of_the_same_schedule(
     schedule = ChipSchedule(
         chip,
         (
-            ChipSegment(0.0, 24.0, 60.0, 0.0, 0.0, 0.0),
-            ChipSegment(24.0, 72.0, 60.0, doses[line], 0.5, 1.0),
+            ChipSegment(0.0, 24.0, 60.0, 0.0, {}),
+            ChipSegment(24.0, 72.0, 60.0, doses[line], {"IL-4": 0.5, "IL-13": 1.0}),
         ),
     )
-    model = load_model("skin_chip")
+    model = model_of(STUDY)
     found = model.simulate(
         matched.parameters, [chip_inlet(STUDY, schedule)], np.array([72.0]), np.array([48.0])
     ).readouts[0, 0, 0]
@@ -171,7 +171,7 @@ def test_stopping_on_the_way_changes_the_course_by_less_than_the_solvers_toleran
 )
 def test_the_tubing_loses_no_drug_and_stays_full(stops: list[tuple[float, str]]) -> None:
     lab = VirtualLab.__new__(VirtualLab)
-    lab.study = STUDY
+    lab.study, lab.model, lab.plain = STUDY, truth_model(STUDY), [0.0, 0.0, 0.0]
     dead = STUDY.chip.dead_volume_ul
     lab.tubing = {"L1": [[dead, 0.0, 0.0, 0.0]]}
     clock = entered = left = 0.0
@@ -197,7 +197,7 @@ def test_the_tubing_loses_no_drug_and_stays_full(stops: list[tuple[float, str]])
 
 def test_a_dose_reaches_the_chips_after_the_dead_volume() -> None:
     lab = VirtualLab.__new__(VirtualLab)
-    lab.study = STUDY
+    lab.study, lab.model, lab.plain = STUDY, truth_model(STUDY), [0.0, 0.0, 0.0]
     lab.tubing = {"L1": [[60.0, 0.0, 0.0, 0.0]]}
     first, second = lab.through_tubing("L1", 24.0, 48.0, {"low": 180.0})
     assert first == pytest.approx([24.0 + 60.0 / 180.0, 180.0, 0.0, 0.0, 0.0])

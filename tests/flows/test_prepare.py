@@ -11,7 +11,9 @@ import pytest
 
 
 @pytest.mark.slow
-def test_set_up_compiles_every_model_and_makes_the_empty_database(tmp_path: Path) -> None:
+def test_set_up_compiles_the_models_of_the_studies_and_makes_the_empty_database(
+    tmp_path: Path,
+) -> None:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "XDG_"))}
     done = subprocess.run(
         [sys.executable, "-m", "flows.prepare"],
@@ -22,7 +24,9 @@ def test_set_up_compiles_every_model_and_makes_the_empty_database(tmp_path: Path
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "model skin_chip" in done.stdout and "flow engine: ready" in done.stdout
-    cached = [path.name for path in tmp_path.rglob("*") if path.is_file()]
-    assert any(name.startswith("model_") and name.endswith(".py") for name in cached)
-    assert any(name.endswith("-empty.db") for name in cached)
+    for name in ("skin_chip", "virtual_skin_chip", "psoriasis_chip", "virtual_psoriasis_chip"):
+        assert f"model {name}: " in done.stdout
+    assert "flow engine: ready" in done.stdout
+    cached = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert sum(path.parent.name == "models" for path in cached) >= 4
+    assert any(path.name.endswith("-empty.db") for path in cached)

@@ -43,7 +43,9 @@ import instruments.delivery
 import instruments.fault_points
 from chiploop.inference.posterior import CalibrationInfo, Limits, Posterior
 from chiploop.inference.recalibrate import Effort, attempt
-from chiploop.models.tissue_model import load_model
+from chiploop.models.study_model import model_of
+from chiploop.study import load_study
+from chiploop.virtual_lab import truth_model
 from flows.cli.main import command_line
 from instruments.emulators import control, lab_process
 
@@ -185,8 +187,9 @@ def main() -> None:
     flows.prefect_server.start_in_background = lambda home: SessionServer()  # type: ignore[assignment, return-value]
     logging.getLogger().handlers.clear()  # as where a command imports Prefect after its own log
     control.subprocess = ForkedLabs  # type: ignore[assignment]
-    for model in ("skin_chip", "virtual_skin_chip"):
-        load_model(model)
+    study = load_study(Path(__file__).with_name("small_study.yaml"))
+    model_of(study)
+    truth_model(study)
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         request = json.loads(line)

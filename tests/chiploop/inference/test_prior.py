@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import kstest, lognorm, truncnorm
 
 from chiploop.inference.prior import Prior
-from chiploop.models.tissue_model import PriorSpec, load_model
+from chiploop.models.study_model import model_of
+from chiploop.models.tissue_model import PriorSpec
 from chiploop.study import load_study
 
 STUDY = load_study(Path(__file__).parents[3] / "protocols" / "studies" / "ad_jak_dose_finding.yaml")
@@ -68,7 +69,7 @@ def test_an_interval_is_central_and_holds_its_share() -> None:
 
 
 def test_the_studys_drug_sets_the_prior_of_the_potency_and_of_nothing_else() -> None:
-    model = load_model("skin_chip")
+    model = model_of(STUDY)
     drug = STUDY.drug.model_copy(update={"ic50_prior_median_nm": 150.0, "ic50_prior_ln_sd": 1.1})
     prior = Prior.of_study(model, STUDY.model_copy(update={"drug": drug}))
     assert prior.names == model.estimated_names

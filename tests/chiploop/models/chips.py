@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from ruamel.yaml import YAML
 
 from chiploop.models.inlet import ChipInlet
 from chiploop.models.tissue_model import MODELS, TissueModel
@@ -16,6 +15,8 @@ from tests.chiploop.models.tissue_reference import DEFAULTS, Segment
 MG_ML = {"IL-4": 15.0, "IL-13": 12.6}
 """kDa: ng/mL over this is nM."""
 CONSTANTS = {"flg_dose": 1.0}
+DEMO = ("TEER", "CCL26", "ldh_release")
+"""Readouts of the demo study."""
 
 
 def inlet(segments: Sequence[Segment], chip_id: str = "C", flg_dose: float = 1.0) -> ChipInlet:
@@ -31,17 +32,14 @@ def parameters(model: TissueModel, **changed: float) -> np.ndarray:
 
 
 def with_every_protein(folder: Path, rtol: float) -> TissueModel:
-    """Return skin_chip with the three proteins that it secretes but does not read out read as well."""
+    """Return skin_chip with every protein that it secretes read at a moment."""
     text = MODELS["skin_chip"]
-    facts = YAML(typ="safe").load(text.with_suffix(".yaml").read_text("utf-8"))
-    for name, symbol in (("CCL17", "C17"), ("TSLP", "TSLP"), ("IL-8", "IL8"), ("CCL26_now", "C26")):
-        facts["readouts"][name] = {
-            "symbol": symbol,
-            "kind": "moment",
-            "unit": "pg/mL",
-            "scale": "log",
-        }
+    facts = text.with_suffix(".yaml").read_text("utf-8")
+    for symbol in ("C17", "TSLP", "IL8"):
+        now = f"{{symbol: {symbol}, kind: moment"
+        assert f"{{symbol: {symbol}, kind: window_mean" in facts
+        facts = facts.replace(f"{{symbol: {symbol}, kind: window_mean", now)
+    more = "  CCL26_now: {symbol: C26, kind: moment, unit: pg/mL, scale: log}\nviability:"
     shutil.copy(text, folder / "skin_chip.ant")
-    with (folder / "skin_chip.yaml").open("w", encoding="utf-8") as file:
-        YAML(typ="safe").dump(facts, file)
+    (folder / "skin_chip.yaml").write_text(facts.replace("viability:", more), encoding="utf-8")
     return TissueModel("skin_chip", folder / "skin_chip.ant", rtol)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import pytest
 
 from chiploop.models.tissue_model import MODELS, TissueModel, load_model
-from tests.chiploop.models.chips import with_every_protein
+from tests.chiploop.models.chips import DEMO, with_every_protein
 
 
 @pytest.fixture(scope="session")
 def model() -> TissueModel:
     """The fitted model as the loop uses it."""
-    return load_model("skin_chip")
+    return load_model("skin_chip", DEMO)
 
 
 @pytest.fixture(scope="session")
 def precise() -> TissueModel:
     """The fitted model with a tight tolerance."""
-    return TissueModel("skin_chip", MODELS["skin_chip"], rtol=1e-8)
+    return TissueModel("skin_chip", MODELS["skin_chip"], 1e-8, DEMO)
 
 
 @pytest.fixture(scope="session")

@@ -1,111 +1,152 @@
-"""The emitted step, run as plain Python: its order, its stiff behaviour, its elimination."""
+"""The methods: their order, their stiff behaviour, their dense output, their elimination; run as plain Python."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
+import sympy
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
-from chiploop.models.rosenbrock import elimination_order, factor_lines, solve_lines, step_source
+from chiploop.models.rosenbrock import METHODS, Elimination, Method, elimination_order, step_program
+from chiploop.models.straight_line import Program
 
-Step = Callable[..., None]
-
-
-def compiled(source: str) -> Step:
-    names: dict[str, object] = {"math": math}
-    exec(source, names)
-    return names["step"]  # type: ignore[return-value]
+Y0, Y1 = sympy.Symbol("y0", real=True), sympy.Symbol("y1", real=True)
+PREY = [Y0 * (1 - Y1), Y1 * (Y0 - 1)]
+"""Smooth, nonlinear, coupled."""
 
 
-def predator_and_prey() -> Step:
-    """y0' = y0 (1 - y1), y1' = y1 (y0 - 1): smooth, nonlinear, coupled."""
-    rhs = [("c0", "y0*y1"), ("f0", "y0-c0"), ("f1", "c0-y1")]
-    jacobian = [("J_0_0", "1.0-y1"), ("J_0_1", "-y0"), ("J_1_0", "y1"), ("J_1_1", "y0-1.0")]
-    return compiled(step_source(2, rhs, ["f0", "f1"], jacobian, {(0, 0), (0, 1), (1, 0), (1, 1)}))
+def evaluate(program: Program, arrays: Mapping[str, Sequence[float]]) -> list[float]:
+    """Run a program one operation at a time."""
+    values: list[float] = []
+    two = {"add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b}
+    two |= {"div": lambda a, b: a / b, "max": max, "min": min, "pow": lambda a, b: a**b}
+    one = {"neg": lambda a: -a, "abs": abs, "rough": lambda a: 1.0 / a, "sqrt": math.sqrt}
+    for kind, *operands in program.operations:
+        if kind == "constant":
+            values.append(operands[0])
+        elif kind == "load":
+            values.append(float(arrays[operands[0]][operands[1]]))
+        else:
+            values.append({**one, **two}[kind](*(values[o] for o in operands)))
+    return values
 
 
-def linear(rate: str) -> Step:
-    return compiled(step_source(1, [("f0", f"({rate})*y0")], ["f0"], [("J_0_0", rate)], {(0, 0)}))
+class PlainStep:
+    """One step of a method for a system without parameters."""
+
+    def __init__(self, method: Method, rates: Sequence[sympy.Expr]) -> None:
+        variables = [sympy.Symbol(f"y{i}", real=True) for i in range(len(rates))]
+        jacobian = {
+            (i, j): sympy.diff(rate, variable)
+            for i, rate in enumerate(rates)
+            for j, variable in enumerate(variables)
+            if rate.has(variable)
+        }
+        self.n = len(rates)
+        names = [str(v) for v in variables]
+        self.step = step_program(method, rates, jacobian, names, {}, range(self.n))
+
+    def __call__(self, y: Sequence[float], h: float) -> tuple[np.ndarray, float, np.ndarray]:
+        """Return the new state, the root of the mean square error (absolute), and K_m (m, n)."""
+        arrays = {"y": y, "h": [h], "absolute": [1.0] * self.n, "relative": [0.0]}
+        values = evaluate(self.step.program, arrays)
+        new = np.array([values[i] for i in self.step.new])
+        dense = np.array([[values[i] for i in row] for row in self.step.dense])
+        return new, math.sqrt(values[self.step.error]), dense
 
 
-def run(step: Step, start: np.ndarray, end: float, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    y, z, e = start.copy(), np.empty_like(start), np.empty_like(start)
-    first = np.empty_like(start)
-    for i in range(steps):
-        step(y, (), (), end / steps, z, e)
-        if i == 0:
-            first[:] = e
-        y[:] = z
-    return y, first
+def prey(end: float, start: Sequence[float]) -> np.ndarray:
+    found = solve_ivp(
+        lambda _, y: [y[0] * (1 - y[1]), y[1] * (y[0] - 1)],
+        (0, end), start, "DOP853", rtol=1e-13, atol=1e-13,
+    )  # fmt: skip
+    return found.y[:, -1]
 
 
-def test_the_error_falls_with_the_fourth_power_of_the_step() -> None:
-    exact = solve_ivp(
-        lambda _, y: [y[0] - y[0] * y[1], y[0] * y[1] - y[1]],
-        (0, 4),
-        [1.5, 0.7],
-        "DOP853",
-        rtol=1e-13,
-        atol=1e-13,
-    ).y[:, -1]
-    step = predator_and_prey()
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_the_error_falls_with_the_power_of_the_step_that_the_method_promises(
+    method: Method,
+) -> None:
+    exact, step = prey(4.0, [1.5, 0.7]), PlainStep(method, PREY)
     errors, estimates = [], []
-    for steps in (100, 200, 400, 800):
-        y, first = run(step, np.array([1.5, 0.7]), 4.0, steps)
+    for steps in (100, 200, 400):
+        y = np.array([1.5, 0.7])
+        for i in range(steps):
+            y, estimate, _ = step(y, 4.0 / steps)
+            if i == 0:
+                estimates.append(estimate)
         errors.append(np.linalg.norm(y - exact))
-        estimates.append(np.linalg.norm(first))
     orders = np.log2(np.array(errors[:-1]) / errors[1:])
-    assert orders == pytest.approx([4.0, 4.0, 4.0], abs=0.35)
-    # the embedded estimate of one step is of order 3 + 1
-    assert np.log2(np.array(estimates[:-1]) / estimates[1:]) == pytest.approx([4.0] * 3, abs=0.35)
+    assert orders == pytest.approx([method.order] * 2, abs=0.35)
+    # the embedded estimate of one step is of one order less, and h more for one step
+    assert np.log2(np.array(estimates[:-1]) / estimates[1:]) == pytest.approx(
+        [method.order] * 2, abs=0.4
+    )
 
 
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_between_steps_the_error_falls_as_fast_as_the_dense_output_promises(
+    method: Method,
+) -> None:
+    step, start, errors = PlainStep(method, PREY), [1.5, 0.7], []
+    thetas = (0.25, 0.5, 0.8)
+    for h in (0.05, 0.025, 0.0125):
+        new, _, dense = step(start, h)
+        worst = 0.0
+        for theta in thetas:
+            inner = sum(k * theta**m for m, k in enumerate(dense))
+            between = (1 - theta) * np.array(start) + theta * (new + (1 - theta) * inner)
+            worst = max(worst, float(np.linalg.norm(between - prey(theta * h, start))))
+        errors.append(worst)
+    orders = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert (orders > method.order - 0.4).all(), "order of the method less one, and one for one step"
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 @pytest.mark.parametrize("stiffness", [1e2, 1e4, 1e8])
-def test_a_component_far_faster_than_the_step_is_damped_in_one_step(stiffness: float) -> None:
-    z, e = np.empty(1), np.empty(1)
-    linear(f"-{stiffness!r}")(np.array([1.0]), (), (), 1.0, z, e)
-    assert abs(z[0]) < 10.0 / stiffness
+def test_a_component_far_faster_than_the_step_is_damped_in_one_step(
+    method: Method, stiffness: float
+) -> None:
+    new, _, _ = PlainStep(method, [-stiffness * Y0])([1.0], 1.0)
+    assert abs(new[0]) < 40.0 / stiffness
 
 
-def test_a_linear_decay_is_stable_at_every_step_size() -> None:
-    step, z, e = linear("-1.0"), np.empty(1), np.empty(1)
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_a_linear_decay_is_stable_at_every_step_size(method: Method) -> None:
+    step = PlainStep(method, [-Y0])
     for h in np.geomspace(1e-3, 1e6, 60):
-        step(np.array([1.0]), (), (), h, z, e)
-        assert abs(z[0]) <= 1.0
+        new, _, _ = step([1.0], h)
+        assert abs(new[0]) <= 1.0
         if h < 0.2:
-            assert z[0] == pytest.approx(math.exp(-h), abs=h**5)
+            assert new[0] == pytest.approx(math.exp(-h), abs=h**5)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 9))
 def test_the_written_out_elimination_solves_what_numpy_solves(seed: int, n: int) -> None:
     rng = np.random.default_rng(seed)
-    pattern = {(i, j) for i in range(n) for j in range(n) if rng.random() < 0.3}
+    pattern = [(i, j) for i in range(n) for j in range(n) if rng.random() < 0.3]
     matrix = np.zeros((n, n))
     for i, j in pattern:
         matrix[i, j] = rng.normal()
-    diagonal = 1.0 + np.abs(matrix).sum()
-    order, filled = elimination_order(n, pattern)
-    assert sorted(order) == list(range(n))
-    assert pattern <= filled
-    right = rng.normal(size=n)
-    names: dict[str, float] = {"d": diagonal}
-    names |= {f"J_{i}_{j}": matrix[i, j] for i, j in pattern}
-    names |= {f"x{i}": right[i] for i in range(n)}
-    for name, value in (
-        *factor_lines(n, pattern, order, filled),
-        *solve_lines(n, order, filled, "x"),
-    ):
-        names[name] = eval(value, {}, names)
+    right, diagonal = rng.normal(size=n), 1.0 + np.abs(matrix).sum()
+    program = Program()
+    entries = {place: program.load("J", k, True) for k, place in enumerate(pattern)}
+    elimination = Elimination(program, n, entries, program.load("d", 0, True))
+    found = elimination.solve([program.load("b", i, True) for i in range(n)])
+    values = evaluate(
+        program, {"J": [matrix[p] for p in pattern], "d": [diagonal], "b": right.tolist()}
+    )
     wanted = np.linalg.solve(diagonal * np.eye(n) - matrix, right)
-    assert [names[f"x{i}"] for i in range(n)] == pytest.approx(wanted, rel=1e-9, abs=1e-12)
+    assert [values[i] for i in found] == pytest.approx(wanted, rel=1e-9, abs=1e-12)
 
 
 def test_a_chain_is_eliminated_without_fill() -> None:
     arrow = {(0, j) for j in range(6)} | {(i, 0) for i in range(6)}
-    _, filled = elimination_order(6, arrow)
+    order, filled = elimination_order(6, arrow)
+    assert sorted(order) == list(range(6))
     assert filled == arrow | {(i, i) for i in range(6)}

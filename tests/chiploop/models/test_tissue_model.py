@@ -12,7 +12,7 @@ from scipy.integrate import trapezoid
 from chiploop.errors import FileNotValid
 from chiploop.models import tissue_model
 from chiploop.models.tissue_model import MODELS, TissueModel, load_model
-from tests.chiploop.models.chips import inlet, parameters
+from tests.chiploop.models.chips import DEMO, inlet, parameters
 from tests.chiploop.models.tissue_reference import DEFAULTS, Segment, teer, trajectory
 
 LOW = (0.5 / 15.0, 1.0 / 12.6)
@@ -87,7 +87,7 @@ def test_the_usual_tolerance_is_a_thousandth_of_a_readout_and_tightening_it_help
     reference = teer(trajectory(STUDY, times), DEFAULTS)
     errors = []
     for rtol in (1e-3, 1e-4, 1e-6, 1e-8):
-        model = TissueModel("skin_chip", MODELS["skin_chip"], rtol)
+        model = TissueModel("skin_chip", MODELS["skin_chip"], rtol, DEMO)
         found = model.simulate(parameters(model), [inlet(STUDY)], times).readouts[0, 0, :, 0]
         errors.append(float(np.abs(found / reference - 1.0).max()))
     assert errors[1] < 1e-3
@@ -286,14 +286,14 @@ def test_nothing_to_read_is_an_empty_answer(model: TissueModel) -> None:
 def test_the_shipped_models_compile_and_hold_the_states_they_say(name: str, states: int) -> None:
     text = MODELS[name].read_text("utf-8")
     assert len(re.findall(r"^\s*\w+' =", text, flags=re.MULTILINE)) == states
-    model = load_model(name)
+    model = load_model(name, DEMO)
     assert set(model.estimated_names) <= set(model.compiled.parameters)
-    # CCL17, TSLP and IL-8 are not read out, so they are not solved; CCL26's integral is
+    # CCL17, TSLP and IL-8 are not asked for, so they are not solved; CCL26's integral is
     assert model.n_states == states - 3 + 1
 
 
 def test_the_virtual_tissue_is_another_model_under_the_same_names(model: TissueModel) -> None:
-    virtual = load_model("virtual_skin_chip")
+    virtual = load_model("virtual_skin_chip", DEMO)
     assert virtual.estimated_names == model.estimated_names
     set_, times = parameters(model), np.array([72.0])
     ours, theirs = (
@@ -309,7 +309,9 @@ def test_the_text_and_the_yaml_agree_on_every_default(model: TissueModel) -> Non
 
 
 def test_a_model_that_is_nowhere_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(FileNotValid, match="'skin' is not one of skin_chip, virtual_skin_chip"):
+    with pytest.raises(
+        FileNotValid, match="'skin' is not one of skin_chip, psoriasis_chip, virtual_skin_chip"
+    ):
         load_model("skin")
     with pytest.raises(FileNotValid, match="no file mine.ant"):
         TissueModel("mine", tmp_path / "mine.ant")
@@ -319,9 +321,10 @@ def test_a_yaml_that_names_what_the_text_lacks_is_refused(tmp_path: Path) -> Non
     text = MODELS["skin_chip"]
     (tmp_path / "mine.ant").write_text(text.read_text("utf-8"), "utf-8")
     facts = text.with_suffix(".yaml").read_text("utf-8").replace("  KB: ", "  KC: ")
+    facts = facts.replace("model: skin_chip", "model: mine")
     (tmp_path / "mine.yaml").write_text(facts, "utf-8")
     with pytest.raises(FileNotValid, match=r"mine\.yaml names KC, which mine\.ant does not define"):
         TissueModel("mine", tmp_path / "mine.ant")
     (tmp_path / "mine.yaml").write_text(facts.replace("kind: lognormal", "kind: beta"), "utf-8")
-    with pytest.raises(FileNotValid, match="beta is not one of lognormal, truncated_normal"):
+    with pytest.raises(FileNotValid, match=r"line \d+, estimated\.EC4: .*not 'beta'"):
         TissueModel("mine", tmp_path / "mine.ant")

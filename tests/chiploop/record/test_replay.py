@@ -88,11 +88,11 @@ def test_phases_come_back_in_time_order_with_the_counted_volumes(journal: Journa
     found = schedules_of(journal, STUDY, "r")
     for chip in STUDY.line("L2").chips:
         medium, dose = found[chip].segments
-        assert (medium.start_h, medium.end_h, medium.il4_ng_ml) == (0.0, 24.0, 0.0)
+        assert (medium.start_h, medium.end_h, medium.stimulus_ng_ml["IL-4"]) == (0.0, 24.0, 0.0)
         assert (dose.start_h, dose.end_h) == (24.0, pytest.approx(72.0))
         assert dose.flow_rate_ul_h == pytest.approx(0.98 * 60.0)
         assert dose.drug_nm == pytest.approx(30.0)
-        assert dose.il13_ng_ml == 1.0
+        assert dose.stimulus_ng_ml["IL-13"] == 1.0
     assert found["C01"].segments == ()
 
 
@@ -172,7 +172,9 @@ def test_a_stimulus_that_went_on_beside_plain_medium_is_mixed_with_it_in_its_own
     assert (first.flow_rate_ul_h, first.drug_nm) == (pytest.approx(60.0), pytest.approx(240.0))
     assert (second.start_h, second.end_h) == (first.end_h, pytest.approx(54.0))
     assert (second.flow_rate_ul_h, second.drug_nm) == (pytest.approx(96.0), 0.0)
-    assert second.il4_ng_ml == pytest.approx(36.0 / 96.0 * STUDY.stimulus_ng_ml["IL-4"])
+    assert second.stimulus_ng_ml["IL-4"] == pytest.approx(
+        36.0 / 96.0 * STUDY.stimulus_ng_ml["IL-4"]
+    )
 
 
 def test_a_stimulus_that_was_stopped_flowed_until_then(journal: Journal) -> None:

@@ -19,7 +19,7 @@ from chiploop.dosing import PumpProgramme, make_programme, remaining_ul
 from chiploop.inference.posterior import CalibrationInfo, Posterior
 from chiploop.inference.prior import Prior
 from chiploop.measurement import Readout
-from chiploop.models.tissue_model import load_model
+from chiploop.models.study_model import model_of
 from chiploop.next_exposure import likelihood_of
 from chiploop.record.actions import Intent, action_key, programme_key
 from chiploop.record.journal import Journal
@@ -106,7 +106,7 @@ def give(journal: Journal, programme: PumpProgramme, cycle: int, phase: str, at_
 
 def readouts_of(study: Study, journal: Journal, truth: np.ndarray) -> list[Readout]:
     """Return a cycle's readouts of every chip near the model's own values; one censored, one failed."""
-    model = load_model(study.model)
+    model = model_of(study)
     likelihood = likelihood_of(study, schedules_of(journal, study, RUN_ID), [])
     times, starts = np.array([24.0, 48.0, 72.0]), np.array([np.nan, np.nan, 48.0])
     values = model.simulate(truth[None], likelihood.inlets, times, starts).readouts[0]
@@ -150,7 +150,7 @@ def build(stack: ExitStack, folder: Path, simulated: bool, info: CalibrationInfo
     for dose in pilot.doses:
         give(journal, dose.programme, 1, "dose", 24.0)
 
-    prior = Prior.of_study(load_model(study.model), study)
+    prior = Prior.of_study(model_of(study), study)
     truth = prior.parameters(np.zeros(len(prior.specs)))
     record.add_readouts(RUN_ID, readouts_of(study, journal, truth))
     record.add_raw_file(RawFile(RUN_ID, "ab" * 32, "teer_C01.json", "impedance spectrum", 9, 24.0))
