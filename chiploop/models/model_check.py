@@ -22,7 +22,8 @@ from chiploop.models.facts import (
     facts_path,
     read_model_facts,
 )
-from chiploop.models.model_files import formulas_of, refuse_deep, text_of
+from chiploop.models.model_files import formulas_of, text_of
+from chiploop.models.sbml_text import refuse_deep
 from chiploop.models.symbolic import TIME, SymbolicModel
 from chiploop.study_yaml import Place, YamlText, field_name, read_yaml
 

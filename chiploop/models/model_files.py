@@ -1,22 +1,18 @@
 """A model's text from disk, and its formulas; whatever is wrong with the file is said in words.
 
-Belongs here: what may go wrong before and around reading a text. Not here: what a text may hold (sbml), what
-stands beside it (facts).
+Belongs here: what may go wrong before reading a text. Not here: what a text may hold (sbml), what stands beside
+it (facts).
 """
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from chiploop.errors import FileNotValid
 from chiploop.models.symbolic import SymbolicModel
-from chiploop.models.text_notes import is_sbml
 
 LARGEST_TEXT_BYTES = 5_000_000
 """Of a model text; the largest of public libraries that a chip could need are below 1 MB."""
-DEEPEST_SBML = 1000
-"""Elements within elements; libsbml itself recurses, and a process dies where its stack ends."""
 
 
 def text_of(path: Path) -> str:
@@ -52,39 +48,12 @@ def text_of(path: Path) -> str:
 
 def formulas_of(text: str, name: str) -> SymbolicModel:
     """Return the formulas of a model text; FileNotValid for every text that gives none."""
-    refuse_deep(text, name)
     from chiploop.models.sbml import read_model
 
-    try:
-        model = read_model(text, name)
-    except RecursionError:
-        raise FileNotValid(
-            f"model {name}: one of its formulas is too long or too deeply nested to be read; "
-            "split it with := into parts"
-        ) from None
-    except UnicodeDecodeError:  # libantimony cuts its own message within a letter
-        strange = next(i for i, line in enumerate(text.splitlines(), start=1) if not line.isascii())
-        raise FileNotValid(
-            f"model {name}: it is not valid Antimony; the first letter outside ASCII stands on "
-            f"line {strange}, and such letters are for comments alone"
-        ) from None
+    model = read_model(text, name)
     if not model.rates:
         raise FileNotValid(
             f"model {name}: nothing in it changes with time; a model holds rate rules (X' = ...) or "
             "reactions"
         )
     return model
-
-
-def refuse_deep(text: str, name: str) -> None:
-    """Raise FileNotValid for SBML that is nested deeper than libsbml can bear."""
-    if not is_sbml(text):
-        return
-    level = 0
-    for tag in re.finditer(r"<(/?)[A-Za-z_][^<>]*?(/?)>", text):
-        level += -1 if tag[1] else 0 if tag[2] else 1
-        if level > DEEPEST_SBML:
-            raise FileNotValid(
-                f"model {name}: line {text.count(chr(10), 0, tag.start()) + 1}: more than "
-                f"{DEEPEST_SBML} elements stand within each other; split the formula into parts"
-            )

@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from chiploop.errors import FileNotValid
 from chiploop.models.sbml_closing import (
     check,
     drop_unused,
@@ -37,7 +38,17 @@ def read_model(text: str, name: str) -> SymbolicModel:
 
     Raises FileNotValid, naming element and line, for everything that is not valid or not supported.
     """
-    reading = begin(read_source(text, name))
+    try:
+        return formulas(begin(read_source(text, name)))
+    except RecursionError:
+        raise FileNotValid(
+            f"model {name}: one of its formulas is too long or too deeply nested to be read; "
+            "split it with := into parts"
+        ) from None
+
+
+def formulas(reading: Reading) -> SymbolicModel:
+    """Return the formulas of a text that is read."""
     for kind, element, value in plain_quantities(reading.source):
         read_quantity(reading, kind, element, value)
     fluxes = read_reactions(reading)

@@ -13,6 +13,8 @@ from typing import Any
 
 from chiploop.errors import FileNotValid
 
+DEEPEST_SBML = 1000
+"""Elements within elements; libsbml itself recurses, and a process dies where its stack ends."""
 ANTIMONY = threading.Lock()
 """libantimony keeps what it has loaded in one place for the whole process."""
 ALLOWED_ELEMENTS = (
@@ -74,6 +76,7 @@ def read_source(text: str, name: str) -> ModelSource:
     """
     text = text.lstrip("\ufeff")
     if text.lstrip().startswith("<"):
+        refuse_deep(text, name)
         source = ModelSource(name, sbml_document(text, name), None)
     else:
         source = ModelSource(name, parse(antimony_to_sbml(text, name)), without_comments(text))
@@ -83,6 +86,18 @@ def read_source(text: str, name: str) -> ModelSource:
     return source
 
 
+def refuse_deep(text: str, name: str) -> None:
+    """Raise FileNotValid for SBML that is nested deeper than libsbml can bear."""
+    level = 0
+    for tag in re.finditer(r"<(/?)[A-Za-z_][^<>]*?(/?)>", text):
+        level += -1 if tag[1] else 0 if tag[2] else 1
+        if level > DEEPEST_SBML:
+            raise FileNotValid(
+                f"model {name}: line {text.count(chr(10), 0, tag.start()) + 1}: more than "
+                f"{DEEPEST_SBML} elements stand within each other; split the formula into parts"
+            )
+
+
 def antimony_to_sbml(text: str, name: str) -> str:
     """Return the SBML that libantimony makes of an Antimony text; FileNotValid where it refuses the text."""
     import antimony
@@ -90,11 +105,24 @@ def antimony_to_sbml(text: str, name: str) -> str:
     with ANTIMONY:
         antimony.clearPreviousLoads()
         if antimony.loadAntimonyString(text) < 0:
-            reason = " ".join(antimony.getLastError().split())
-            raise FileNotValid(f"model {name}: {reason}")
+            raise FileNotValid(f"model {name}: {antimony_reason(text)}")
         sbml: str = antimony.getSBMLString(antimony.getMainModuleName())
         antimony.clearPreviousLoads()
     return sbml
+
+
+def antimony_reason(text: str) -> str:
+    """Return why libantimony refused this text, in its words where they can be read."""
+    import antimony
+
+    try:
+        return " ".join(antimony.getLastError().split())
+    except UnicodeDecodeError:  # it cuts its own message within a letter
+        strange = next(i for i, line in enumerate(text.splitlines(), start=1) if not line.isascii())
+        return (
+            f"it is not valid Antimony; the first letter outside ASCII stands on line {strange}, "
+            "and such letters are for comments alone"
+        )
 
 
 def parse(text: str) -> Any:

@@ -104,7 +104,9 @@ class LinePrinter:
         value = self.program.value(number)
         if value is None:
             return self.names[number]
-        return f"({value!r})" if value == value and abs(value) < float("inf") else f"float('{value}')"
+        return (
+            f"({value!r})" if value == value and abs(value) < float("inf") else f"float('{value}')"
+        )
 
     def print(self, numbers: Sequence[int]) -> None:
         """Print these operations, all of whose operands are printed already or among them."""

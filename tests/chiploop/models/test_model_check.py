@@ -10,7 +10,8 @@ from chiploop.errors import FileNotValid
 from chiploop.models.facts import MODELS
 from chiploop.models.facts_parts import ModelText
 from chiploop.models.model_check import WANTED_BESIDE, Checked, check_model
-from chiploop.models.model_files import DEEPEST_SBML, LARGEST_TEXT_BYTES, formulas_of, text_of
+from chiploop.models.model_files import LARGEST_TEXT_BYTES, formulas_of, text_of
+from chiploop.models.sbml_text import DEEPEST_SBML
 
 PLAIN = """# A plain model
 model plain
