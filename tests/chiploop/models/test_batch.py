@@ -293,3 +293,26 @@ def test_edges_that_no_lane_would_ever_reach_are_refused(
 def test_sampling_times_out_of_order_are_refused(decay: CompiledModel, grid: list[float]) -> None:
     with pytest.raises(ValueError, match="sampling times do not ascend"):
         decay.run(decay.parameter_rows(1, {}), [schedule(0, 2)], np.array(grid), rtol=1e-6)
+
+
+@pytest.mark.parametrize("width", [2, 4])
+def test_narrower_rows_of_another_processor_give_the_same_answers(
+    width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = compiled(EVERYTHING, tmp_path, ("x", "y"))
+    monkeypatch.setenv("CHIPLOOP_LANES", str(width))
+    lanes.machine.cache_clear()
+    try:
+        narrow = compiled(EVERYTHING, tmp_path, ("x", "y"))
+    finally:
+        monkeypatch.undo()
+        lanes.machine.cache_clear()
+    assert narrow.width == width
+    n = np.linspace(0.5, 4.0, 13)
+    grid = np.linspace(0.0, 10.0, 6)
+    chips = [schedule(0, 4, 10, inputs=(1.0, 0.2))]
+    one, other = (
+        m.run(m.parameter_rows(13, {"n": n}), chips, grid, rtol=1e-8).observed
+        for m in (model, narrow)
+    )
+    assert one == pytest.approx(other, rel=1e-7)
