@@ -1,12 +1,13 @@
 """The batch simulator beside its peers: ``python -m benchmarks.simulation [--json] [--quick] [--figures]``.
 
-One study of skin_chip: twelve different chips (doses, donors), five segments, samples within segments and at
-their ends, collection windows; parameter sets spread by 0.4 in ln. Every simulator solves the states that the
-readouts need over a row of tolerances, on one core of one process, and is compared with our own solution at rtol
-1e-11, which is itself compared with Radau. The rate counts processor time, so that a busy machine disturbs it
-less. Ratios are at equal error: at each one's loosest tolerance within 1e-5, and at exactly 1e-5 between its
-tolerances. After that: threads, starts, the processor's limit, exponents, derivatives. ``--figures`` also measures
-how time and memory grow, and writes docs/figures. Nothing here is a test; another machine gives other figures.
+One study of skin_chip: twelve different chips (doses, donors), segments of constant inputs, samples within
+segments and at their ends, collection windows; parameter sets spread by 0.4 in ln. Every simulator solves the
+states that the readouts need over a row of tolerances, on one core of one process, and is compared with our own
+solution at rtol 1e-11, which is itself compared with Radau. The rate counts processor time, so that a busy machine
+disturbs it less. Ratios are at equal error: at each one's loosest tolerance within 1e-5, and at exactly 1e-5
+between its tolerances. After that: threads, starts, the processor's limit, exponents, derivatives. ``--figures``
+also measures how time and memory grow, and writes docs/figures. Nothing here is a test; another machine gives
+other figures.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import numpy as np
 from benchmarks import simulation_engine as engine
 from benchmarks.simulation_peers import Lsoda, Peer, missing, peers
 from benchmarks.simulation_study import (
+    N_SEGMENTS,
     chips,
     model_at,
     parameter_sets,
@@ -52,6 +54,8 @@ ONE_CORE = {
     "OMP_NUM_THREADS": "1",
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
 }
+SEEN_MB = 0.5
+"""Memory below this is lost in what the allocator had left over."""
 FIGURES = Path(__file__).parents[1] / "docs" / "figures"
 
 
@@ -84,7 +88,7 @@ def curve(peer: Peer, sets: np.ndarray, reference: np.ndarray, budget_s: float) 
         largest, percentile = errors(found[: len(sets)], reference)
         spent = timed(lambda r=rtol: peer.run(r, sets), budget_s)
         n = found.shape[0] * found.shape[1]
-        points.append(Point(rtol, largest, percentile, n / spent.cpu_s))
+        points.append(Point(rtol, largest, percentile, n / spent.cpu_s, n / spent.wall_s))
     return points
 
 
@@ -100,6 +104,7 @@ def work_precision(is_quick: bool) -> dict[str, Any]:
     families = {peer.name: peer.family for peer in known}
     return {
         "compared": f"{len(sets)} parameter sets x {len(inlets)} chips",
+        "segments": N_SEGMENTS,
         "reference_against_radau": errors(radau, reference[:1])[0],
         "equal_error": EQUAL_ERROR,
         "missing": missing(),
@@ -172,13 +177,13 @@ def measured(is_quick: bool, with_growth: bool) -> dict[str, Any]:
 
 
 def with_slopes(growth: dict[str, Any]) -> dict[str, Any]:
-    """Return the growth with its slopes; that of memory counts what a run adds to the process."""
+    """Return the growth with its slopes; that of memory is of what a run adds to the process."""
     slopes = {}
     for series, size in (("chips", "chips"), ("trajectories", "trajectories")):
         rows = growth[series]
         slopes[f"time_over_{series}"] = slope([r[size] for r in rows], [r["cpu_s"] for r in rows])
         added = [(r[size], r["peak_mb"] - r["before_mb"]) for r in rows]
-        large = [(n, mb) for n, mb in added if mb >= 5.0]  # below, it is lost in the allocator's
+        large = [(n, mb) for n, mb in added if mb >= SEEN_MB]
         if len(large) > 1:
             slopes[f"memory_over_{series}"] = slope(*zip(*large, strict=True))
     return {**growth, "slopes": slopes}
@@ -204,14 +209,18 @@ def report(found: dict[str, Any]) -> None:
     )
     print(", ".join(f"{k} {facts[k]}" for k in ("python", "numpy", "scipy", "numba", "llvmlite")))
     print(", ".join(f"{k} {facts[k]}" for k in ("libroadrunner", "diffrax", "jax")))
-    print(f"12 chips, 5 segments, {found['compared']} compared; our reference is within")
+    print(
+        f"12 chips, {found['segments']} segments, {found['compared']} compared; our reference is within"
+    )
     print(f"{found['reference_against_radau']:.1e} of Radau at the same tolerance")
-    print(f"\n{'':24} {'rtol':>8} {'largest':>9} {'99 %':>9} {'traj./s/core':>13}")
+    print(
+        f"\n{'':24} {'rtol':>8} {'largest':>9} {'99 %':>9} {'traj./s/core':>13} {'by the wall':>12}"
+    )
     for name, points in found["curves"].items():
         for i, p in enumerate(points):
             print(
                 f"{name if i == 0 else '':24} {p['rtol']:8.0e} {p['largest_error']:9.1e} "
-                f"{p['error_99']:9.1e} {p['per_s']:13,.0f}"
+                f"{p['error_99']:9.1e} {p['per_s']:13,.0f} {p['per_s_of_wall']:12,.0f}"
             )
     print(
         f"\nAt a largest error of {found['equal_error']:g}: loosest tolerance within | exactly there"
@@ -236,7 +245,7 @@ def report_engine(found: dict[str, Any]) -> None:
     cold, warm = found["starts"]["cold"], found["starts"]["warm"]
     print(
         f"\nTwo threads: {two['trajectories_per_s_2']:,.0f} trajectories/s, {two['gain']:.2f} x one "
-        f"({verdict(two['gain'], BAR_THREADS, True)})"
+        f"({verdict(two['gain'], BAR_THREADS, True)}); two plain processes did {two['machine_gain']:.2f} x one"
     )
     print(
         f"Start of Python to the first result, empty cache: {cold['first_result_s']:.2f} s, "

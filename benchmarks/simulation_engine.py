@@ -95,10 +95,30 @@ def threads(n_sets: int, budget_s: float) -> dict[str, float]:
         os.environ["CHIPLOOP_THREADS"] = before or "1"
     one, two = min(wall[1]), min(wall[2])
     return {
+        "machine_gain": machine_gain(),
         "trajectories_per_s_1": n_sets * len(inlets) / one,
         "trajectories_per_s_2": n_sets * len(inlets) / two,
         "gain": one / two,
     }
+
+
+SPIN = (
+    "import time; t = time.perf_counter(); sum(range(20_000_000)); print(time.perf_counter() - t)"
+)
+
+
+def machine_gain() -> float:
+    """Return how much more two processes do than one: what this machine has for two threads at this moment."""
+
+    def together(count: int) -> float:
+        running = [
+            subprocess.Popen([sys.executable, "-c", SPIN], stdout=subprocess.PIPE, text=True)
+            for _ in range(count)
+        ]
+        return max(float(process.communicate()[0]) for process in running)
+
+    alone, both = min(together(1) for _ in range(3)), min(together(2) for _ in range(3))
+    return 2.0 * alone / both
 
 
 def peak_flops() -> float:

@@ -5,6 +5,7 @@ Belongs here: drawing. Not here: measuring. The same figures give the same bytes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ ENGLISH = {
 def write_figures(found: dict[str, Any], folder: Path) -> None:
     """Write the figures that there are numbers for."""
     folder.mkdir(parents=True, exist_ok=True)
-    style = {**STYLE, "figure.facecolor": "white", "axes.facecolor": "white"}
+    style = {**STYLE, "figure.facecolor": "white", "axes.facecolor": "white", "axes.titlesize": 7.5}
     with matplotlib.rc_context(style):  # type: ignore[arg-type]
         write(work_precision_figure(found), folder / "simulation_work_precision.svg")
         if "growth" in found:
@@ -59,13 +60,16 @@ def work_precision_figure(found: dict[str, Any]) -> Figure:
         shown = sorted(points, key=lambda p: p["rtol"])
         x = [p["largest_error"] for p in shown]
         y = [p["per_s"] for p in shown]
-        axes.plot(x, y, color=colour, marker=marker, markersize=4.0, linewidth=1.1)
+        inside = "white" if name.endswith("events") else colour
+        axes.plot(
+            x, y, color=colour, marker=marker, markersize=4.0, linewidth=1.1, markerfacecolor=inside
+        )
         ends.append((x[-1], y[-1], name))
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("largest error of a readout, relative")
     axes.set_ylabel("trajectories per second of one core")
-    axes.set_title("Twelve chips, five segments: work and precision (upper left is better)")
+    axes.set_title("Twelve chips, one core: work and precision (upper left is better)")
     axes.grid(which="major", color="#e6e9ec", linewidth=0.6)
     axes.set_axisbelow(True)
     low, high = axes.get_ylim()
@@ -104,29 +108,33 @@ def spread(values: list[float], gap: float) -> list[float]:
 def growth_figure(growth: dict[str, Any]) -> Figure:
     """Return time and memory over chips and over trajectories, each beside a line of slope 1."""
     figure = Figure(figsize=(WIDTH_IN, 4.8))
-    set_margins(figure, 0.75, 0.2, 0.5, 0.35, wspace=0.32, hspace=0.45)
+    set_margins(figure, 0.75, 0.2, 0.5, 0.35, wspace=0.28, hspace=0.5)
     for column, series in enumerate(("chips", "trajectories")):
         rows = growth[series]
-        x = [row[series] for row in rows]
         label = ENGLISH[series].format(sets=growth["sets_per_chip"])
-        time_axes = figure.add_subplot(2, 2, column + 1)
-        panel(time_axes, x, [row["cpu_s"] for row in rows], "#0072B2", "processor time (s)", label)
-        told(time_axes, growth["slopes"].get(f"time_over_{series}"))
-        memory_axes = figure.add_subplot(2, 2, column + 3)
-        panel(
-            memory_axes, x, [row["peak_mb"] for row in rows], "#D55E00", "peak memory (MB)", label
-        )
         started = min(row["before_mb"] for row in rows)
-        memory_axes.axhline(started, color=QUIET, linewidth=0.7, linestyle=(0, (4, 3)))
-        memory_axes.annotate(
-            "Python with the model loaded", (x[-1], started), (0, -8),
-            textcoords="offset points", fontsize=7.0, color=QUIET, ha="right",
-        )  # fmt: skip
-        told(memory_axes, growth["slopes"].get(f"memory_over_{series}"), "of what is added: ")
+        memory = f"memory on top of the {started:.0f} MB of Python and model (MB)"
+        added = [(row[series], row["peak_mb"] - row["before_mb"]) for row in rows]
+        times = [(row[series], row["cpu_s"]) for row in rows]
+        seen = [(n, mb) for n, mb in added if mb > 0.0]
+        for place, (pairs, colour, title, name) in enumerate(
+            (
+                (times, "#0072B2", "processor time (s)", "time"),
+                (seen, "#D55E00", memory, "memory"),
+            )
+        ):
+            axes = figure.add_subplot(2, 2, 1 + column + 2 * place)
+            if pairs:
+                x, y = zip(*pairs, strict=True)
+                panel(axes, x, y, colour, title, label)
+            axes.set_xlim(rows[0][series] / 1.8, rows[-1][series] * 1.8)
+            told(axes, growth["slopes"].get(f"{name}_over_{series}"))
     return figure
 
 
-def panel(axes: Any, x: list[float], y: list[float], colour: str, name: str, label: str) -> None:
+def panel(
+    axes: Any, x: Sequence[float], y: Sequence[float], colour: str, name: str, label: str
+) -> None:
     """Draw measured points and a line of slope 1 through the largest."""
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -140,10 +148,10 @@ def panel(axes: Any, x: list[float], y: list[float], colour: str, name: str, lab
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def told(axes: Any, value: float | None, words: str = "") -> None:
+def told(axes: Any, value: float | None) -> None:
     """Write a slope into its panel."""
     if value is not None:
         axes.text(
-            0.04, 0.93, f"slope {words}{value:.2f}", transform=axes.transAxes, fontsize=7.5,
+            0.04, 0.93, f"slope {value:.2f} (dotted: 1)", transform=axes.transAxes, fontsize=7.5,
             color=INK, va="top",
         )  # fmt: skip

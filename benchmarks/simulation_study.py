@@ -24,10 +24,12 @@ MODEL = "skin_chip"
 READOUTS = ("TEER", "CCL26", "ldh_release")
 DOSES_NM = np.geomspace(3.0, 4000.0, 12)
 STIMULUS_NM = (0.5 / 15.0, 1.0 / 12.6)
-EDGES_H = np.array([0.0, 24.0, 72.0, 76.0, 124.0, 148.0])
-"""Medium, a dose under the stimulus, a pause, another dose, a pause."""
-TIMES_H = np.array([48.0, 72.0, 100.0, 124.0, 148.0])
-WINDOWS_H = np.array([np.nan, 48.0, np.nan, 100.0, 124.0])
+N_SEGMENTS = 5
+"""Medium, a dose under the stimulus, a pause, another dose, wash-out; 4 leaves out the last one."""
+EDGES_H = np.array([0.0, 24.0, 72.0, 76.0, 124.0, 148.0])[: N_SEGMENTS + 1]
+TIMES_H = np.array([48.0, 72.0, 100.0, 124.0, 148.0])[:N_SEGMENTS]
+WINDOWS_H = np.array([np.nan, 48.0, np.nan, 100.0, 124.0])[:N_SEGMENTS]
+"""Start of the collection window that ends at each sampling time."""
 GRID_H = np.unique(np.concatenate([EDGES_H, TIMES_H]))
 """Where a solver stops that can not be read between its steps."""
 STOPS_H = [
@@ -44,7 +46,7 @@ def chips(count: int = 12) -> list[ChipInlet]:
     doses = np.geomspace(DOSES_NM[0], DOSES_NM[-1], count) if count != 12 else DOSES_NM
     found = []
     for i, dose in enumerate(doses):
-        drug = (0.0, dose, 0.0, doses[(i + 5) % count], 0.0)
+        drug = (0.0, dose, 0.0, doses[(i + 5) % count], 0.0)[:N_SEGMENTS]
         inputs = [[60.0, nm, *(STIMULUS_NM if k else (0.0, 0.0))] for k, nm in enumerate(drug)]
         constants = {"flg_dose": (1.0, 0.5, 1.0)[i % 3]}
         found.append(ChipInlet(f"C{i + 1:02d}", EDGES_H, np.array(inputs), constants))

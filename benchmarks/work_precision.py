@@ -23,6 +23,8 @@ class Point:
     """The error that 99 % of the readouts stay below."""
     per_s: float
     """Trajectories per second of processor time of one core."""
+    per_s_of_wall: float = 0.0
+    """The same by the clock on the wall; less where the machine is busy with something else."""
 
 
 def errors(found: np.ndarray, reference: np.ndarray) -> tuple[float, float]:

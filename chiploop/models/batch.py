@@ -21,7 +21,7 @@ from chiploop.models import driver, lanes
 MAX_STEPS = 20_000
 FIRST_STEP = 0.02
 """Size of the first step of a segment, in the model's unit of time; what is too large is tried again, smaller."""
-CHUNK = 256
+CHUNK = 1024
 """Trajectories that a thread takes at a time."""
 CACHE_LINE = 64
 

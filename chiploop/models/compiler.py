@@ -30,7 +30,7 @@ from chiploop.models.model_plan import model_plan
 from chiploop.models.rosenbrock import METHODS
 from chiploop.models.symbolic import SymbolicModel
 
-GENERATOR = 4
+GENERATOR = 6
 """Raised whenever the machine code changes for an unchanged model text."""
 METHOD = "rodas5p"
 CODE = (*driver.FUNCTIONS, "moments")
@@ -116,7 +116,7 @@ def compile_model(
         plan = model_plan(model, inputs, observed, integrals, method)
         if engine == "lanes":
             content = lanes.compile_object(
-                lanes.module_text(plan, lanes.machine()), lanes.machine()
+                lanes.module_text(plan, lanes.machine().width), lanes.machine()
             )
         else:
             from chiploop.models.scalar import module_source

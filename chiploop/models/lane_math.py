@@ -1,6 +1,6 @@
-"""exp, log, power and reciprocal for a row of lanes, as LLVM IR.
+"""exp, log and power for a row of lanes, as LLVM IR.
 
-Belongs here: these functions. Not here: anything of a model.
+Belongs here: these three functions. Not here: anything of a model.
 
 LLVM turns a vector exp into one call of the mathematical library per lane; written out here they stay in
 vector registers. All keep what IEEE 754 says of zero, infinity, numbers out of range and not-a-number.
@@ -158,44 +158,6 @@ def power(width: int) -> str:
     return b.function("lane_pow", f"{b.real} %x, {b.real} %y", result)
 
 
-def inverse(width: int, has_estimate: bool) -> str:
-    """Return ``lane_inverse`` (1/x) and ``lane_rough`` (1/x where three digits will do).
-
-    A division keeps a processor's divider busy for as long as four to nine multiplications. Where there is an
-    instruction for an estimate (AVX-512, 14 bits) it is refined instead: with e = 1 - x r the next estimate
-    r (1 + e + e^2) has 42 bits, and one Newton step brings it to the last place. Where e is not a number
-    (x is 0 or infinite) the estimate is exact.
-    """
-    b = Body(width)
-    one = splat(1.0, width)
-    if not (has_estimate and width == 8):
-        quotient = b.new(f"fdiv {b.real} {one}, %x")
-        both = [
-            b.function(name, f"{b.real} %x", quotient) for name in ("lane_rough", "lane_inverse")
-        ]
-        return "\n".join(both)
-    head = f"declare {b.real} @llvm.x86.avx512.rcp14.pd.512({b.real}, {b.real}, i8)\n"
-    estimate = (
-        f"call {b.real} @llvm.x86.avx512.rcp14.pd.512({b.real} %x, {b.real} zeroinitializer, i8 -1)"
-    )
-    rough = b.function("lane_rough", f"{b.real} %x", b.new(estimate))
-    b = Body(width)
-
-    def fused(x: str, y: str, z: str) -> str:
-        return b.new(f"call {b.real} @llvm.fma.v8f64({b.real} {x}, {b.real} {y}, {b.real} {z})")
-
-    first = b.new(estimate)
-    minus = b.new(f"fneg {b.real} %x")
-    error = fused(minus, first, one)
-    second = fused(first, fused(error, error, error), first)
-    third = fused(second, fused(minus, second, one), second)
-    result = b.select(b.compare("ord", error, error), third, first)
-    head += f"declare {b.real} @llvm.fma.v8f64({b.real}, {b.real}, {b.real})\n"
-    return "\n".join([head, rough, b.function("lane_inverse", f"{b.real} %x", result)])
-
-
-def functions(width: int, has_estimate: bool) -> str:
+def functions(width: int) -> str:
     """Return all of them for rows of this width."""
-    return "\n".join(
-        [exponential(width), logarithm(width), power(width), inverse(width, has_estimate)]
-    )
+    return "\n".join([exponential(width), logarithm(width), power(width)])

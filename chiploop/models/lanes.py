@@ -98,10 +98,6 @@ class RowPrinter:
         if kind == "load":
             return self.load(target, f"%{operands[0]}", operands[1])
         terms = [self.name(o) for o in operands]
-        if kind == "rough":
-            return [f"  {target} = call {row} @lane_rough({row} {terms[0]})"]
-        if kind == "div" and self.program.value(operands[0]) == 1.0:
-            return [f"  {target} = call {row} @lane_inverse({row} {terms[1]})"]
         if kind in BINARY:
             return [f"  {target} = {BINARY[kind]} {FLAGS} {row} {terms[0]}, {terms[1]}"]
         if kind == "neg":
@@ -149,23 +145,23 @@ class RowPrinter:
         place = f"{target}p"
         return [
             f"  {place} = getelementptr inbounds double, ptr {array}, i64 {index * self.width}",
-            f"  {target} = load {self.row}, ptr {place}, align 64",
+            f"  {target} = load {self.row}, ptr {place}, align {self.width * 8}",
         ]
 
     def store(self, array: str, index: int, value: str, label: str) -> list[str]:
         place = f"%{label}{index}"
         return [
             f"  {place} = getelementptr inbounds double, ptr {array}, i64 {index * self.width}",
-            f"  store {self.row} {value}, ptr {place}, align 64",
+            f"  store {self.row} {value}, ptr {place}, align {self.width * 8}",
         ]
 
 
-def declarations(width: int, has_estimate: bool) -> str:
+def declarations(width: int) -> str:
     """Return what every module of lanes needs: intrinsics, library functions, exp, log and power."""
     row = f"<{width} x double>"
     unary = [f"declare {row} @llvm.{f}.v{width}f64({row})" for f in ("fabs", "sqrt", "trunc")]
     unary += [f"declare double @{f}(double)" for f in sorted(FUNCTIONS)]
-    return "\n".join([*unary, functions(width, has_estimate)])
+    return "\n".join([*unary, functions(width)])
 
 
 def row_function(function: RowProgram, width: int) -> str:
@@ -318,13 +314,10 @@ def advance_function(step: Step, width: int) -> str:
     return "\n".join(out)
 
 
-def module_text(plan: ModelPlan, target: Machine) -> str:
+def module_text(plan: ModelPlan, width: int) -> str:
     """Return the IR text of all functions of a model."""
-    width, has_estimate = target.width, "+avx512f" in target.features
     functions_ = [row_function(function, width) for function in plan.functions]
-    return "\n".join(
-        [declarations(width, has_estimate), advance_function(plan.step, width), *functions_]
-    )
+    return "\n".join([declarations(width), advance_function(plan.step, width), *functions_])
 
 
 def compile_object(text: str, target: Machine) -> bytes:

@@ -271,7 +271,7 @@ def step_program(
         tolerated = program.add(
             program.load("absolute", i, varies=False), program.multiply(relative, size)
         )
-        part = program.multiply(k[-1][i], program.apply("rough", tolerated))
+        part = program.multiply(k[-1][i], program.reciprocal(tolerated))
         squares.append(program.multiply(part, part))
     error = program.multiply(program.sum(squares), program.constant(1.0 / max(1, len(squares))))
     dense = tuple(

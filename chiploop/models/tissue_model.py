@@ -37,7 +37,7 @@ __all__ = [
 
 
 NUDGE = 3e-7
-"""Relative step of a sensitivity: its own error is about this times the curvature, that of rounding 1e-9."""
+"""Relative step of a sensitivity, between the error of a longer one (curvature) and that of a shorter one (rounding)."""
 
 
 @dataclass(frozen=True)
@@ -184,9 +184,9 @@ class TissueModel:
 
         Each parameter set runs in groups of lanes that share one sequence of steps: the set itself, and it
         with one parameter moved by ``NUDGE`` of its size. As the steps do not move, the differences are
-        derivatives of the numerical solution itself (internal differentiation, Bock 1981), smooth to rounding;
-        their error is that of the simulation, 1e-6 and less of it from the finite step. Arguments and errors
-        as of ``simulate``; NaN for a trajectory that failed.
+        derivatives of the numerical solution itself (internal differentiation, Bock 1981). Their error is that of
+        the simulation, and some 1e-6 of a readout's range from the finite step. Arguments and errors as of
+        ``simulate``; NaN for a trajectory that failed.
         """
         parameters, times_h, starts, grid, within = self.checked(
             parameters, inlets, times_h, window_starts_h

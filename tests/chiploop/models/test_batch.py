@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +17,7 @@ from chiploop.models import lanes
 from chiploop.models.batch import CompiledModel, Schedule
 from chiploop.models.compiler import compile_model
 
+PROJECT = Path(__file__).parents[3]
 DECAY = "model mine\nQ = 1; k = 0.3; x = 2; x' = Q - k*x;\nend\n"
 OSCILLATOR = """model mine
 Q = 1; w = 2; a = 1; b = 0; a' = w*b; b' = -w*a*Q; square := a^2 + b^2;
@@ -295,24 +300,34 @@ def test_sampling_times_out_of_order_are_refused(decay: CompiledModel, grid: lis
         decay.run(decay.parameter_rows(1, {}), [schedule(0, 2)], np.array(grid), rtol=1e-6)
 
 
-@pytest.mark.parametrize("width", [2, 4])
-def test_narrower_rows_of_another_processor_give_the_same_answers(
-    width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = compiled(EVERYTHING, tmp_path, ("x", "y"))
-    monkeypatch.setenv("CHIPLOOP_LANES", str(width))
-    lanes.machine.cache_clear()
-    try:
-        narrow = compiled(EVERYTHING, tmp_path, ("x", "y"))
-    finally:
-        monkeypatch.undo()
-        lanes.machine.cache_clear()
-    assert narrow.width == width
-    n = np.linspace(0.5, 4.0, 13)
-    grid = np.linspace(0.0, 10.0, 6)
-    chips = [schedule(0, 4, 10, inputs=(1.0, 0.2))]
-    one, other = (
-        m.run(m.parameter_rows(13, {"n": n}), chips, grid, rtol=1e-8).observed
-        for m in (model, narrow)
-    )
-    assert one == pytest.approx(other, rel=1e-7)
+ANOTHER_PROCESSOR = """
+import json, sys
+import numpy as np
+from tests.chiploop.models.chips import inlet, parameters
+from tests.chiploop.models.test_tissue_model import STUDY
+from chiploop.models.tissue_model import load_model
+model = load_model("skin_chip")
+sets = parameters(model) * np.linspace(0.8, 1.0, 11)[:, None]
+found = model.simulate(sets, [inlet(STUDY)], np.array([50.0, 124.0]), np.array([np.nan, 50.0]))
+_, slopes = model.sensitivities(sets[:2], [inlet(STUDY)], np.array([124.0]))
+print(json.dumps([model.compiled.width, found.readouts[..., :2].tolist(), slopes[..., 0, :].tolist()]))
+"""
+
+
+@pytest.mark.parametrize("width", ["2", "4"])
+def test_the_shorter_rows_of_another_processor_give_the_same_answers(width: str) -> None:
+    """In processes of their own: a wrong alignment would end one."""
+    answers = []
+    for lanes_of_a_row in (width, "8"):
+        done = subprocess.run(
+            [sys.executable, "-c", ANOTHER_PROCESSOR],
+            env={**os.environ, "CHIPLOOP_LANES": lanes_of_a_row},
+            cwd=PROJECT, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        answers.append(json.loads(done.stdout.replace("NaN", "null")))
+    (own, readouts, slopes), (_, readouts_8, slopes_8) = answers
+    assert own == int(width)
+    for ours, theirs in ((readouts, readouts_8), (slopes, slopes_8)):
+        one, other = np.array(ours, dtype=float), np.array(theirs, dtype=float)
+        assert one == pytest.approx(other, rel=1e-6, nan_ok=True)

@@ -25,7 +25,7 @@ def evaluate(program: Program, arrays: Mapping[str, Sequence[float]]) -> list[fl
     values: list[float] = []
     two = {"add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b}
     two |= {"div": lambda a, b: a / b, "max": max, "min": min, "pow": lambda a, b: a**b}
-    one = {"neg": lambda a: -a, "abs": abs, "rough": lambda a: 1.0 / a, "sqrt": math.sqrt}
+    one = {"neg": lambda a: -a, "abs": abs, "sqrt": math.sqrt}
     for kind, *operands in program.operations:
         if kind == "constant":
             values.append(operands[0])

@@ -97,7 +97,7 @@ def test_the_tangent_system_says_the_same(precise: TissueModel, tmp_path: Path) 
     for r, reference in enumerate(wanted):
         got = slopes[0, :, :, r] if r == 0 else slopes[0][:, ends, r]
         scale = np.nanmax(np.abs(readouts[..., r]))
-        assert np.abs((got - np.moveaxis(reference, 0, -1)) * set_[0]).max() < 1e-6 * scale
+        assert np.abs((got - np.moveaxis(reference, 0, -1)) * set_[0]).max() < 5e-6 * scale
 
 
 def test_a_slope_that_is_one_percent_off_does_not_pass(precise: TissueModel) -> None:
