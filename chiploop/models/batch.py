@@ -353,21 +353,31 @@ def aligned(*shape: int) -> np.ndarray:
 
 
 def work_space(model: CompiledModel) -> dict[str, np.ndarray]:
-    """Return the arrays that one thread works in."""
+    """Return the arrays that one thread works in.
+
+    Those that every step touches stand in one block: scattered, they would fall by chance on the same sets of
+    the first-level cache as the step's own stack, which nearly fills it.
+    """
     width, n = model.width, len(model.states)
-    return {
-        "y": aligned(n, width),
-        "p": aligned(len(model.parameters), width),
-        "u": aligned(len(model.inputs), width),
-        "q": aligned(model.n_steady, width),
-        "absolute": aligned(n, width),
-        "relative": aligned(1, width),
-        "table": aligned(lanes.TABLE_ROWS, width),
-        "dense": aligned((2 + model.n_dense) * len(model.watched), width),
-        "spare": aligned(n * max(1, len(model.events)), width),
-        "out": aligned(len(model.observed), width),
-        "place": np.zeros((3, width), dtype=np.int64),
+    rows = {
+        "y": n,
+        "absolute": n,
+        "relative": 1,
+        "table": lanes.TABLE_ROWS,
+        "dense": (2 + model.n_dense) * len(model.watched),
+        "q": model.n_steady,
+        "p": len(model.parameters),
+        "u": len(model.inputs),
+        "spare": n * max(1, len(model.events)),
+        "out": len(model.observed),
     }
+    block = aligned(sum(max(1, count) for count in rows.values()), width)
+    space = {"place": np.zeros((3, width), dtype=np.int64)}
+    begin = 0
+    for name, count in rows.items():
+        space[name] = block[begin : begin + max(1, count)]
+        begin += max(1, count)
+    return space
 
 
 def thread_count() -> int:

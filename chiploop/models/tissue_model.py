@@ -37,7 +37,7 @@ __all__ = [
 
 
 NUDGE = 3e-7
-"""Relative step of a sensitivity, between the error of a longer one (curvature) and that of a shorter one (rounding)."""
+"""Relative step of a sensitivity: a longer one errs by curvature, a shorter one by rounding."""
 
 
 @dataclass(frozen=True)
