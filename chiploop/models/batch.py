@@ -19,11 +19,14 @@ import numpy as np
 from chiploop.models import driver, lanes
 
 MAX_STEPS = 20_000
+"""A trajectory that needs as many is given up."""
 FIRST_STEP = 0.02
 """Size of the first step of a segment, in the model's unit of time; what is too large is tried again, smaller."""
 CHUNK = 1024
 """Trajectories that a thread takes at a time."""
 CACHE_LINE = 64
+NOT_FINITE = 3
+"""Trouble of a trajectory that ran to its end with a state or a reading that is not finite."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class BatchResult:
     steps: np.ndarray
     """(n, chips) steps tried."""
     trouble: np.ndarray
-    """(n, chips) 0, or STEP_LIMIT or STEP_TOO_SMALL of ``lanes``."""
+    """(n, chips) 0, or STEP_LIMIT or STEP_TOO_SMALL of ``lanes``, or NOT_FINITE."""
 
 
 @dataclass(frozen=True)
@@ -151,9 +154,18 @@ class CompiledModel:
         jumps = [np.full(len(s.inputs), -1, dtype=np.int64) for s in schedules]
         if self.events or self.n_breakpoints:
             schedules, jumps, chips = self.with_moments(parameters, schedules, chips)
+            groups = chips.reshape(-1, self.width) if is_steered else chips[:, None]
+            if (groups != groups[:, :1]).any():
+                raise ValueError(
+                    f"model {self.name}: the moment of an event or a switch hangs on one of the parameters; "
+                    "derivatives by it are not those of neighbouring lanes"
+                )
         work = Batch(self, parameters, schedules, jumps, grid, rows, chips, begin)
         work.run(rtol, absolute, max_steps, threads or thread_count(), is_steered)
+        is_finite = np.isfinite(work.end).all(axis=1) & np.isfinite(work.observed).all(axis=(1, 2))
+        work.trouble[~is_finite & (work.trouble == 0)] = NOT_FINITE
         work.observed[work.trouble > 0] = np.nan
+        work.end[work.trouble > 0] = np.nan
 
         def shaped(array: np.ndarray) -> np.ndarray:
             return np.swapaxes(array.reshape(c, n, *array.shape[1:]), 0, 1)
@@ -204,8 +216,8 @@ class CompiledModel:
         pointers = (p.ctypes.data, *[out.ctypes.data] * (lanes.POINTERS - 1))
         for first in range(0, n, width):
             part = parameters[first : first + width]
-            p[:] = part[-1][:, None]
-            p[:, : len(part)] = part.T
+            p[: part.shape[1]] = part[-1][:, None]
+            p[: part.shape[1], : len(part)] = part.T
             function(*pointers, 0, 0)
             found[first : first + width] = out.T[: len(part)]
         return found
@@ -253,7 +265,8 @@ class Batch:
         c, items = len(schedules), len(rows)
         longest = max((len(s.inputs) for s in schedules), default=1)
         edges = np.zeros((c, longest + 1))
-        inputs = np.zeros((c, longest, max(1, len(model.inputs))))
+        # behind the text's own inputs: the middle of the segment, see model_plan.SEGMENT_TIME
+        inputs = np.zeros((c, longest, len(model.inputs) + 1))
         events = np.full((c, longest), -1, dtype=np.int64)
         segments = np.array([len(s.inputs) for s in schedules], dtype=np.int64)
         index = {name: i for i, name in enumerate(model.parameters)}
@@ -263,7 +276,8 @@ class Batch:
         factors = np.ones_like(values)
         for i, schedule in enumerate(schedules):
             edges[i, : segments[i] + 1] = schedule.edges
-            inputs[i, : segments[i], : len(model.inputs)] = schedule.inputs
+            inputs[i, : segments[i], :-1] = schedule.inputs
+            inputs[i, : segments[i], -1] = 0.5 * (schedule.edges[:-1] + schedule.edges[1:])
             events[i, : segments[i]] = jumps[i]
             for name, value in schedule.constants.items():
                 values[i, column[index[name]]] = value
@@ -367,7 +381,7 @@ def work_space(model: CompiledModel) -> dict[str, np.ndarray]:
         "dense": (2 + model.n_dense) * len(model.watched),
         "q": model.n_steady,
         "p": len(model.parameters),
-        "u": len(model.inputs),
+        "u": len(model.inputs) + 1,
         "spare": n * max(1, len(model.events)),
         "out": len(model.observed),
     }
@@ -389,3 +403,8 @@ def thread_count() -> int:
 def pool(workers: int) -> ThreadPoolExecutor:
     """Return the threads that simulate; the compiled code holds no interpreter lock."""
     return ThreadPoolExecutor(workers, thread_name_prefix="simulate")
+
+
+if hasattr(os, "register_at_fork"):
+    # a forked child has none of its parent's threads, and would wait for them for ever
+    os.register_at_fork(after_in_child=pool.cache_clear)

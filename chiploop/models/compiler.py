@@ -14,6 +14,7 @@ import ctypes
 import hashlib
 import json
 import os
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -26,11 +27,11 @@ import platformdirs
 from chiploop.errors import FileNotValid
 from chiploop.models import driver, lanes
 from chiploop.models.batch import CompiledModel
-from chiploop.models.model_plan import model_plan
+from chiploop.models.model_plan import ModelPlan, model_plan
 from chiploop.models.rosenbrock import METHODS
 from chiploop.models.symbolic import SymbolicModel
 
-GENERATOR = 6
+GENERATOR = 7
 """Raised whenever the machine code changes for an unchanged model text."""
 METHOD = "rodas5p"
 CODE = (*driver.FUNCTIONS, "moments")
@@ -75,7 +76,7 @@ def compile_model(
                 text, name, inputs, observed, integrals, cache_folder,
                 method=method, engine="lanes", model=model,
             )  # fmt: skip
-        except (RuntimeError, OSError) as problem:
+        except LanesUnavailable as problem:
             reason = str(problem).strip().split("\n")[0]
             warnings.warn(
                 f"model {name}: lanes can not be used here ({reason}); the scalar engine runs "
@@ -89,49 +90,38 @@ def compile_model(
         raise ValueError(f"engine {engine!r} is not one of lanes, scalar")
     digest = hashlib.sha256(text.encode()).hexdigest()
     changed = "" if model is None else repr(model)
-    identity = (
-        GENERATOR,
-        digest,
-        changed,
-        tuple(inputs),
-        tuple(observed),
-        tuple(integrals),
-        method,
-    )
+    names = (tuple(inputs), tuple(observed), tuple(integrals))
     machine = lanes.machine() if engine == "lanes" else None
-    key = hashlib.sha256(
-        repr((identity, engine, machine, version("llvmlite"))).encode()
-    ).hexdigest()[:20]
+    hangs_on = (GENERATOR, digest, changed, names, method, engine, machine, versions(engine))
+    key = hashlib.sha256(repr(hangs_on).encode()).hexdigest()[:20]
     folder = cache_folder or default_cache()
     facts_path = folder / f"model_{key}.json"
-    suffix = ".o" if engine == "lanes" else ".py"
-    code_path = folder / f"model_{key}{suffix}"
-    facts = kept_facts(facts_path, code_path)
-    if facts is None:
-        if model is None:
-            from chiploop.models.sbml import read_model
+    code_path = folder / f"model_{key}{'.o' if engine == 'lanes' else '.py'}"
+    with COMPILING:
+        kept = kept_model(facts_path, code_path)
+        if kept is None:
+            if model is None:
+                from chiploop.models.sbml import read_model
 
-            model = read_model(text, name)
-        check_names(model, inputs, observed, integrals)
-        plan = model_plan(model, inputs, observed, integrals, method)
-        if engine == "lanes":
-            content = lanes.compile_object(
-                lanes.module_text(plan, lanes.machine().width), lanes.machine()
-            )
+                model = read_model(text, name)
+            check_names(model, inputs, observed, integrals)
+            plan = model_plan(model, inputs, observed, integrals, method)
+            content = code_of(plan, engine)
+            facts = {**plan.facts, "code_sha256": hashlib.sha256(content).hexdigest()}
+            keep(code_path, content)
+            keep(facts_path, json.dumps(facts).encode())
         else:
-            from chiploop.models.scalar import module_source
+            facts, content = kept
+        if engine == "lanes":
+            try:
+                addresses = lanes.load_object(content, CODE, lanes.machine())
+            except RuntimeError as problem:
+                raise LanesUnavailable(str(problem)) from problem
+        else:
+            from chiploop.models.scalar import load_source
 
-            content = module_source(plan).encode()
-        facts = {**plan.facts, "code_sha256": hashlib.sha256(content).hexdigest()}
-        keep(code_path, content)
-        keep(facts_path, json.dumps(facts).encode())
-    if engine == "lanes":
-        width = lanes.machine().width
-        addresses = lanes.load_object(code_path.read_bytes(), CODE, lanes.machine())
-    else:
-        from chiploop.models.scalar import load_source
-
-        width, addresses = 1, load_source(code_path, CODE)
+            addresses = load_source(content, code_path, CODE)
+        drive = drive_function()
     return CompiledModel(
         name=name,
         states=tuple(facts["states"]),
@@ -149,14 +139,42 @@ def compile_model(
         order=METHODS[method].order,
         text_sha256=digest,
         engine=engine,
-        width=width,
+        width=lanes.machine().width if engine == "lanes" else 1,
         code=addresses,
-        drive=drive_function(),
+        drive=drive,
     )
 
 
-def kept_facts(facts_path: Path, code_path: Path) -> dict[str, Any] | None:
-    """Return the facts of a model in the cache; None where it is not there or not whole."""
+class LanesUnavailable(RuntimeError):
+    """LLVM does not make or take the machine code of lanes on this computer."""
+
+
+COMPILING = threading.RLock()
+"""One model at a time: libraries below are not made for more, and what the first one makes serves the next."""
+
+
+def versions(engine: str) -> tuple[str, ...]:
+    """Return the versions of what reads a text and makes machine code of it; nothing is imported for that."""
+    packages = ["llvmlite", "sympy", "python-libsbml", "antimony"]
+    packages += ["numba"] if engine == "scalar" else []
+    return tuple(version(package) for package in packages)
+
+
+def code_of(plan: ModelPlan, engine: str) -> bytes:
+    """Return the content of the file that holds a model's functions."""
+    if engine == "lanes":
+        text = lanes.module_text(plan, lanes.machine().width)
+        try:
+            return lanes.compile_object(text, lanes.machine())
+        except RuntimeError as problem:
+            raise LanesUnavailable(str(problem)) from problem
+    from chiploop.models.scalar import module_source
+
+    return module_source(plan).encode()
+
+
+def kept_model(facts_path: Path, code_path: Path) -> tuple[dict[str, Any], bytes] | None:
+    """Return facts and code of a model in the cache; None where it is not there or not whole."""
     try:
         facts = json.loads(facts_path.read_text(encoding="utf-8"))
         content = code_path.read_bytes()
@@ -167,7 +185,7 @@ def kept_facts(facts_path: Path, code_path: Path) -> dict[str, Any] | None:
         or facts.get("code_sha256") != hashlib.sha256(content).hexdigest()
     ):
         return None
-    return facts
+    return facts, content
 
 
 def check_names(
@@ -186,6 +204,12 @@ def check_names(
             raise FileNotValid(
                 f"model {model.name}: the initial value of {state} depends on an input; "
                 "inputs are set by the perfusion and have no value before it"
+            )
+    for moment in (*(event.time for event in model.events), *model.breakpoints):
+        if any(str(symbol) in inputs for symbol in moment.free_symbols):
+            raise FileNotValid(
+                f"model {model.name}: the moment {moment} of an event or a switch depends on an input; "
+                "it has to be known before the simulation begins"
             )
 
 
@@ -218,8 +242,16 @@ def drive_function() -> Callable[..., None]:
 
 
 def keep(path: Path, content: bytes) -> None:
-    """Write a file of the cache so that no reader ever sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
+    """Write a file of the cache so that no reader ever sees half of it; warn where it can not be written."""
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_bytes(content)
+        unfinished.replace(path)
+    except OSError as problem:
+        warnings.warn(
+            f"{path.parent} can not be written ({problem.strerror or problem}); models are compiled "
+            "anew at every start",
+            RuntimeWarning,
+            stacklevel=2,
+        )

@@ -10,7 +10,6 @@ neighbours nothing. Arrays are rows of lanes: element i of lane l stands at ``i 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import threading
 from collections.abc import Sequence
@@ -383,8 +382,3 @@ def load_object(machine_code: bytes, names: Sequence[str], target: Machine) -> d
     if missing:
         raise RuntimeError(f"machine code without {', '.join(missing)}")
     return addresses
-
-
-def foreign_function(address: int, n_pointers: int) -> Any:
-    """Return a function at an address that takes pointers; it runs without the interpreter's lock."""
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * n_pointers)(address)

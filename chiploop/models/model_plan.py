@@ -6,7 +6,7 @@ scalar), the method's numbers (rosenbrock), files (compiler).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,9 @@ from chiploop.errors import FileNotValid
 from chiploop.models.rosenbrock import METHODS, Step, step_program
 from chiploop.models.straight_line import Formulas, Program, with_joined_powers
 from chiploop.models.symbolic import TIME, SymbolicModel
+
+SEGMENT_TIME = "segment_time_"
+"""Input behind those of the text: the middle of the segment, where the schedule is cut at breakpoints."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,9 @@ def model_plan(
             raise FileNotValid(
                 f"model {model.name}: observed {name} depends on an input directly; read out a state"
             )
+    breakpoints = list(model.breakpoints)
+    if breakpoints:
+        rates = [with_settled_conditions(rate, model.rates) for rate in rates]
     has_clock = any(symbol(TIME) in e.free_symbols for e in (*rates, *readings))
     if has_clock:
         names.append(TIME)
@@ -79,10 +85,9 @@ def model_plan(
     watched = [i for i, name in enumerate(names) if name in used]
     parameters = [name for name in model.constants if name not in inputs]
     places = {name: ("p", i) for i, name in enumerate(parameters)}
-    places |= {name: ("u", i) for i, name in enumerate(inputs)}
+    places |= {name: ("u", i) for i, name in enumerate((*inputs, SEGMENT_TIME))}
     events = [event for event in model.events if set(event.assignments) & set(names)]
     jumps = [e.assignments.get(name, variables[i]) for e in events for i, name in enumerate(names)]
-    breakpoints = list(model.breakpoints) if has_clock else []
     moments = [*(event.time for event in events), *breakpoints]
     try:
         step = step_program(
@@ -117,6 +122,24 @@ def model_plan(
         "flops_per_step": step.program.flops(step.results),
     }
     return ModelPlan(step, functions, facts)
+
+
+def with_settled_conditions(rate: Any, states: Collection[str]) -> Any:
+    """Return a rate whose conditions on time alone are asked in the middle of the segment.
+
+    Schedules are cut where such a condition switches. Asked at the time of a step's stages, the last of which
+    stand at the segment's very end, it would switch there already.
+    """
+    import sympy
+
+    time, middle = (sympy.Symbol(name, real=True) for name in (TIME, SEGMENT_TIME))
+    settled = {
+        condition: condition.subs(time, middle)
+        for condition in rate.atoms(sympy.core.relational.Relational)
+        if time in condition.free_symbols
+        and not any(str(s) in states for s in condition.free_symbols)
+    }
+    return rate.xreplace(settled)
 
 
 def jacobian_of(rates: Sequence[Any], variables: Sequence[Any]) -> dict[tuple[int, int], Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -219,8 +220,14 @@ def advance_source(plan: ModelPlan) -> str:
     return decorated("advance", arrays, "max_steps, steered", lines)
 
 
-def load_source(path: Path, names: Sequence[str]) -> dict[str, int]:
-    """Return the addresses of the functions of a generated module; numba keeps its machine code beside it."""
+def load_source(content: bytes, path: Path, names: Sequence[str]) -> dict[str, int]:
+    """Return the addresses of the functions of a generated module; numba keeps its machine code beside it.
+
+    Where the file could not be kept at ``path`` it stands in a folder of this process alone.
+    """
+    if not path.is_file():
+        path = Path(tempfile.mkdtemp(prefix="chiploop-scalar-")) / path.name
+        path.write_bytes(content)
     module_name = f"chiploop_generated_{path.stem}"
     module = sys.modules.get(module_name)
     if module is None:

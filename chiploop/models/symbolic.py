@@ -1,6 +1,6 @@
 """A model as formulas: what every reader of model texts returns and every compiler takes.
 
-Belongs here: the values, and what can be asked of them. Not here: reading a text (sbml), machine code (compiled).
+Belongs here: the values, and what can be asked of them. Not here: reading a text (sbml), machine code (compiler).
 Formulas are sympy expressions in real symbols named as in the text, ``TIME`` being the time. Sympy is not
 imported here: a model that is compiled already starts without it.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 TIME = "time_"
-"""Name of the symbol of time in formulas; no identifier of a text may end in an underscore like it."""
+"""Name of the symbol of time in formulas; no identifier of a text may be the same."""
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,8 @@ class Simulation:
     """Trajectories that met the step limit or a value that is not a number."""
     steps: int
     trouble: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
-    """(n, chips) 0, or what stopped the trajectory: ``lanes.STEP_LIMIT``, ``lanes.STEP_TOO_SMALL``."""
+    """(n, chips) 0, or what stopped the trajectory: ``lanes.STEP_LIMIT``, ``lanes.STEP_TOO_SMALL``,
+    ``batch.NOT_FINITE``."""
 
 
 class TissueModel:
@@ -303,11 +304,22 @@ class TissueModel:
         return distinct, member
 
 
-@lru_cache(maxsize=8)
 def load_model(name: str, readouts: tuple[str, ...] | None = None) -> TissueModel:
     """Return a model by name (``MODELS``) or by the path of its text, with these readouts (None: all).
 
     Raises FileNotValid where there is none or its files can not be used.
     """
     path = model_path(name)
+    stamps = tuple(
+        (file.stat().st_mtime_ns, file.stat().st_size) if file.is_file() else None
+        for file in (path, facts_path(path))
+    )
+    return loaded(path, stamps, readouts)
+
+
+@lru_cache(maxsize=8)
+def loaded(
+    path: Path, stamps: tuple[tuple[int, int] | None, ...], readouts: tuple[str, ...] | None
+) -> TissueModel:
+    """Return a model; ``stamps`` tell a file that was edited meanwhile from the one that is loaded."""
     return TissueModel(path.stem, path, readouts=readouts)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
+from chiploop.errors import FileNotValid
 from chiploop.models import lanes
 from chiploop.models.batch import CompiledModel, Schedule
 from chiploop.models.compiler import compile_model
@@ -210,7 +211,85 @@ def test_a_pulse_that_is_far_shorter_than_a_step_is_not_stepped_over(
     found = model.run(rows, [schedule(0, 100)], np.array([100.0]), rtol=1e-8)
     wanted = 1000 * (np.exp(0.1 * 0.01) - 1) * np.exp(-0.1 * (100 - on))
     assert found.observed[:, 0, 0, 0] == pytest.approx(wanted, rel=1e-6)
-    assert (found.steps < 600).all()
+    assert (found.steps < 400).all()
+
+
+def test_a_switch_in_time_costs_no_accuracy_and_no_steps(tmp_path: Path) -> None:
+    """At the usual tolerance: as good as the same switch made by an input, in as many steps."""
+    switch = "model mine\nQ = 1; T = 7.3; x = 0; x' = Q*piecewise(1, time < T, 0) - 0.1*x;\nend\n"
+    edge = "model mine\nQ = 1; T = 7.3; x = 0; x' = Q - 0.1*x;\nend\n"
+    grid = np.array([3.0, 7.3, 20.0])
+    found = []
+    for text, chip in ((switch, schedule(0, 20)), (edge, schedule(0, 7.3, 20, inputs=(1.0, 0.0)))):
+        model = compiled(text, tmp_path)
+        found.append(model.run(model.parameter_rows(1, {}), [chip], grid, rtol=1e-4))
+    exact = (
+        10 * (1 - np.exp(-0.1 * np.minimum(grid, 7.3))) * np.exp(-0.1 * np.maximum(grid - 7.3, 0))
+    )
+    assert found[0].observed[0, 0, :, 0] == pytest.approx(exact, rel=1e-6)
+    assert found[0].observed == pytest.approx(found[1].observed, rel=1e-7)
+    assert abs(int(found[0].steps[0, 0]) - int(found[1].steps[0, 0])) <= 2
+
+
+def test_a_derivative_by_the_moment_of_a_switch_is_refused(tmp_path: Path) -> None:
+    model = compiled(PULSE, tmp_path)
+    on = 5.0 + 1e-6 * np.arange(model.width)
+    with pytest.raises(ValueError, match="the moment of an event or a switch hangs on one of"):
+        model.run(
+            model.parameter_rows(model.width, {"on": on}), [schedule(0, 100)],
+            np.array([100.0]), rtol=1e-6, is_steered=True,
+        )  # fmt: skip
+
+
+def test_a_moment_that_hangs_on_an_input_is_refused(tmp_path: Path) -> None:
+    text = "model mine\nQ = 1; x = 0; x' = piecewise(1, time < Q, 0);\nend\n"
+    with pytest.raises(
+        FileNotValid, match="the moment Q of an event or a switch depends on an input"
+    ):
+        compiled(text, tmp_path)
+
+
+def test_a_switch_in_a_model_without_constants(tmp_path: Path) -> None:
+    model = compile_model("x = 0; x' = piecewise(1, time < 3, 0)", "mine", [], ["x"], [], tmp_path)
+    chip = Schedule(np.array([0.0, 5.0]), np.zeros((1, 0)))
+    found = model.run(model.parameter_rows(2, {}), [chip], np.array([5.0]), rtol=1e-4)
+    assert found.observed == pytest.approx(3.0, rel=1e-9)
+
+
+@pytest.mark.parametrize("body", ["x = 1/z; z = 0; x' = Q;", "x = 1; x' = -Q; y := ln(x - 2);"])
+def test_a_value_that_is_not_finite_is_trouble_even_where_the_steps_went_well(
+    body: str, tmp_path: Path
+) -> None:
+    model = compiled(
+        f"model mine\nQ = 1; {body}\nend\n", tmp_path, ("y",) if "y" in body else ("x",)
+    )
+    found = model.run(model.parameter_rows(1, {}), [schedule(0, 1)], np.array([0.5]), rtol=1e-6)
+    assert found.trouble[0, 0] > 0
+    assert np.isnan(found.observed).all() and np.isnan(found.states).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_simulates_too(tmp_path: Path) -> None:
+    program = (
+        "import os, numpy as np, signal\n"
+        "from chiploop.models.tissue_model import load_model\n"
+        "from tests.chiploop.models.chips import DEMO, inlet, parameters\n"
+        "from tests.chiploop.models.test_tissue_model import STUDY\n"
+        "model = load_model('skin_chip', DEMO)\n"
+        "sets = np.repeat(parameters(model), 3000, axis=0)\n"
+        "run = lambda: model.simulate(sets, [inlet(STUDY)], np.array([124.0])).failed\n"
+        "run()\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    signal.alarm(30)\n"
+        "    os._exit(run())\n"
+        "assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "CHIPLOOP_THREADS": "2"}, cwd=PROJECT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def test_time_in_a_rate_is_the_schedules_time(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -160,3 +161,19 @@ def test_where_lanes_can_not_be_compiled_the_scalar_engine_runs_and_says_so(
 def test_an_engine_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="engine 'gpu' is not one of lanes, scalar"):
         compiled("x = 1; x' = -x;", tmp_path, engine="gpu")
+
+
+def test_a_cache_that_can_not_be_written_is_told_and_the_model_runs(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file where the folder would be")
+    for engine in ("lanes", "scalar"):
+        with pytest.warns(RuntimeWarning, match="can not be written"):
+            model = compiled("x = 1; x' = -x;", tmp_path / "taken", engine=engine)
+        found = model.run(model.parameter_rows(1, {}), [DAY], np.array([1.0]), rtol=1e-8)
+        assert found.observed[0, 0, 0, 0] == pytest.approx(np.exp(-1.0), rel=1e-7)
+
+
+def test_threads_that_load_one_model_at_once_get_one_model(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        models = list(threads.map(lambda _: compiled("x = 1; x' = -x;", tmp_path), range(4)))
+    assert {model.engine for model in models} == {"lanes"}
+    assert len(list(tmp_path.iterdir())) == 2

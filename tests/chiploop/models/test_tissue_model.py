@@ -328,3 +328,18 @@ def test_a_yaml_that_names_what_the_text_lacks_is_refused(tmp_path: Path) -> Non
     (tmp_path / "mine.yaml").write_text(facts.replace("kind: lognormal", "kind: beta"), "utf-8")
     with pytest.raises(FileNotValid, match=r"line \d+, estimated\.EC4: .*not 'beta'"):
         TissueModel("mine", tmp_path / "mine.ant")
+
+
+def test_a_model_file_that_was_edited_is_loaded_anew(tmp_path: Path) -> None:
+    for suffix in (".ant", ".yaml"):
+        text = MODELS["skin_chip"].with_suffix(suffix).read_text("utf-8")
+        (tmp_path / f"mine{suffix}").write_text(
+            text.replace("model: skin_chip", "model: mine"), "utf-8"
+        )
+    path = tmp_path / "mine.ant"
+    first = load_model(str(path), DEMO)
+    assert load_model(str(path), DEMO) is first
+    path.write_text(path.read_text("utf-8").replace("V_ch = 30;", "V_ch = 90;  "), "utf-8")
+    again = load_model(str(path), DEMO)
+    assert (first.compiled.defaults["V_ch"], again.compiled.defaults["V_ch"]) == (30.0, 90.0)
+    assert again.sha256 != first.sha256
