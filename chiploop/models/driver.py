@@ -116,7 +116,7 @@ def drive(  # type: ignore[no-untyped-def]
         is_changed = False
         # 1. samples that a step has passed, lane by lane until none is due
         while True:
-            is_due = False
+            due = 0
             for lane in range(width):
                 if (
                     not (mask >> lane) & 1
@@ -133,7 +133,7 @@ def drive(  # type: ignore[no-untyped-def]
                     c, s = chips[place[lane]], place[width + lane] + 1
                     if s < segments[c] and jumps[c * n_segments + s] >= 0:
                         continue
-                is_due = True
+                due |= 1 << lane
                 theta = 1.0
                 if table[TAKEN * width + lane] > 0.0:
                     theta = (grid[k] - table[BEGAN * width + lane]) / table[TAKEN * width + lane]
@@ -149,23 +149,13 @@ def drive(  # type: ignore[no-untyped-def]
                     spare[i * width + lane] = (1.0 - theta) * old + theta * (
                         new + (1.0 - theta) * sum_
                     )
-            if not is_due:
+            if due == 0:
                 break
             call(code[3], spare, p, u, out, out, out, 0, 0)
             for lane in range(width):
-                if (
-                    not (mask >> lane) & 1
-                    or place[lane] < 0
-                    or table[TROUBLE * width + lane] != 0.0
-                ):
+                if not (due >> lane) & 1:
                     continue
                 k = place[2 * width + lane]
-                if k >= n_grid or grid[k] > table[TIME * width + lane]:
-                    continue
-                if grid[k] >= table[UNTIL * width + lane]:
-                    c, s = chips[place[lane]], place[width + lane] + 1
-                    if s < segments[c] and jumps[c * n_segments + s] >= 0:
-                        continue
                 for r in range(n_observed):
                     observed[(place[lane] * n_grid + k) * n_observed + r] = out[r * width + lane]
                 place[2 * width + lane] = k + 1

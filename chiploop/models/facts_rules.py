@@ -89,7 +89,14 @@ def broken_rules(
                 ("estimated", symbol, "high"),
                 f"{prior.high:g} is not above low, {prior.low:g}",
             )
-    if facts.virtual_truth and facts.truth_path() is None:
+    truth = facts.truth_path()
+    if truth is not None and truth.resolve() == text_path.resolve():
+        yield (
+            ("virtual_truth",),
+            "it names this model itself; a hidden truth is another model, and without one `simulate` "
+            "says that it draws the chips from this one",
+        )
+    if facts.virtual_truth and truth is None:
         yield (
             ("virtual_truth",),
             f'"{facts.virtual_truth}" is neither a model of chiploop nor a file beside this one',

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chiploop.errors import FileNotValid
+from chiploop.models.sbml_export import number, unused
 from chiploop.models.sbml_text import sbml_document
 
 
@@ -110,8 +111,8 @@ def open_model(
         if kind == "parameter" and assigned is None and not changes:
             continue
         start = Start(
-            free_name(model, f"start_of_{column}"),
-            free_name(model, f"is_set_{column}"),
+            unused(model, f"start_of_{column}"),
+            unused(model, f"is_set_{column}"),
             changes or (kind == "species" and not element.getConstant()),
             kind,
         )
@@ -132,15 +133,6 @@ def kind_of(element: Any) -> str:
     """Return what SBML calls an element, as a person would."""
     kind: str = element.getElementName()
     return kind
-
-
-def free_name(model: Any, wish: str) -> str:
-    """Return an id that no element of the model has."""
-    name, count = wish, 1
-    while model.getElementBySId(name) is not None:
-        count += 1
-        name = f"{wish}_{count}"
-    return name
 
 
 def put_start(model: Any, element: Any, start: Start) -> None:
@@ -198,15 +190,6 @@ def named(name: str) -> Any:
 
     node = libsbml.ASTNode(libsbml.AST_NAME)
     node.setName(name)
-    return node
-
-
-def number(value: float) -> Any:
-    """Return libsbml's formula of one number."""
-    import libsbml
-
-    node = libsbml.ASTNode(libsbml.AST_REAL)
-    node.setValue(float(value))
     return node
 
 

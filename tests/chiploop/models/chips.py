@@ -12,9 +12,6 @@ from chiploop.models.inlet import ChipInlet
 from chiploop.models.tissue_model import MODELS, TissueModel
 from tests.chiploop.models.tissue_reference import DEFAULTS, Segment
 
-MG_ML = {"IL-4": 15.0, "IL-13": 12.6}
-"""kDa: ng/mL over this is nM."""
-CONSTANTS = {"flg_dose": 1.0}
 DEMO = ("TEER", "CCL26", "ldh_release")
 """Readouts of the demo study."""
 
