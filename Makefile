@@ -1,5 +1,5 @@
 # Everything a fresh computer needs: Python 3.11 or newer, and make.
-# The first call makes .venv from requirements.lock (some 150 packages, 1.2 GB, a minute or two); later calls are quick.
+# The first call makes .venv from requirements.lock (some 160 packages, 1.3 GB, a minute or two); later calls are quick.
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -289,11 +289,15 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer sets and repeats: a first look")
     parser.add_argument("--figures", action="store_true", help="measure growth, write docs/figures")
     parser.add_argument("--from", dest="source", type=Path, help="print a --json file again")
+    parser.add_argument(
+        "--segments", type=int, choices=(4, 5), default=5, help="4 leaves the wash-out out"
+    )
     given = parser.parse_args()
-    if any(os.environ.get(k) != v for k, v in ONE_CORE.items()):
+    wanted = {**ONE_CORE, "CHIPLOOP_BENCH_SEGMENTS": str(given.segments)}
+    if any(os.environ.get(k) != v for k, v in wanted.items()):
         # libraries read these when they are loaded, so Python begins again with them set
         command = [sys.executable, "-m", "benchmarks.simulation", *sys.argv[1:]]
-        os.execve(sys.executable, command, {**os.environ, **ONE_CORE})
+        os.execve(sys.executable, command, {**os.environ, **wanted})
     warnings.filterwarnings("ignore", message="builtin type .* has no __module__ attribute")
     if given.source:
         found = json.loads(given.source.read_text("utf-8"))

@@ -6,6 +6,7 @@ clocks. Not here: the simulators (simulation_peers, simulation_engine).
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,7 @@ MODEL = "skin_chip"
 READOUTS = ("TEER", "CCL26", "ldh_release")
 DOSES_NM = np.geomspace(3.0, 4000.0, 12)
 STIMULUS_NM = (0.5 / 15.0, 1.0 / 12.6)
-N_SEGMENTS = 5
+N_SEGMENTS = int(os.environ.get("CHIPLOOP_BENCH_SEGMENTS", "5"))
 """Medium, a dose under the stimulus, a pause, another dose, wash-out; 4 leaves out the last one."""
 EDGES_H = np.array([0.0, 24.0, 72.0, 76.0, 124.0, 148.0])[: N_SEGMENTS + 1]
 TIMES_H = np.array([48.0, 72.0, 100.0, 124.0, 148.0])[:N_SEGMENTS]
