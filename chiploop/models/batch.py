@@ -78,7 +78,6 @@ class CompiledModel:
     clock: int
     """Index of the state that is time; -1 where no formula holds it."""
     flops_per_step: int
-    order: int
     text_sha256: str
     engine: str
     width: int

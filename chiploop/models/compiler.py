@@ -28,7 +28,6 @@ from chiploop.errors import FileNotValid
 from chiploop.models import driver, lanes
 from chiploop.models.batch import CompiledModel
 from chiploop.models.model_plan import ModelPlan, model_plan
-from chiploop.models.rosenbrock import METHODS
 from chiploop.models.symbolic import SymbolicModel
 
 GENERATOR = 7
@@ -136,7 +135,6 @@ def compile_model(
         n_breakpoints=facts["n_breakpoints"],
         clock=facts["clock"],
         flops_per_step=facts["flops_per_step"],
-        order=METHODS[method].order,
         text_sha256=digest,
         engine=engine,
         width=lanes.machine().width if engine == "lanes" else 1,

@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 from chiploop.models.lane_math import functions, splat
-from chiploop.models.model_plan import ModelPlan, RowProgram, steady_boundary
+from chiploop.models.model_plan import ModelPlan, RowProgram, steady_boundary, tolerance_loads
 from chiploop.models.rosenbrock import Step
 from chiploop.models.straight_line import FUNCTIONS, Program
 
@@ -207,13 +207,7 @@ def advance_function(step: Step, width: int) -> str:
     for i, number in enumerate(steady_boundary(step)):
         printer.names[number] = f"%v{number}"
         out += printer.load(f"%v{number}", "%q", i)
-    loads = [
-        n_
-        for n_ in program.needed(step.results)
-        if program.operations[n_][0] == "load"
-        and program.operations[n_][1] in ("absolute", "relative")
-    ]
-    printer.print(loads)
+    printer.print(tolerance_loads(step))
     out += ["  br label %loop", "loop:"]
     for label, index in (("t", TIME), ("size", SIZE), ("until", UNTIL), ("sample", SAMPLE)):
         out += printer.load(f"%{label}", "%lane", index)

@@ -18,6 +18,9 @@ from chiploop.models.symbolic import TIME, SymbolicModel
 SEGMENT_TIME = "segment_time_"
 """Input behind those of the text: the middle of the segment, where the schedule is cut at breakpoints."""
 
+TOLERANCES = ("absolute", "relative")
+"""Arrays of a step that are neither parameters nor inputs."""
+
 
 @dataclass(frozen=True)
 class RowProgram:
@@ -172,6 +175,12 @@ def row_program(
     return RowProgram(name, program, arrays, tuple(numbers.number(formula) for formula in formulas))
 
 
+def tolerance_loads(step: Step) -> list[int]:
+    """Return the operations that load the tolerances: the same for a whole run."""
+    operations = step.program.operations
+    return [n for n in step.program.needed(step.results) if operations[n][1] in TOLERANCES]
+
+
 def steady_boundary(step: Step) -> list[int]:
     """Return the steady operations that varying ones of a step use: computed once a segment."""
     program = step.program
@@ -181,7 +190,7 @@ def steady_boundary(step: Step) -> list[int]:
         if not program.varies[number] or operation[0] == "load":
             continue
         for operand in operation[1:]:
-            is_tolerance = program.operations[operand][1] in ("absolute", "relative")
+            is_tolerance = program.operations[operand][1] in TOLERANCES
             if not program.varies[operand] and program.value(operand) is None and not is_tolerance:
                 wanted.add(operand)
     return sorted(wanted)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chiploop.models import lanes
-from chiploop.models.model_plan import ModelPlan, RowProgram, steady_boundary
+from chiploop.models.model_plan import ModelPlan, RowProgram, steady_boundary, tolerance_loads
 from chiploop.models.straight_line import Program
 
 BINARY = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "eq": "=="}
@@ -161,13 +161,7 @@ def advance_source(plan: ModelPlan) -> str:
     printer = LinePrinter(program, "        ")
     for i, number in enumerate(steady_boundary(step)):
         printer.names[number] = f"q[{i}]"
-    tolerances = [
-        number
-        for number in program.needed(step.results)
-        if program.operations[number][0] == "load"
-        and program.operations[number][1] in ("absolute", "relative")
-    ]
-    printer.print(tolerances)
+    printer.print(tolerance_loads(step))
     printer.names[program.known[("load", "h", 0)]] = "h"
     printer.print(lanes.varying(program, step.results))
     before = printer.lines
