@@ -77,6 +77,9 @@ class Readout:
     wells: tuple[str, ...] = ()
     raw_sha256: str = ""
     cycle: int = 0
+    curve: tuple[float, ...] = ()
+    """How the value leans on each independent error of its plate's standard curve, on the residual's scale; the
+    sum of the squares is the part of ``sd`` squared that the readouts of the plate share."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from chiploop.dosing import (
 )
 from chiploop.errors import SafetyRefusal
 from chiploop.goals import GRID_NM, goal_values
-from chiploop.inference.likelihood import Likelihood, Scatter
+from chiploop.inference.likelihood import Likelihood
+from chiploop.inference.scatter import Scatter
 from chiploop.measurement import Readout
 from chiploop.models.facts import STUDY_NAMES
 from chiploop.models.inlet import chip_inlet
@@ -58,6 +59,7 @@ def scatter_of(study: Study) -> Scatter:
         chip=named(variation.between_chips),
         donor=named(variation.between_donors),
         reading=named(variation.between_readings),
+        chip_tails=variation.chip_tails,
     )
 
 
@@ -71,7 +73,8 @@ def likelihood_of(
     inlets = [
         chip_inlet(study, schedules[chip], until_h=max([last, *ends])) for chip in study.chip_ids
     ]
-    return Likelihood(model_of(study), inlets, donors, readouts, scatter_of(study))
+    lines = {chip: study.line_of(chip).id for chip in study.chip_ids}
+    return Likelihood(model_of(study), inlets, donors, readouts, scatter_of(study), lines)
 
 
 def candidates_nm(study: Study) -> tuple[float, ...]:
@@ -107,19 +110,26 @@ def prediction_table(
         chip: waited(study, schedule, begin) for chip, schedule in campaign.schedules.items()
     }
     likelihood = likelihood_of(study, waiting, campaign.readouts)
+    own = posterior.chip_parameters([study.donor_of(c).id for c in study.chip_ids], chosen)
+    factors = posterior.chip_drug_factors([study.line_of(c).id for c in study.chip_ids], chosen)
     now = model.simulate(
-        parameters, likelihood.inlets, likelihood.times_h, likelihood.window_starts_h
+        own,
+        likelihood.inlets,
+        likelihood.times_h,
+        likelihood.window_starts_h,
+        drug_factors=factors,
     )
+    at_rows = likelihood.rows
+    effects = posterior.effects([effect.name for effect in likelihood.effects], chosen)
     times, starts, planned = planned_readouts(study, model, begin)
     chip_index = {chip: c for c, chip in enumerate(study.chip_ids)}
     line_chips = [[chip_index[chip] for chip in line.chips] for line in lines]
     rows, known, noise = future_features(
         likelihood,
-        scatter_of(study),
-        {c: study.donor_of(c).id for c in study.chip_ids},
         planned,
         line_chips,
-        now.readouts,
+        now.readouts[:, at_rows.chip, at_rows.time, at_rows.readout],
+        effects,
     )
     programmes, allowed, risks, features = [], [], [], []
     refused: list[RefusedDose] = []
@@ -138,12 +148,14 @@ def prediction_table(
             for programme in feasible
             for chip in line.chips
         ]
+        count = len(feasible)
         ahead = model.simulate(
-            parameters,
+            own if own.ndim == 2 else np.tile(own[:, chips], (1, count, 1)),
             inlets,
             times,
             starts,
-            states=np.tile(now.states[:, chips], (1, len(feasible), 1)),
+            states=np.tile(now.states[:, chips], (1, count, 1)),
+            drug_factors=None if factors is None else np.tile(factors[:, chips], (1, count)),
         )
         n, shape = len(parameters), (len(feasible), len(chips))
         predicted = ahead.readouts.reshape(n, *shape, times.size, -1)

@@ -322,6 +322,11 @@ class Variation(Part):
     between_donors: dict[Identifier, Percentage] = {}
     between_readings: dict[Identifier, Percentage] = {}
     """Of one chip read again, beyond the assay's own sd: position, temperature, pipetting."""
+    dose: Percentage = 0.05
+    """Of what a line gives against what is noted: stock, pump, tubing; the same for all its doses."""
+    chip_tails: Annotated[float, Field(ge=2)] | None = None
+    """Degrees of freedom of Student's t in place of a Gaussian for each chip's residuals, so that an outlying
+    chip pulls little; absent: Gaussian."""
 
     def completed(self, kinds: Mapping[str, str]) -> Variation:
         """Return the spread of every readout (name -> kind): as stated, otherwise the usual one."""
@@ -330,4 +335,4 @@ class Variation(Part):
             | getattr(self, spread)
             for spread, usual in USUAL_VARIATION.items()
         }
-        return Variation(**spreads)
+        return Variation(**spreads, dose=self.dose, chip_tails=self.chip_tails)

@@ -63,8 +63,15 @@ class VirtualLab:
         self.parameters = hidden_parameters(self.model, study, matched, rng)
         self.time_h = 0.0
         self.chips = study.chip_ids
-        self.factors = {} if matched else self.chip_factors()
+        self.factors = self.matched_factors() if matched else self.chip_factors()
         self.states: np.ndarray | None = None
+        self.dose_errors = {
+            line.id: float(
+                np.exp(study.variation.dose * self.noise("dose", line.id).standard_normal())
+            )
+            for line in study.lines
+        }
+        """Line -> given dose over noted dose."""
         self.tubing: dict[str, list[list[float]]] = {line.id: [] for line in study.lines}
         """Line -> what stands in its tubing, oldest first: [uL, drug nM, the model's stimuli nM]."""
         self.plain = [0.0] * (1 + len(self.model.facts.stimuli))
@@ -78,6 +85,24 @@ class VirtualLab:
     def noise(self, *what: object) -> np.random.Generator:
         """Return the random numbers that belong to one thing of this seed."""
         return np.random.default_rng([self.seed, zlib.crc32(repr(what).encode())])
+
+    def matched_factors(self) -> dict[str, np.ndarray]:
+        """Return parameter -> (chips,) factors of donors, drawn as the fitted model says that donors differ."""
+        prior = Prior.of_study(self.model, self.study)
+        population = prior.standard(self.parameters)[0]
+        factors = {}
+        for spread in prior.donor_spreads:
+            j = prior.names.index(spread.name)
+            sd = spread.sd / prior.specs[j].spread
+            sd *= float(np.exp(spread.ln_sd * self.noise("spread", spread.name).standard_normal()))
+            donors = {}
+            for donor in self.study.donors:
+                own = population.copy()
+                own[j] += sd * self.noise("donor", donor, spread.name).standard_normal()
+                donors[donor] = float(prior.parameters(own)[j] / self.parameters[0, j])
+            chips = [self.study.donor_of(chip).id for chip in self.chips]
+            factors[spread.name] = np.array([donors[donor] for donor in chips])
+        return factors
 
     def chip_factors(self) -> dict[str, np.ndarray]:
         """Return parameter -> (chips,) factors of donors and chips."""
@@ -155,6 +180,7 @@ class VirtualLab:
             for role in flows_ul_h
         }
         drug = sum(flows_ul_h[role] * concentration[role] for role in flows_ul_h) / flow
+        drug *= self.dose_errors[line_id]
         stimulated = sum(rate for role, rate in flows_ul_h.items() if role != "medium") / flow
         stimuli_nm = self.model.facts.stimuli_nm(self.study.stimulus_ng_ml)
         volume = flow * (end_h - start_h)

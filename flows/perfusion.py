@@ -24,7 +24,7 @@ from chiploop.campaign_values import Campaign, Proposal
 from chiploop.dosing import PumpProgramme, Purpose, make_programme, pump_name, remaining_ul
 from chiploop.errors import ChiploopError, SafetyRefusal
 from chiploop.record.actions import Action, JournalTotals, programme_key
-from chiploop.record.progress import ProgrammeProgress, programme_progress, pump_progress
+from chiploop.record.progress import ProgrammeProgress, pump_progress
 from chiploop.record.replay import schedules_of
 from chiploop.safety import check_before_wire, newest_toxicity_h
 from flows.clock import RunStopped, WallClock, refuse_when_stopped
@@ -490,21 +490,6 @@ def tell_clock(lab: Laboratory, cycle: int) -> None:
 def delivered(lab: Laboratory, campaign: Campaign) -> Campaign:
     """Return the campaign with what the journal says that the chips got: counters, or a person's word.
 
-    Programmes with a volume that nobody knows are left out; ``unknown_since`` tells of them.
+    Programmes with a volume that nobody knows are left out; ``replay.unknown_since`` tells of them.
     """
     return replace(campaign, schedules=schedules_of(lab.journal, lab.study, lab.run_id))
-
-
-def unknown_since(lab: Laboratory) -> dict[str, float]:
-    """Return line -> study time from which nobody knows what its chips got; absent where all is known."""
-    since: dict[str, float] = {}
-    keys = dict.fromkeys(a.intent.programme_key for a in lab.journal.actions(lab.run_id))
-    for key in keys:
-        progress = programme_progress(lab.journal, key)
-        lost = progress.held or any(
-            p.state == "abandoned" and not math.isfinite(p.delivered_ul) for p in progress.pumps
-        )
-        if lost:
-            line = progress.programme.line
-            since[line] = min(since.get(line, math.inf), progress.begins_h)
-    return since

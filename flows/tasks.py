@@ -30,18 +30,17 @@ from chiploop.exports.softmax_pro import absorbance_plate
 from chiploop.measurement import AbsorbancePlate, Readout
 from chiploop.plan import plate_map
 from chiploop.record.posterior_file import read_posterior, write_posterior
+from chiploop.record.replay import unknown_since
 from chiploop.record.rows import RawFile
+from chiploop.refit import explained, rng_of_fit
 from flows.fault_points import reached
 from flows.laboratory import Laboratory
-from flows.perfusion import unknown_since
 from instruments.contracts import EntersBlanks
 from instruments.delivery import quantise_with
 
 STEP: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 SAME_READING_H = 6.0
 """How late a reading may be and still count as the planned one."""
-ROUNDING_H = 0.25
-"""How long before the planned end a pump may be done: the rounding of rate and volume."""
 
 
 @task(name="measure TEER", retries=1, **STEP)
@@ -177,44 +176,20 @@ def on_record(lab: Laboratory, readouts: Sequence[Readout]) -> list[Readout]:
     return marked
 
 
-def explained(lab: Laboratory, campaign: Campaign, readouts: Sequence[Readout]) -> list[Readout]:
-    """Return the readouts, marked as not to be learned from where nobody knows what the chip got.
-
-    A reading that was taken well says nothing once a volume before it is unknown, whatever the line got later.
-    """
-    unknown = unknown_since(lab)
-    known_h = {
-        chip: schedule.segments[-1].end_h if schedule.segments else 0.0
-        for chip, schedule in campaign.schedules.items()
-    }
-
-    def fails(r: Readout) -> bool:
-        since = unknown.get(lab.study.line_of(r.chip_id).id, np.inf)
-        return r.time_h > since or r.time_h > known_h[r.chip_id] + ROUNDING_H
-
-    return [
-        replace(
-            r, qc="fail", reasons=(*r.reasons, "what its line delivered until then is not known")
-        )
-        if r.qc != "fail" and fails(r)
-        else r
-        for r in readouts
-    ]
-
-
 @task(name="recalibrate", **STEP)
 def recalibrate(
     lab: Laboratory, campaign: Campaign, readouts: Sequence[Readout], cycle: int
 ) -> Campaign:
     """Fit the model to everything read so far; a calibration on record is taken from its file."""
-    readouts = explained(lab, campaign, readouts)
+    unknown = unknown_since(lab.journal.actions(lab.run_id))
+    readouts = explained(lab.study, campaign.schedules, unknown, readouts)
     path = lab.folder / f"cal-{cycle:02d}" / "posterior.nc"
     done = [c for c in lab.record.calibrations(lab.run_id) if c.cycle == cycle]
     if done and path.exists():
         posterior, info = read_posterior(path)
         return loop.learned(campaign, readouts, posterior, info)
     begun = time.monotonic()
-    campaign, info = loop.observe(campaign, readouts, np.random.default_rng([lab.seed, cycle, 1]))
+    campaign, info = loop.observe(campaign, readouts, rng_of_fit(lab.seed, cycle))
     assert campaign.posterior is not None
     write_posterior(path, campaign.posterior, info)
     reached("posterior_written")

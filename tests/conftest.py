@@ -17,6 +17,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from flows.prefect_server import PrefectServer, prefect_server
 from flows.prefect_settings import HOST, prefect_environment
@@ -43,6 +44,8 @@ _keep_prefect_private()
 os.environ.setdefault(
     "OPENBLAS_NUM_THREADS", "1"
 )  # as the command line sets it, before numpy is loaded
+settings.register_profile("untimed", deadline=None)  # no test here is timed
+settings.load_profile("untimed")
 
 
 def pytest_unconfigure() -> None:

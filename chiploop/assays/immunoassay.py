@@ -111,8 +111,9 @@ class EstimatedConcentration:
     """pg/mL in the sample; NaN where censored or failed."""
     sd_ln: float
     """Of ln(value); where censored, of a sample at the bound."""
-    sd_ln_curve: float
-    """The part of ``sd_ln`` that comes from the curve and is shared by the samples of a plate."""
+    curve: tuple[float, ...]
+    """What ln(value) leans on each independent error of the curve, which the samples of a plate share; the sum of
+    their squares is part of ``sd_ln`` squared."""
     censoring: Censoring = "none"
     lower: float = -math.inf
     upper: float = math.inf
@@ -227,14 +228,19 @@ def _judge_levels(
     return judged, levels[first].concentration, levels[last].concentration
 
 
-def _sd_ln(curve: StandardCurve, signal: float, variance_of_mean: float) -> tuple[float, float]:
-    """Return the sd of ln concentration and its part from the curve, at a mean signal."""
+def _sd_ln(
+    curve: StandardCurve, signal: float, variance_of_mean: float
+) -> tuple[float, tuple[float, ...]]:
+    """Return the sd of ln concentration and what it leans on the curve's errors, at a mean signal."""
     degrees = curve.fit.degrees_of_freedom
     heavy_tails = math.sqrt(degrees / (degrees - 2.0))
     by_signal, by_parameters = curve.fit.ln_concentration_gradient(signal)
-    from_curve = math.sqrt(float(by_parameters @ curve.covariance @ by_parameters))
-    total = math.hypot(abs(by_signal) * math.sqrt(variance_of_mean), from_curve)
-    return heavy_tails * total, heavy_tails * from_curve
+    size, direction = np.linalg.eigh(curve.covariance)
+    leans = heavy_tails * (by_parameters @ direction) * np.sqrt(np.maximum(size, 0.0))
+    total = math.hypot(
+        heavy_tails * abs(by_signal) * math.sqrt(variance_of_mean), float(np.linalg.norm(leans))
+    )
+    return total, tuple(float(one) for one in leans)
 
 
 def estimate_concentration(
@@ -259,7 +265,7 @@ def estimate_concentration(
     right-censored: it lies above the ULOQ.
     """
     reasons = tuple(dict.fromkeys(flag for flag in flags if flag))
-    nothing = EstimatedConcentration(math.nan, math.nan, math.nan, qc="fail")
+    nothing = EstimatedConcentration(math.nan, math.nan, (), qc="fail")
     if curve.qc == "fail":
         return replace(nothing, reasons=("standard curve failed", *curve.reasons, *reasons))
     good = np.array([signal for signal in signals_od if math.isfinite(signal)])
@@ -364,6 +370,7 @@ def readouts_from_elisa_plate(
                 wells=tuple(one.content.well for one in wells),
                 raw_sha256=plate.raw_sha256,
                 cycle=cycle,
+                curve=estimate.curve,
             )
         )
     return curve, readouts

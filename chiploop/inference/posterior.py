@@ -5,7 +5,8 @@ Belongs here: values and their summaries. Not here: how they are found.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,32 +16,86 @@ class Posterior:
     """Equally weighted particles of the posterior."""
 
     names: tuple[str, ...]
+    """The population's parameters."""
     units: tuple[str, ...]
     particles: np.ndarray
-    """(n_particles, n_parameters) in the parameters' own units."""
+    """(n_particles, n_parameters) of the population, in the parameters' own units."""
     standard: np.ndarray
-    """(n_particles, n_parameters) the same as standard normals of the prior."""
+    """(n_particles, n_entries) everything that was estimated, as standard normals of the prior."""
     mode: np.ndarray
     """(n_parameters,) best point found, in the parameters' own units."""
+    entries: tuple[str, ...] = ()
+    """Names of ``standard``; empty for the parameters alone."""
+    donors: tuple[str, ...] = ()
+    of_donors: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0)))
+    """(n_particles, n_donors, n_parameters) of each donor; empty where donors do not differ."""
+    lines: tuple[str, ...] = ()
+    drug_factors: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    """(n_particles, n_lines) given dose over noted dose; empty where doses are taken as noted."""
 
     def interval(self, level: float) -> np.ndarray:
-        """Return central (equal-tailed) intervals (n_parameters, 2)."""
-        tails = [(1 - level) / 2, (1 + level) / 2]
-        return np.quantile(self.particles, tails, axis=0).T
+        """Return central (equal-tailed) intervals (n_parameters, 2) of the population's parameters."""
+        return intervals(self.particles, level)
+
+    def chip_parameters(self, donors: Sequence[str], chosen: np.ndarray) -> np.ndarray:
+        """Return parameters of chips with these donors at the chosen particles.
+
+        (n, n_parameters) where donors do not differ, otherwise (n, chips, n_parameters). KeyError for a donor
+        who had no part in the calibration.
+        """
+        if not self.of_donors.size:
+            return self.particles[chosen]
+        place = {donor: d for d, donor in enumerate(self.donors)}
+        return self.of_donors[chosen][:, [place[donor] for donor in donors]]
+
+    def chip_drug_factors(self, lines: Sequence[str], chosen: np.ndarray) -> np.ndarray | None:
+        """Return the factor (n, chips) of each chip's drug; None where doses are taken as noted."""
+        if not self.lines:
+            return None
+        place = {line: d for d, line in enumerate(self.lines)}
+        return self.drug_factors[chosen][:, [place[line] for line in lines]]
+
+    def effects(self, names: Sequence[str], chosen: np.ndarray) -> np.ndarray:
+        """Return sampled effects (n, effects) by name at the chosen particles.
+
+        One that had no part in the calibration, since other readouts were censored then, is 0: its prior mean.
+        """
+        known = self.entries or self.names
+        found = np.zeros((len(chosen), len(names)))
+        for k, name in enumerate(names):
+            if name in known:
+                found[:, k] = self.column(name)[chosen]
+        return found
+
+    def column(self, entry: str) -> np.ndarray:
+        """Return (n_particles,) standard normals of one entry; KeyError where there is none."""
+        names = self.entries or self.names
+        if entry not in names:
+            raise KeyError(entry)
+        return self.standard[:, names.index(entry)]
+
+
+def intervals(values: np.ndarray, level: float) -> np.ndarray:
+    """Return central (equal-tailed) intervals (..., 2) of values (n, ...)."""
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    return np.moveaxis(np.quantile(values, tails, axis=0), 0, -1)
 
 
 @dataclass(frozen=True)
 class Limits:
     """Where a calibration counts as failed."""
 
-    ess: float = 200.0
-    """Fewest effective particles of the worst parameter."""
-    population_gap_sd: float = 0.5
-    """Largest gap between the means of two independent populations, in posterior sd."""
-    evidence_gap: float = 1.0
+    ess: float = 400.0
+    """Fewest effective particles of the worst entry, both populations together."""
+    population_gap_sd: float = 0.2
+    """Largest gap between the means of two independent populations, of the population's parameters, in
+    posterior sd."""
+    evidence_gap: float = 0.4
     """Largest gap between their log evidences."""
     starts_at_mode: int = 2
     """Fewest searches that ended at the best point."""
+    acceptance: float = 0.1
+    """Least share of the last moves that was accepted."""
     predictive_p: float = 0.005
     """Below this (or above one minus it) a readout is said to misfit: a warning, not a failure."""
 
@@ -69,3 +124,13 @@ class CalibrationInfo:
     n_censored: int
     simulations: int
     """Trajectories computed."""
+    method: str = "bridge from the mode"
+    """Or ``tempered from the prior``."""
+    heights: tuple[float, ...] = ()
+    """Log posterior at each search's end, highest first: the waterfall."""
+    modes: tuple[float, ...] = ()
+    """Laplace share of each mode that was bridged from."""
+    shrinkage: dict[str, float] = field(default_factory=dict)
+    """Parameter -> 1 - posterior sd / prior sd as standard normals: 0 is prior-driven, 1 is learned."""
+    donor_shrinkage: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Donor -> parameter -> 1 - posterior sd / prior sd of its deviation from the population."""

@@ -1,8 +1,12 @@
 """Priors as maps from independent standard normals.
 
-Belongs here: the map and its inverse. Every estimated parameter is x = map(z) with z ~ N(0, 1), so the
-prior in z is N(0, I) whatever the shape in x, and bounds need no special care in the samplers. A normal
-truncated at 0 keeps a positive density at 0: "no effect" is not ruled out.
+Belongs here: the maps, their inverse, their slope. Not here: who shares what (unknowns). Every estimated parameter
+is x = map(z) with z ~ N(0, 1), so the prior in z is N(0, I) whatever the shape in x, and bounds need no special
+care in the samplers. A normal truncated at 0 keeps a positive density at 0: "no effect" is not ruled out.
+
+A donor's own value is map(z + s e) with e ~ N(0, 1): ln(value) of a log-normal parameter scatters around the
+population's with sd s x ln_sd, and a bounded one stays within its bounds. s is itself known up to a log-normal
+factor.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import norm, truncnorm
 
+from chiploop.models.facts import DonorSpread
 from chiploop.models.tissue_model import PriorSpec, TissueModel
 from chiploop.study import Study
 
@@ -22,25 +27,41 @@ class Prior:
     """Independent priors of the estimated parameters."""
 
     specs: tuple[PriorSpec, ...]
+    donor_spreads: tuple[DonorSpread, ...] = ()
+    """Parameters that differ between donors."""
+    dose_sd: float = 0.0
+    """sd of ln(given dose / noted dose), the same for all doses of a line."""
 
     @classmethod
-    def of(cls, specs: Sequence[PriorSpec]) -> Prior:
-        """Return the prior of these parameters, in this order."""
-        return cls(tuple(specs))
+    def of(
+        cls,
+        specs: Sequence[PriorSpec],
+        donor_spreads: Sequence[DonorSpread] = (),
+        dose_sd: float = 0.0,
+    ) -> Prior:
+        """Return the prior of these parameters, in this order.
+
+        Raises ValueError where a parameter differs between donors that is not among them.
+        """
+        strange = {spread.name for spread in donor_spreads} - {spec.name for spec in specs}
+        if strange:
+            raise ValueError(
+                f"{', '.join(sorted(strange))} differ between donors, but have no prior"
+            )
+        return cls(tuple(specs), tuple(donor_spreads), dose_sd)
 
     @classmethod
     def of_study(cls, model: TissueModel, study: Study) -> Prior:
         """Return the model's prior with the potency of the study's drug put in."""
-        return cls(
-            tuple(
-                replace(
-                    spec, center=study.drug.ic50_prior_median_nm, spread=study.drug.ic50_prior_ln_sd
-                )
-                if spec.name == model.facts.potency
-                else spec
-                for spec in model.estimated
+        specs = tuple(
+            replace(
+                spec, center=study.drug.ic50_prior_median_nm, spread=study.drug.ic50_prior_ln_sd
             )
+            if spec.name == model.facts.potency
+            else spec
+            for spec in model.estimated
         )
+        return cls.of(specs, model.donor_spreads, study.variation.dose)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -49,15 +70,27 @@ class Prior:
 
     def parameters(self, z: np.ndarray) -> np.ndarray:
         """Return parameters (..., p) of standard normals z (..., p)."""
-        x = np.empty_like(z)
+        return self.mapped(z)[0]
+
+    def mapped(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return parameters (..., p) of standard normals z (..., p), and their slopes dx/dz (..., p)."""
+        x, slope = np.empty_like(z), np.empty_like(z)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows fails as a simulation
+            self.fill(z, x, slope)
+        return x, slope
+
+    def fill(self, z: np.ndarray, x: np.ndarray, slope: np.ndarray) -> None:
+        """Put parameters and slopes (..., p) of z (..., p) in place."""
         for j, spec in enumerate(self.specs):
             if spec.kind == "lognormal":
                 x[..., j] = spec.center * np.exp(spec.spread * z[..., j])
-            else:
-                low, high = norm.cdf(self.bounds(spec))
-                inside = low + (high - low) * norm.cdf(z[..., j])
-                x[..., j] = spec.center + spec.spread * norm.ppf(inside)
-        return x
+                slope[..., j] = spec.spread * x[..., j]
+                continue
+            low, high = norm.cdf(self.bounds(spec))
+            inside = norm.ppf(low + (high - low) * norm.cdf(z[..., j]))
+            x[..., j] = spec.center + spec.spread * inside
+            # d inside / dz = share x phi(z) / phi(inside), as one exponential: safe where both are tiny
+            slope[..., j] = spec.spread * (high - low) * np.exp(0.5 * (inside**2 - z[..., j] ** 2))
 
     def standard(self, x: np.ndarray) -> np.ndarray:
         """Return the standard normals z (..., p) of parameters x (..., p)."""
@@ -76,7 +109,7 @@ class Prior:
         return (spec.low - spec.center) / spec.spread, (spec.high - spec.center) / spec.spread
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Return n draws (n, p) of the parameters."""
+        """Return n draws (n, p) of the population's parameters."""
         return self.parameters(rng.standard_normal((n, len(self.specs))))
 
     def interval(self, level: float) -> np.ndarray:

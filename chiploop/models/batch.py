@@ -103,15 +103,16 @@ class CompiledModel:
         rtol: float,
         absolute: float | np.ndarray | None = None,
         states: np.ndarray | None = None,
+        input_factors: np.ndarray | None = None,
         max_steps: int = MAX_STEPS,
         threads: int | None = None,
         is_steered: bool = False,
     ) -> BatchResult:
-        """Run every row of parameters on every schedule.
+        """Run every parameter set on every schedule.
 
         Parameters
         ----------
-        parameters : (n, parameters)
+        parameters : (n, parameters), or (n, chips, parameters) where each chip has its own
             In the order of ``parameters``.
         grid : (g,)
             Sampling times, ascending, within every schedule.
@@ -119,6 +120,8 @@ class CompiledModel:
             Absolute tolerance, one or (states,); by default a thousandth of the relative one.
         states : (n, chips, states)
             Where to begin; None for the model's own start.
+        input_factors : (n, chips, inputs)
+            Factor of each parameter set on each chip's inputs; None for 1.
         is_steered
             Rows of ``parameters`` are groups of ``width`` that share the step sizes of their first one.
 
@@ -143,23 +146,42 @@ class CompiledModel:
                 )
         if not (np.diff(grid) >= 0).all() or not np.isfinite(grid).all():
             raise ValueError(f"model {self.name}: sampling times do not ascend: {grid}")
-        parameters = np.ascontiguousarray(parameters, dtype=float).reshape(n, len(self.parameters))
+        sets = np.asarray(parameters, dtype=float)
+        if sets.shape not in ((n, len(self.parameters)), (n, c, len(self.parameters))):
+            raise ValueError(
+                f"model {self.name}: parameters {sets.shape} do not fit {c} schedules and "
+                f"{len(self.parameters)} parameters"
+            )
+        if sets.ndim == 2 and input_factors is not None:
+            sets = np.repeat(sets[:, None], c, axis=1)
+        if input_factors is not None and input_factors.shape != (n, c, len(self.inputs)):
+            raise ValueError(
+                f"model {self.name}: input factors {input_factors.shape} do not fit {n} parameter sets, "
+                f"{c} schedules and {len(self.inputs)} inputs"
+            )
         begin = None
         if states is not None:
             begin = np.swapaxes(states, 0, 1).reshape(n * c, len(self.states))
         # trajectories of one chip stand together: a group of steered lanes is one chip
         chips = np.repeat(np.arange(c, dtype=np.int64), n)
         rows = np.tile(np.arange(n, dtype=np.int64), c)
+        if sets.ndim == 3:  # every chip has its rows
+            rows = rows * c + chips
+        count = n if sets.ndim == 2 else n * c
+        parameters = np.ascontiguousarray(sets).reshape(count, len(self.parameters))
+        factors = np.ones((max(1, len(parameters)), len(self.inputs) + 1))
+        if input_factors is not None:
+            factors[: len(parameters), :-1] = input_factors.reshape(-1, len(self.inputs))
         jumps = [np.full(len(s.inputs), -1, dtype=np.int64) for s in schedules]
         if self.events or self.n_breakpoints:
-            schedules, jumps, chips = self.with_moments(parameters, schedules, chips)
+            schedules, jumps, chips = self.with_moments(sets, schedules, chips)
             groups = chips.reshape(-1, self.width) if is_steered else chips[:, None]
             if (groups != groups[:, :1]).any():
                 raise ValueError(
                     f"model {self.name}: the moment of an event or a switch hangs on one of the parameters; "
                     "derivatives by it are not those of neighbouring lanes"
                 )
-        work = Batch(self, parameters, schedules, jumps, grid, rows, chips, begin)
+        work = Batch(self, parameters, factors, schedules, jumps, grid, rows, chips, begin)
         work.run(rtol, absolute, max_steps, threads or thread_count(), is_steered)
         is_finite = np.isfinite(work.end).all(axis=1) & np.isfinite(work.observed).all(axis=(1, 2))
         work.trouble[~is_finite & (work.trouble == 0)] = NOT_FINITE
@@ -187,7 +209,7 @@ class CompiledModel:
         found = np.empty_like(chips)
         n = len(parameters)
         for c, schedule in enumerate(schedules):
-            own = parameters.copy()
+            own = (parameters if parameters.ndim == 2 else parameters[:, c]).copy()
             for name, value in schedule.constants.items():
                 own[:, self.parameters.index(name)] = value
             for name, factor in schedule.factors.items():
@@ -253,6 +275,7 @@ class Batch:
         self,
         model: CompiledModel,
         parameters: np.ndarray,
+        input_factors: np.ndarray,
         schedules: Sequence[Schedule],
         jumps: Sequence[np.ndarray],
         grid: np.ndarray,
@@ -296,6 +319,7 @@ class Batch:
             "change_factor": factors,
             "edges": edges,
             "inputs": inputs,
+            "input_factor": input_factors,
             "segments": segments,
             "jumps": events,
             "grid": grid if grid.size else np.zeros(1),

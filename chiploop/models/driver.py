@@ -58,6 +58,7 @@ ARRAYS = {
     "change_factor": "float64",  # (chips, n_changes)
     "edges": "float64",  # (chips, n_segments + 1)
     "inputs": "float64",  # (chips, n_segments, n_inputs)
+    "input_factor": "float64",  # (rows, n_inputs) factor of each row of ``parameters`` on its chip's inputs
     "segments": "int64",  # (chips,)
     "jumps": "int64",  # (chips, n_segments) event at a segment's beginning, -1 for none
     "grid": "float64",  # (n_grid,) sampling times, ascending
@@ -92,7 +93,7 @@ def call(*_: Any) -> int:
 
 def drive(  # type: ignore[no-untyped-def]
     code, sizes, rows, chips, parameters, change_index, change_value, change_factor, edges, inputs,
-    segments, jumps, grid, watched, settings, begin, y, p, u, q, absolute, relative, table, dense,
+    input_factor, segments, jumps, grid, watched, settings, begin, y, p, u, q, absolute, relative, table, dense,
     spare, out, place, observed, end, steps, trouble,
 ):  # fmt: skip
     """Run items first .. last - 1; where steered, each row of lanes is one group of items."""
@@ -208,7 +209,8 @@ def drive(  # type: ignore[no-untyped-def]
                         p[i * width + lane] = value
                     p[i * width + lane] *= change_factor[chips[item] * n_changes + j]
                 for j in range(n_u):
-                    u[j * width + lane] = inputs[chips[item] * n_segments * n_u + j]
+                    factor = input_factor[rows[item] * n_u + j]
+                    u[j * width + lane] = factor * inputs[chips[item] * n_segments * n_u + j]
         if running == 0:
             break
         if is_loaded:
@@ -256,7 +258,7 @@ def drive(  # type: ignore[no-untyped-def]
         for lane in range(width):
             if not (mask >> lane) & 1 or place[lane] < 0:
                 continue
-            c, s = chips[place[lane]], place[width + lane]
+            c, s, row = chips[place[lane]], place[width + lane], rows[place[lane]]
             at = c * (n_segments + 1) + s
             if (
                 table[TIME * width + lane] == edges[at]
@@ -264,7 +266,8 @@ def drive(  # type: ignore[no-untyped-def]
             ):
                 is_changed = True
                 for j in range(n_u):
-                    u[j * width + lane] = inputs[(c * n_segments + s) * n_u + j]
+                    given = inputs[(c * n_segments + s) * n_u + j]
+                    u[j * width + lane] = input_factor[row * n_u + j] * given
                 table[UNTIL * width + lane] = edges[at + 1]
                 table[LONGEST * width + lane] = edges[at + 1] - edges[at]
                 table[ACTIVE * width + lane] = 1.0

@@ -95,6 +95,18 @@ class PriorSpec:
     high: float = math.inf
 
 
+@dataclass(frozen=True)
+class DonorSpread:
+    """How a parameter differs between donors of one genotype."""
+
+    name: str
+    sd: float
+    """Between donors: of ln(value) of a lognormal parameter, in the parameter's unit of a truncated normal one
+    (before the truncation)."""
+    ln_sd: float
+    """Of ln(sd): how well it is known; 0 for exactly."""
+
+
 class Inputs(Part):
     """Inputs of the text besides its stimuli."""
 
@@ -170,6 +182,13 @@ class Spread(Part):
     between_donors: Annotated[float, Field(ge=0)]
 
 
+class BetweenDonors(Part):
+    """How an estimated parameter differs between donors of one genotype."""
+
+    sd: Annotated[float, Field(gt=0)]
+    ln_sd: Annotated[float, Field(ge=0)]
+
+
 class ModelText(Part):
     """The file beside a model text."""
 
@@ -197,6 +216,8 @@ class ModelText(Part):
         dict[Symbol, Annotated[Lognormal | TruncatedNormal, Field(discriminator="kind")]],
         Field(min_length=1),
     ]
+    between_donors: dict[Symbol, BetweenDonors] = {}
+    """Estimated parameters that differ between donors; the others are every donor's."""
 
 
 class ModelFacts(ModelText):
@@ -244,6 +265,15 @@ class ModelFacts(ModelText):
             prior.spec(name)
             for name, prior in self.estimated.items()
             if not prior.only_for or set(prior.only_for) & set(readouts)
+        )
+
+    def donor_spreads_for(self, readouts: Collection[str]) -> tuple[DonorSpread, ...]:
+        """Return how the parameters that these readouts can tell something of differ between donors."""
+        estimated = {spec.name for spec in self.estimated_for(readouts)}
+        return tuple(
+            DonorSpread(name, spread.sd, spread.ln_sd)
+            for name, spread in self.between_donors.items()
+            if name in estimated
         )
 
     def measured(self, assays: Collection[str]) -> tuple[str, ...]:

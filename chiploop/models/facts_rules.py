@@ -46,7 +46,7 @@ def symbols_of(facts: ModelText) -> Iterator[tuple[Place, str]]:
     for name, readout in facts.readouts.items():
         yield ("readouts", name, "symbol"), readout.symbol
     yield ("viability",), facts.viability
-    for part in ("varies", "estimated"):
+    for part in ("varies", "estimated", "between_donors"):
         for symbol in getattr(facts, part):
             yield (part, symbol), symbol
 
@@ -75,6 +75,12 @@ def broken_rules(
             )
         if symbol in inputs:
             yield ("estimated", symbol), f"{symbol} is an input and can not be estimated"
+    for symbol in facts.between_donors:
+        if symbol not in facts.estimated:
+            yield (
+                ("between_donors", symbol),
+                f"{symbol} is not estimated, so what donors differ in can not be learned",
+            )
     if facts.potency is not None and not isinstance(facts.estimated.get(facts.potency), Lognormal):
         yield (
             ("potency",),

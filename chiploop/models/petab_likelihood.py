@@ -61,22 +61,28 @@ class Observable:
             if name != "time" and not PLACEHOLDER.fullmatch(name)
         }
 
-    def likelihood(
-        self, lookup: Lookup, measured: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return simulation, log density and squared residual, each (n, measurements).
+    def predicted(self, lookup: Lookup, measured: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return simulation, the same on the observable's scale, and noise, each (n, measurements).
 
         NaN where noise or a value on a logarithmic scale is not positive.
         """
         with np.errstate(all="ignore"):
             simulated = np.asarray(self.formula(lookup), dtype=float) + 0.0 * measured
-            sd = np.asarray(self.noise(lookup), dtype=float)
+            sd = np.asarray(self.noise(lookup), dtype=float) + 0.0 * simulated
             sd = np.where(sd > 0, sd, np.nan)
-            to_scale, _, log_slope = SCALES[self.scale]
-            residual = (to_scale(simulated) - to_scale(measured)) / sd
+            on_scale = np.asarray(SCALES[self.scale][0](simulated), dtype=float)
+        return simulated, np.where(np.isfinite(on_scale), on_scale, np.nan), sd
+
+    def likelihood(
+        self, on_scale: np.ndarray, sd: np.ndarray, measured: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return log density and squared residual of what was predicted, each (n, measurements)."""
+        to_scale, _, log_slope = SCALES[self.scale]
+        with np.errstate(all="ignore"):
+            residual = (on_scale - to_scale(measured)) / sd
             residual = np.where(np.isfinite(residual), residual, np.nan)
             density = DENSITIES[self.distribution](residual, sd) + log_slope(measured)
-        return simulated, density, residual**2
+        return density, residual**2
 
 
 def read_formula(text: Any, place: str) -> Formula:

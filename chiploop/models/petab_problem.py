@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,45 @@ class Batch:
 
     simulated: np.ndarray
     """(n, measurements)"""
+    on_scale: np.ndarray
+    """(n, measurements) simulated, on the scale of the observable."""
+    sd: np.ndarray
+    """(n, measurements) noise, on the same scale."""
     llh: np.ndarray
     """(n, measurements)"""
     chi2: np.ndarray
     """(n, measurements)"""
     troubles: list[str]
     """What could not be simulated, and why."""
+
+
+@dataclass(frozen=True)
+class Courses:
+    """What the model does at n parameter sets, before observables are read from it."""
+
+    reads: tuple[np.ndarray, ...]
+    """One per pair of conditions: (n, times + 1, quantities), the steady state last; NaN where it failed."""
+    troubles: tuple[str, ...]
+
+    def repeated(self, times: int) -> Courses:
+        """Return every parameter set so often, one after the other."""
+        return Courses(tuple(np.repeat(r, times, axis=0) for r in self.reads), self.troubles)
+
+    def of_rows(self, rows: np.ndarray) -> Courses:
+        """Return some of the parameter sets."""
+        return Courses(tuple(read[rows] for read in self.reads), self.troubles)
+
+
+@dataclass(frozen=True)
+class ReadOut:
+    """How the measurements of one observable under one pair of conditions are read from a course."""
+
+    observable: Observable
+    rows: np.ndarray
+    """Rows of the measurement table."""
+    column: np.ndarray
+    """Of each row, its time in the course."""
+    measured: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -117,19 +151,27 @@ class PetabProblem:
 
         Minus infinity where a set can not be simulated or its likelihood is not defined.
         """
+        llh = self.batch(self.values_at(parameters)).llh.sum(axis=1)
+        return np.where(np.isfinite(llh), llh, -np.inf)
+
+    def values_at(self, parameters: np.ndarray) -> dict[str, np.ndarray]:
+        """Return parameter -> (n,) on the linear scale, for estimated ones (n, n_estimated) on theirs."""
         parameters = np.asarray(parameters, dtype=float).reshape(-1, len(self.estimated))
         n = len(parameters)
         values = {name: np.full(n, p.nominal) for name, p in self.parameters.items()}
         with np.errstate(over="ignore"):
             for parameter, column in zip(self.estimated, parameters.T, strict=True):
                 values[parameter.name] = SCALES[parameter.scale][1](column)
-        llh = self.batch(values).llh.sum(axis=1)
-        return np.where(np.isfinite(llh), llh, -np.inf)
+        return values
 
     def batch(self, values: Values) -> Batch:
         """Return what n parameter sets give; every condition is one run of all of them."""
-        shape = (count(values), len(self.tables.measurements))
-        found = Batch(np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, np.nan), [])
+        return self.weighed(values, self.courses(values))
+
+    def courses(self, values: Values) -> Courses:
+        """Return how the model goes under every pair of conditions."""
+        reads: list[np.ndarray] = []
+        troubles: list[str] = []
         rested: dict[str, np.ndarray] = {}
         for condition in self.tables.conditions:
             begin = None
@@ -137,19 +179,20 @@ class PetabProblem:
                 name = condition.preequilibration
                 if name not in rested:
                     before = self.put_in(condition.before, values, name)
-                    rested[name], _ = self.at_rest(before, None, f"pre-equilibration {name}", found)
+                    place = f"pre-equilibration {name}"
+                    rested[name], _ = self.at_rest(before, None, place, troubles)
                 begin = rested[name].copy()
-            self.simulate(condition, values, begin, found)
-        return found
+            reads.append(self.course(condition, values, begin, troubles))
+        return Courses(tuple(reads), tuple(troubles))
 
-    def simulate(
+    def course(
         self,
         condition: Condition,
         values: Values,
         begin: np.ndarray | None,
-        found: Batch,
-    ) -> None:
-        """Fill in what is measured under one pair of conditions."""
+        troubles: list[str],
+    ) -> np.ndarray:
+        """Return (n, times + 1, quantities) under one pair of conditions; the last is the steady state."""
         own = self.put_in(condition.during, values, condition.simulation)
         rows = np.arange(count(values))
         if begin is not None:
@@ -158,25 +201,60 @@ class PetabProblem:
                     begin[:, self.simulator.states.index(state)] = own[parameter]
             rows = np.flatnonzero(np.isfinite(begin).all(axis=1))
             begin = begin[rows]
-        measured_at = np.array([self.tables.measurements[row]["time"] for row in condition.rows])
-        times = np.unique(measured_at[np.isfinite(measured_at)])
+        times, has_rest = self.times_of(condition)
         read = np.full((count(values), len(times) + 1, len(self.simulator.quantities)), np.nan)
         place = f"condition {condition.simulation}"
         if times.size and rows.size:
             read[rows, :-1], _ = self.simulator.course(of_rows(own, rows), begin, 0.0, times)
             if np.isnan(read[rows, :-1]).any():
-                found.troubles.append(f"{place}: the simulation did not get to time {times[-1]:g}")
-        if rows.size and not np.isfinite(measured_at).all():
-            _, read[rows, -1] = self.at_rest(of_rows(own, rows), begin, place, found)
-        column = np.searchsorted(times, measured_at)  # infinity comes last
-        names = [self.tables.measurements[row]["observableId"] for row in condition.rows]
-        for name in dict.fromkeys(names):
-            chosen = np.array([each == name for each in names])
-            told = condition.rows[chosen]
-            measured = np.array([self.tables.measurements[row]["measurement"] for row in told])
-            looked_up = self.lookup(own, read, column[chosen], told, place)
-            simulated, llh, chi2 = self.observables[name].likelihood(looked_up, measured)
-            found.simulated[:, told], found.llh[:, told], found.chi2[:, told] = simulated, llh, chi2
+                troubles.append(f"{place}: the simulation did not get to time {times[-1]:g}")
+        if rows.size and has_rest:
+            _, read[rows, -1] = self.at_rest(of_rows(own, rows), begin, place, troubles)
+        return read
+
+    def times_of(self, condition: Condition) -> tuple[np.ndarray, bool]:
+        """Return the moments that are measured, and whether the steady state is."""
+        measured_at = np.array([self.tables.measurements[row]["time"] for row in condition.rows])
+        is_finite = np.isfinite(measured_at)
+        return np.unique(measured_at[is_finite]), not is_finite.all()
+
+    @cached_property
+    def read_outs(self) -> tuple[tuple[ReadOut, ...], ...]:
+        """What is read from the course of each pair of conditions."""
+        table = self.tables.measurements
+        found = []
+        for condition in self.tables.conditions:
+            times, _ = self.times_of(condition)
+            names = np.array([table[row]["observableId"] for row in condition.rows])
+            of_condition = []
+            for name in dict.fromkeys(names.tolist()):
+                rows = condition.rows[names == name]
+                at = np.array([table[row]["time"] for row in rows])
+                measured = np.array([table[row]["measurement"] for row in rows])
+                column = np.searchsorted(times, at)  # infinity comes last
+                of_condition.append(ReadOut(self.observables[name], rows, column, measured))
+            found.append(tuple(of_condition))
+        return tuple(found)
+
+    def weighed(self, values: Values, courses: Courses) -> Batch:
+        """Return what courses say of the measurements, at the same n parameter sets."""
+        shape = (count(values), len(self.tables.measurements))
+        simulated, on_scale, sd, llh, chi2 = (np.full(shape, np.nan) for _ in range(5))
+        for condition, read, read_outs in zip(
+            self.tables.conditions, courses.reads, self.read_outs, strict=True
+        ):
+            own = self.put_in(condition.during, values, condition.simulation)
+            place = f"condition {condition.simulation}"
+            for each in read_outs:
+                rows, seen = each.rows, each.observable
+                lookup = self.lookup(own, read, each.column, rows, place)
+                simulated[:, rows], on_scale[:, rows], sd[:, rows] = seen.predicted(
+                    lookup, each.measured
+                )
+                llh[:, rows], chi2[:, rows] = seen.likelihood(
+                    on_scale[:, rows], sd[:, rows], each.measured
+                )
+        return Batch(simulated, on_scale, sd, llh, chi2, list(courses.troubles))
 
     def lookup(
         self,
@@ -216,7 +294,7 @@ class PetabProblem:
         return of
 
     def at_rest(
-        self, own: Values, begin: np.ndarray | None, place: str, found: Batch
+        self, own: Values, begin: np.ndarray | None, place: str, troubles: list[str]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return states and quantities at the steady state of one condition."""
         finite = [m["time"] for m in self.tables.measurements if math.isfinite(m["time"])]
@@ -224,7 +302,7 @@ class PetabProblem:
         states, quantities, moving = steady_state(self.simulator, own, begin, longest)
         if np.isnan(states).any():
             still = f"; still moving: {', '.join(moving)}" if moving else ""
-            found.troubles.append(f"{place}: no steady state was reached{still}")
+            troubles.append(f"{place}: no steady state was reached{still}")
         return states, quantities
 
     def put_in(self, mapped: Mapped, values: Values, condition: str) -> dict[str, np.ndarray]:

@@ -42,6 +42,16 @@ class Simulator(Protocol):
     states: tuple[str, ...]
     floor: float
     """Size below which a change of a state does not count."""
+    inputs: frozenset[str]
+    """Parameters of the model that a course may hang on."""
+    timing: frozenset[str]
+    """Those of them that may set when something happens."""
+    together: int
+    """Rows of a batch that come to rest together; 1 where each goes alone."""
+    rtol: float
+    max_steps: int
+    is_patient: bool
+    """Whether a row that the engine refuses fails alone, not with all others."""
 
     def course(
         self, values: Values, begin: np.ndarray | None, since: float, times: np.ndarray
@@ -56,6 +66,8 @@ class LaneSimulator:
     """Our engine: every row of a batch at once."""
 
     engine = "chiploop"
+    together = 1
+    is_patient = False
 
     def __init__(
         self,
@@ -94,13 +106,58 @@ class LaneSimulator:
         self.constants: Mapping[str, float] = model.constants
         self.has_clock = TIME in self.compiled.states
         self.states = tuple(s for s in self.compiled.states if s != TIME)
-        self.rtol = rtol
+        self.rtol, self.max_steps = rtol, MAX_STEPS
         self.floor = SMALL * typical_size(model.initials, {**model.constants, **typical})
+        moments = [*(event.time for event in model.events), *model.breakpoints]
+        jumps = [each for event in model.events for each in event.assignments.values()]
+        formulas = [*model.rates.values(), *model.initials.values(), *jumps, *moments]
+        formulas += [model.assignments[name] for name in observed if name in model.assignments]
+        self.inputs = names_in(formulas) & frozenset(self.compiled.defaults)
+        self.timing = names_in(moments) & self.inputs
 
     def course(
-        self, values: Values, begin: np.ndarray | None, since: float, times: np.ndarray
+        self,
+        values: Values,
+        begin: np.ndarray | None,
+        since: float,
+        times: np.ndarray,
+        *,
+        is_steered: bool = False,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return (n, times, quantities) and the states at the last time."""
+        """Return (n, times, quantities) and the states at the last time.
+
+        ``is_steered`` as of ``CompiledModel.run``: rows are groups that share the steps of their first.
+        Raises FileNotValid for two events at one moment; patience lets that row fail.
+        """
+        try:
+            return self.run(values, begin, since, times, is_steered)
+        except ValueError as trouble:
+            if not self.compiled.events:
+                raise
+            if not self.is_patient:
+                raise FileNotValid(f"model {self.compiled.name}: {trouble}") from None
+        n, group = count(values), self.compiled.width if is_steered else 1
+        if n <= group:
+            shape = (n, len(times), len(self.quantities))
+            return np.full(shape, np.nan), np.full((n, len(self.states)), np.nan)
+        half = n // group // 2 * group
+        parts = []
+        for rows in (np.arange(half), np.arange(half, n)):
+            at = None if begin is None else begin[rows]
+            parts.append(
+                self.course(of_rows(values, rows), at, since, times, is_steered=is_steered)
+            )
+        return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+    def run(
+        self,
+        values: Values,
+        begin: np.ndarray | None,
+        since: float,
+        times: np.ndarray,
+        is_steered: bool,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return what ``course`` does, or raise ValueError for what the engine refuses."""
         from chiploop.models.batch import Schedule
 
         known = {k: v for k, v in values.items() if k in self.compiled.defaults}
@@ -116,22 +173,30 @@ class LaneSimulator:
             rtol=self.rtol,
             absolute=self.rtol * self.floor,
             states=states,
-            max_steps=MAX_STEPS,
+            max_steps=self.max_steps,
+            is_steered=is_steered,
         )
         return result.observed[:, 0], result.states[:, 0, : len(self.states)]
+
+    def moments(self, values: Values) -> np.ndarray:
+        """Return (n, moments): when each row's events and switches happen."""
+        known = {k: v for k, v in values.items() if k in self.compiled.defaults}
+        return self.compiled.moments(self.compiled.parameter_rows(count(values), known))
 
 
 class RoadRunnerSimulator:
     """libRoadRunner, one row after the other: for what our engine refuses."""
 
     engine = "libroadrunner"
+    together = 1
+    is_patient = False
 
     def __init__(self, opened: OpenedModel, names: Sequence[str], rtol: float) -> None:
         """Load the model; FileNotValid where libRoadRunner can not."""
         import libsbml
 
         self.document = libsbml.readSBMLFromString(opened.text)
-        self.name, self.rtol, self.floor = opened.name, rtol, SMALL
+        self.name, self.rtol, self.floor, self.max_steps = opened.name, rtol, SMALL, MAX_STEPS
         model = self.document.getModel()
         selections = {p.getId(): p.getId() for p in model.getListOfParameters()}
         selections |= {c.getId(): c.getId() for c in model.getListOfCompartments()}
@@ -146,6 +211,7 @@ class RoadRunnerSimulator:
         species_ids = [s.getId() for s in model.getListOfSpecies() if not s.getConstant()]
         self.states = tuple(s for s in dict.fromkeys([*species_ids, *rated]) if s not in assigned)
         self.constants: Mapping[str, float] = {}
+        self.inputs = self.timing = frozenset(p.getId() for p in model.getListOfParameters())
         self.loaded({})
 
     def loaded(self, values: Mapping[str, float]) -> Any:
@@ -169,7 +235,7 @@ class RoadRunnerSimulator:
         settings = runner.getIntegrator()
         settings.setValue("relative_tolerance", self.rtol)
         settings.setValue("absolute_tolerance", self.rtol * self.floor)
-        settings.setValue("maximum_num_steps", MAX_STEPS)
+        settings.setValue("maximum_num_steps", self.max_steps)
         return runner
 
     def course(
@@ -197,6 +263,11 @@ class RoadRunnerSimulator:
         return found[..., :width], found[:, -1, width:]
 
 
+def names_in(formulas: Sequence[Any]) -> frozenset[str]:
+    """Return the names that formulas of sympy hold."""
+    return frozenset(str(symbol) for each in formulas for symbol in each.free_symbols)
+
+
 def typical_size(initials: Mapping[str, Any], values: Mapping[str, float]) -> float:
     """Return the median of the starting values that are not zero; 1 where all are."""
     import sympy
@@ -219,7 +290,7 @@ def steady_state(
     quantities = np.full((n, len(simulator.quantities)), np.nan)
     moving: list[str] = []
     _, before = simulator.course(values, begin, 0.0, np.array([longest]))
-    rows = np.flatnonzero(np.isfinite(before).all(axis=1))
+    rows = np.flatnonzero(of_groups(np.isfinite(before).all(axis=1), simulator.together))
     before = before[rows]
     since, until = longest, longest * FIRST_HORIZON
     for _ in range(RUNS):
@@ -227,15 +298,20 @@ def steady_state(
             break
         read, after = simulator.course(of_rows(values, rows), before, since, np.array([until]))
         is_resting = np.abs(after - before) <= STEADY * (np.abs(after) + simulator.floor)
-        is_done = is_resting.all(axis=1)
+        is_done = of_groups(is_resting.all(axis=1), simulator.together)
         states[rows[is_done]], quantities[rows[is_done]] = after[is_done], read[is_done, -1]
-        is_open = ~is_done & np.isfinite(after).all(axis=1)
+        is_open = ~is_done & of_groups(np.isfinite(after).all(axis=1), simulator.together)
         moving = [
             s for s, rest in zip(simulator.states, is_resting.T, strict=True) if not rest.all()
         ]
         rows, before = rows[is_open], after[is_open]
         since, until = until, until * LONGER
     return states, quantities, moving
+
+
+def of_groups(is_so: np.ndarray, together: int) -> np.ndarray:
+    """Return (n,) whether it is so for every row of a row's group."""
+    return np.repeat(is_so.reshape(-1, together).all(axis=1), together)
 
 
 def count(values: Values) -> int:

@@ -57,6 +57,11 @@ class Parameter:
     nominal: float
     """On the linear scale; NaN where the table does not say it."""
     is_estimated: bool
+    lower: float = -math.inf
+    """On the linear scale, as nominal values are."""
+    upper: float = math.inf
+    prior: str = ""
+    """What the table says of a prior of the objective; empty where it says nothing."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,21 @@ def read_tables(path: Path) -> Tables:
 
     Raises FileNotValid for files that are not there or not valid, and what is not supported.
     """
+    problem = library_problem(path)
+    with quiet():
+        try:
+            return mapped(path, problem)
+        except LIBRARY_ERRORS as trouble:
+            raise FileNotValid(
+                f"{path}: it is not a valid PEtab problem: {one_line(trouble)}"
+            ) from None
+
+
+def library_problem(path: Path) -> Any:
+    """Return the library's own problem of a YAML file, once its linter finds nothing wrong.
+
+    Raises FileNotValid for files that are not there or not valid, and where the library is not there.
+    """
     content = check_files(path)
     with quiet() as complaints:
         try:
@@ -94,7 +114,7 @@ def read_tables(path: Path) -> Tables:
             if lint_problem(problem):
                 told = "; ".join(dict.fromkeys(c for c in complaints if c != "Not OK"))
                 raise FileNotValid(f"{path}: it is not a valid PEtab problem: {told}")
-            return mapped(path, problem)
+            return problem
         except LIBRARY_ERRORS as trouble:
             raise FileNotValid(
                 f"{path}: it is not a valid PEtab problem: {one_line(trouble)}"
@@ -273,7 +293,19 @@ def parameters_of(table: Any) -> Iterator[Parameter]:
             scale if isinstance(scale, str) else "lin",
             float(value),
             bool(int(row["estimate"])),
+            float(row.get("lowerBound", -math.inf)),
+            float(row.get("upperBound", math.inf)),
+            prior_of(row),
         )
+
+
+def prior_of(row: Any) -> str:
+    """Return a parameter's prior of the objective in words; empty for none."""
+    kind = row.get("objectivePriorType")
+    if not isinstance(kind, str) or not kind:
+        return ""
+    numbers = row.get("objectivePriorParameters")
+    return f"{kind} {numbers}" if isinstance(numbers, str) and numbers else kind
 
 
 def filled(row: Any) -> dict[str, Any]:

@@ -90,6 +90,7 @@ class TissueModel:
             ReadoutSpec(key, spec.kind, spec.unit, spec.scale) for key, spec in used.items()
         )
         self.estimated = self.facts.estimated_for(used)
+        self.donor_spreads = self.facts.donor_spreads_for(used)
         quantities = [
             f"integral_{spec.symbol}" if spec.kind == "window_mean" else spec.symbol
             for spec in used.values()
@@ -123,12 +124,13 @@ class TissueModel:
         *,
         states: np.ndarray | None = None,
         chip_factors: dict[str, np.ndarray] | None = None,
+        drug_factors: np.ndarray | None = None,
     ) -> Simulation:
         """Simulate every parameter set on every chip.
 
         Parameters
         ----------
-        parameters : (n, p)
+        parameters : (n, p), or (n, chips, p) where each chip has its own
             Estimated parameters in the order of ``estimated_names``; every other one keeps its default.
         inlets
             One per chip, all from the same start to the same end.
@@ -140,6 +142,8 @@ class TissueModel:
             Where to begin; None for the model's own start.
         chip_factors
             Parameter name -> (chips,) factor on that parameter, for virtual chips.
+        drug_factors : (n, chips)
+            Factor of each parameter set on the drug that each chip is given; None for 1.
 
         Raises
         ------
@@ -149,18 +153,21 @@ class TissueModel:
         parameters, times_h, starts, grid, within = self.checked(
             parameters, inlets, times_h, window_starts_h
         )
-        distinct, member = self.distinct_chips(inlets, states, chip_factors)
+        distinct, member = self.distinct_chips(
+            inlets, states, chip_factors, parameters, drug_factors
+        )
         factors = chip_factors or {}
         schedules = [
             self.schedule(inlets[c], {name: float(f[c]) for name, f in factors.items()})
             for c in distinct
         ]
         result = self.compiled.run(
-            self.rows(parameters),
+            self.rows(parameters if parameters.ndim == 2 else parameters[:, distinct]),
             schedules,
             within,
             rtol=self.rtol,
             states=None if states is None else states[:, distinct],
+            input_factors=None if drug_factors is None else self.factors(drug_factors[:, distinct]),
             max_steps=MAX_STEPS,
         )
         observed, trouble = result.observed[:, member], result.trouble[:, member]
@@ -180,9 +187,12 @@ class TissueModel:
         inlets: Sequence[ChipInlet],
         times_h: np.ndarray,
         window_starts_h: np.ndarray | None = None,
+        *,
+        drug_factors: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return readouts (n, chips, times, readouts) and their derivatives (..., p) by the parameters.
 
+        With ``drug_factors`` (n, chips) the derivatives are (..., p + 1), the last by the chip's factor.
         Each parameter set runs in groups of lanes that share one sequence of steps: the set itself, and it
         with one parameter moved by ``NUDGE`` of its size. As the steps do not move, the differences are
         derivatives of the numerical solution itself (internal differentiation, Bock 1981). Their error is that of
@@ -192,31 +202,40 @@ class TissueModel:
         parameters, times_h, starts, grid, within = self.checked(
             parameters, inlets, times_h, window_starts_h
         )
-        n, p = parameters.shape
+        n, p = parameters.shape[0], parameters.shape[-1]
         width = self.compiled.width
         if width == 1:
             raise ValueError("sensitivities need lanes side by side; the scalar engine has one")
-        groups = -(-p // (width - 1))
-        nudges = np.where(parameters == 0.0, 1.0, np.abs(parameters)) * NUDGE
+        distinct, member = self.distinct_chips(inlets, None, None, parameters, drug_factors)
+        own = parameters[:, None] if parameters.ndim == 2 else parameters[:, distinct]
+        if drug_factors is not None:
+            own = np.broadcast_to(own, (n, len(distinct), p))
+            own = np.concatenate([own, drug_factors[:, distinct, None]], axis=2)
+        q = own.shape[2]
+        groups = -(-q // (width - 1))
+        nudges = np.where(own == 0.0, 1.0, np.abs(own)) * NUDGE
         with np.errstate(invalid="ignore"):  # an infinite parameter fails as a trajectory
-            nudges = (parameters + nudges) - parameters  # differences as they are stored
-        moved = np.repeat(parameters[:, None], groups * width, axis=1)
-        lanes_of = [j // (width - 1) * width + 1 + j % (width - 1) for j in range(p)]
+            nudges = (own + nudges) - own  # differences as they are stored
+        moved = np.repeat(own[:, None], groups * width, axis=1)  # (n, lanes, chips or 1, q)
+        lanes_of = [j // (width - 1) * width + 1 + j % (width - 1) for j in range(q)]
         for j, lane in enumerate(lanes_of):
-            moved[:, lane, j] += nudges[:, j]
-        distinct, member = self.distinct_chips(inlets, None, None)
+            moved[:, lane, :, j] += nudges[..., j]
+        moved = moved.reshape(n * groups * width, -1, q)
         result = self.compiled.run(
-            self.rows(moved.reshape(n * groups * width, p)),
+            self.rows(moved[:, 0] if moved.shape[1] == 1 and q == p else moved[..., :p]),
             [self.schedule(inlets[c], {}) for c in distinct],
             within,
             rtol=self.rtol,
+            input_factors=None if drug_factors is None else self.factors(moved[..., p]),
             max_steps=MAX_STEPS,
             is_steered=True,
         )
         all_readouts, _ = self.readings(result.observed[:, member], grid, times_h, starts)
         all_readouts = all_readouts.reshape(n, groups * width, *all_readouts.shape[1:])
         readouts = all_readouts[:, 0]
-        slopes = (all_readouts[:, lanes_of] - readouts[:, None]) / nudges.reshape(n, p, 1, 1, 1)
+        by_chip = nudges[:, np.minimum(member, nudges.shape[1] - 1)]  # (n, chips, q)
+        slopes = all_readouts[:, lanes_of] - readouts[:, None]
+        slopes /= np.moveaxis(by_chip, 2, 1)[..., None, None]
         return readouts, np.moveaxis(slopes, 1, -1)
 
     def checked(
@@ -230,9 +249,13 @@ class TissueModel:
         parameters = np.atleast_2d(np.asarray(parameters, dtype=float))
         times_h = np.asarray(times_h, dtype=float)
         starts = np.full(times_h.shape, np.nan) if window_starts_h is None else window_starts_h
-        if parameters.shape[1] != len(self.estimated):
+        if parameters.shape[-1] != len(self.estimated):
             raise ValueError(
-                f"{parameters.shape[1]} parameters given, {len(self.estimated)} expected"
+                f"{parameters.shape[-1]} parameters given, {len(self.estimated)} expected"
+            )
+        if parameters.ndim == 3 and parameters.shape[1] != len(inlets):
+            raise ValueError(
+                f"parameters of {parameters.shape[1]} chips given, {len(inlets)} expected"
             )
         # + 0.0: one zero, so that -0.0 and 0.0 are one grid point
         grid = np.unique(np.concatenate([times_h, starts[np.isfinite(starts)]]) + 0.0)
@@ -253,10 +276,22 @@ class TissueModel:
         return parameters, times_h, starts, grid, within
 
     def rows(self, parameters: np.ndarray) -> np.ndarray:
-        """Return (n, all parameters) for estimated ones (n, p)."""
-        return self.compiled.parameter_rows(
-            len(parameters), {n: parameters[:, j] for j, n in enumerate(self.estimated_names)}
-        )
+        """Return (..., all parameters) for estimated ones (..., p)."""
+        flat = parameters.reshape(-1, parameters.shape[-1])
+        values = {name: flat[:, j] for j, name in enumerate(self.estimated_names)}
+        rows = self.compiled.parameter_rows(len(flat), values)
+        return rows.reshape(*parameters.shape[:-1], rows.shape[1])
+
+    def factors(self, drug_factors: np.ndarray) -> np.ndarray:
+        """Return factors (n, chips, inputs) of all inputs for the drug's (n, chips).
+
+        Raises ValueError for a model without a drug.
+        """
+        if self.facts.inputs.drug_nm is None:
+            raise ValueError(f"model {self.name} knows no drug, so its amount has no error")
+        result = np.ones((*drug_factors.shape, len(self.compiled.inputs)))
+        result[..., self.compiled.inputs.index(self.facts.inputs.drug_nm)] = drug_factors
+        return result
 
     def schedule(self, inlet: ChipInlet, factors: Mapping[str, float]) -> Schedule:
         """Return what the compiled model takes for one chip."""
@@ -287,6 +322,8 @@ class TissueModel:
         inlets: Sequence[ChipInlet],
         states: np.ndarray | None,
         chip_factors: dict[str, np.ndarray] | None,
+        parameters: np.ndarray | None = None,
+        drug_factors: np.ndarray | None = None,
     ) -> tuple[list[int], np.ndarray]:
         """Return one chip of each kind, and for every chip which kind it is: equal chips run once."""
         kinds: dict[bytes, int] = {}
@@ -297,6 +334,9 @@ class TissueModel:
             key += repr(sorted(inlet.constants.items())).encode()
             key += b"" if states is None else np.ascontiguousarray(states[:, c]).tobytes()
             key += b"".join(np.float64(f[c]).tobytes() for f in (chip_factors or {}).values())
+            if parameters is not None and parameters.ndim == 3:
+                key += parameters[:, c].tobytes()
+            key += b"" if drug_factors is None else drug_factors[:, c].tobytes()
             if key not in kinds:
                 kinds[key] = len(distinct)
                 distinct.append(c)

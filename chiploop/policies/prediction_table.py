@@ -6,17 +6,20 @@ What a chip will show depends on what it has shown: its deviation from the model
 features are the future readouts less what the past residuals already say about them,
     mu_future(theta) - Sigma_fp Sigma_pp^-1 mu_past(theta),  noise  Sigma_ff - Sigma_fp Sigma_pp^-1 Sigma_pf,
 which is exact for the Gaussian residuals of the likelihood; they are divided by that noise in the policies.
+Effects that were sampled with the parameters, since a censored value hangs on them, are known in each draw:
+they are added to its future readouts and are no noise there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from chiploop.dosing import PumpProgramme
-from chiploop.inference.likelihood import Block, Likelihood, Scatter, on_scale
+from chiploop.inference.levels import levels_of
+from chiploop.inference.likelihood import Likelihood, on_scale
 from chiploop.models.tissue_model import TissueModel
 
 
@@ -78,43 +81,30 @@ class PlannedReadout:
 
 def future_features(
     likelihood: Likelihood,
-    scatter: Scatter,
-    donors: Mapping[str, str],
     planned: Sequence[PlannedReadout],
     line_chips: Sequence[Sequence[int]],
     past: np.ndarray,
+    effects: np.ndarray,
 ) -> tuple[list[list[tuple[int, PlannedReadout]]], np.ndarray, np.ndarray]:
     """Return per line its future readouts (chip, planned), what the past says of each, and their noise.
 
-    ``past`` (draws, chips, times, readouts) are the likelihood's own predictions. The second value is
-    (draws, all features): Sigma_fp Sigma_pp^-1 mu_past.
+    ``past`` (draws, m) are the likelihood's own predictions of its rows, ``effects`` (draws, effects) its sampled
+    effects. The second value is (draws, all features): Sigma_fp Sigma_pp^-1 mu_past, less the sampled effects.
     """
-    model = likelihood.model
     rows = [[(chip, plan) for plan in planned for chip in chips] for chips in line_chips]
     flat = [row for line in rows for row in line]
-    donor_index = {d: i for i, d in enumerate(sorted(set(donors.values())))}
-    donor_of = np.array([donor_index[donors[inlet.chip_id]] for inlet in likelihood.inlets])
-    blocks: dict[int, Block] = {block.readout: block for block in likelihood.blocks}
+    means = likelihood.means(past, effects)
     noise = np.zeros((len(flat), len(flat)))
     known = np.zeros((len(past), len(flat)))
-    for r, spec in enumerate(model.readouts):
+    for r, spec in enumerate(likelihood.model.readouts):
         at = np.array([i for i, (_, plan) in enumerate(flat) if plan.readout == r], dtype=int)
         if not at.size:
             continue
-        chip = np.array([flat[i][0] for i in at])
         sd = np.array([flat[i][1].sd for i in at])
-        future = scatter.covariance(spec.name, chip, donor_of[chip], sd)
-        if r in blocks:
-            block = blocks[r]
-            shared = scatter.chip.get(spec.name, 0.0) ** 2 * (chip[:, None] == block.chip)
-            shared += scatter.donor.get(spec.name, 0.0) ** 2 * (
-                donor_of[chip][:, None] == donor_of[block.chip]
-            )
-            white = np.linalg.solve(block.factor, shared.T)
-            future = future - white.T @ white
-            mean = on_scale(past[:, block.chip, block.time, r], block.log_scale)
-            known[:, at] = np.linalg.solve(block.factor, mean.T).T @ white
-        noise[np.ix_(at, at)] = future
+        levels = levels_of(likelihood, r, [flat[i][0] for i in at])
+        own = np.diag(sd**2 + likelihood.scatter.reading.get(spec.name, 0.0) ** 2)
+        noise[np.ix_(at, at)] = own + levels.learned()
+        known[:, at] = -levels.expected(-means, effects)
     return rows, known, noise
 
 

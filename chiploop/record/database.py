@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from chiploop.record.chain import GENESIS, ChainFault, Head, RecordConflict, link_hash
 from chiploop.record.tables import (
+    LATER,
     NOT_COMPARED,
     AuditRow,
     Row,
@@ -38,6 +39,16 @@ def open_engine(url: str) -> Engine:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def add_later_columns(connection: Connection) -> None:
+    """Add to a record of an older chiploop the columns that came after it; its rows keep their digests."""
+    known = inspect(connection)
+    for table, names in LATER.items():
+        there = {column["name"] for column in known.get_columns(table)}
+        for name in names:
+            if name not in there:
+                connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} TEXT")
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:

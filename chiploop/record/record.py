@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ from chiploop.record.chain import (
 )
 from chiploop.record.database import (
     AnyRow,
+    add_later_columns,
     add_row,
     by_key,
     head_of,
@@ -49,6 +51,7 @@ from chiploop.record.database import (
     open_engine,
     row_faults,
 )
+from chiploop.record.exclusions import EXCLUDED, EXCLUSION, Exclusion, marked
 from chiploop.record.rows import (
     Decision,
     DecisionAction,
@@ -110,6 +113,7 @@ class Record:
             if create:
                 with self._writer.begin() as connection:
                     Base.metadata.create_all(connection)
+                    add_later_columns(connection)
         except (OSError, SQLAlchemyError) as problem:
             raise RecordUnreadable(
                 f"{self.url} can not be used as a record: {problem}"
@@ -307,10 +311,37 @@ class Record:
             return {row.chip_id: (row.line, row.donor) for row in rows}
 
     def readouts(self, run_id: str, cycle: int | None = None) -> tuple[Readout, ...]:
-        """Return the readouts of a run, of one cycle or of all, in the order added."""
+        """Return the readouts of a run, of one cycle or of all, in the order added.
+
+        One that a person excluded is there with ``qc`` "fail" and who and why among its reasons.
+        """
         with self._reading() as session:
             rows = of_run(session, ReadoutRow, ReadoutRow.run_id == run_id)
-            return tuple(readout_of(row) for row in rows if cycle is None or row.cycle == cycle)
+            found = [readout_of(row) for row in rows if cycle is None or row.cycle == cycle]
+        return marked(found, self.exclusions(run_id))
+
+    def exclusions(self, run_id: str) -> tuple[Exclusion, ...]:
+        """Return what a person excluded or took back, in the order added."""
+        return tuple(Exclusion(**event.content) for event in self.events(run_id, EXCLUSION))
+
+    def add_exclusion(self, run_id: str, exclusion: Exclusion, time_h: float) -> None:
+        """Add that readouts are excluded, or taken in again.
+
+        Raises RecordConflict where it hits no readout, or changes nothing.
+        """
+        before = self.readouts(run_id)
+        hit = [readout for readout in before if exclusion.covers(readout)]
+        if not hit:
+            raise RecordConflict(
+                f"{run_id} has no readout {exclusion.told}; it has: "
+                + ", ".join(sorted({f"{r.readout} of {r.chip_id}" for r in before}))
+            )
+        is_out = [bool(r.reasons) and r.reasons[-1].startswith(EXCLUDED) for r in hit]
+        if all(is_out) if exclusion.excluded else not any(is_out):
+            state = "excluded already" if exclusion.excluded else "not excluded"
+            raise RecordConflict(f"{exclusion.told} of {run_id} is {state}; nothing was changed")
+        count = len(self.exclusions(run_id))
+        self.add_event(run_id, EXCLUSION, time_h, asdict(exclusion), f"{count + 1:04d}")
 
     def raw_files(self, run_id: str) -> tuple[RawFile, ...]:
         """Return the raw files of a run, in the order added."""

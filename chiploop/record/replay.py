@@ -40,8 +40,13 @@ class Flow:
 
 def schedules_of(journal: Journal, study: Study, run_id: str) -> dict[str, ChipSchedule]:
     """Return chip -> schedule from the programmes whose every volume is known, in time order."""
+    return schedules_by(journal.actions(run_id), study)
+
+
+def schedules_by(actions: Sequence[Action], study: Study) -> dict[str, ChipSchedule]:
+    """Return chip -> schedule as ``schedules_of`` does, by these actions of a run alone."""
     programmes: dict[str, list[Action]] = {}
-    for action in journal.actions(run_id):
+    for action in actions:
         programmes.setdefault(action.intent.programme_key, []).append(action)
     schedules = {chip: ChipSchedule(chip) for chip in study.chip_ids}
     for line in study.lines:
@@ -62,6 +67,22 @@ def schedules_of(journal: Journal, study: Study, run_id: str) -> dict[str, ChipS
             for chip, segment in segments.items():
                 schedules[chip] = schedules[chip].with_segment(segment)
     return schedules
+
+
+def unknown_since(actions: Sequence[Action]) -> dict[str, float]:
+    """Return line -> study time from which nobody knows what its chips got; absent where all is known."""
+    lost = {
+        action.intent.programme_key
+        for action in actions
+        if (state := pump_progress(action)).state == "held"
+        or (state.state == "abandoned" and not math.isfinite(state.delivered_ul))
+    }
+    since: dict[str, float] = {}
+    for key in sorted(lost):
+        own = [action for action in actions if action.intent.programme_key == key]
+        line = own[0].intent.programme.line
+        since[line] = min(since.get(line, math.inf), begins_of(own))
+    return since
 
 
 def begins_of(actions: Sequence[Action]) -> float:

@@ -104,6 +104,7 @@ def readout_row(run_id: str, readout: Readout) -> ReadoutRow:
         plate=r.plate,
         wells=canonical(r.wells),
         raw_sha256=r.raw_sha256,
+        curve=canonical(r.curve),
     )
 
 
@@ -129,6 +130,7 @@ def readout_of(row: ReadoutRow) -> Readout:
         wells=tuple(json.loads(row.wells)),
         raw_sha256=row.raw_sha256,
         cycle=row.cycle,
+        curve=tuple(json.loads(row.curve or "[]")),
     )
 
 

@@ -22,6 +22,7 @@ from chiploop.record.journal import Journal
 from chiploop.record.posterior_file import read_posterior
 from chiploop.record.record import Record
 from chiploop.record.replay import schedules_of
+from chiploop.refit import LEARNED
 from chiploop.report import dose_tables as doses_of
 from chiploop.report import run_tables as tables
 from chiploop.report.chip_figures import course_figure, window_figure
@@ -207,7 +208,7 @@ def page(run: RunEvidence) -> dict[str, Any]:
         "window_figures": [window(run, s.name) for s in run.model.readouts if s.kind != "moment"],
         "coverage": guarded(lambda: coverage(run)),
         "parameters": guarded(lambda: parameters(run)),
-        "learned": tables.LEARNED,
+        "learned": LEARNED,
         "scatter": scatter_rows(study),
         "proposals": proposals,
         "deliveries": doses_of.delivery_rows(run.actions),

@@ -19,6 +19,7 @@ from scipy.special import ndtri
 
 from chiploop.dosing import ChipSchedule
 from chiploop.goals import GRID_NM, dose_responses
+from chiploop.inference.levels import levels_of
 from chiploop.inference.likelihood import Likelihood, on_scale, scaled
 from chiploop.inference.posterior import Posterior
 from chiploop.measurement import Readout
@@ -118,9 +119,9 @@ class DoseResponse:
 
 
 def some_particles(posterior: Posterior) -> np.ndarray:
-    """Return up to ``DRAWS`` particles (n, p), evenly from all populations."""
+    """Return the places (n,) of up to ``DRAWS`` particles, evenly from all populations."""
     at = np.linspace(0, len(posterior.particles) - 1, min(DRAWS, len(posterior.particles)))
-    return posterior.particles[at.round().astype(int)]
+    return at.round().astype(int)
 
 
 def band(values: np.ndarray) -> Band:
@@ -155,16 +156,27 @@ class Predictions:
         self.model = model_of(study)
         self.names = [spec.name for spec in self.model.readouts]
         self.scatter = scatter_of(study)
-        self.particles = some_particles(posterior)
+        chosen = some_particles(posterior)
+        self.particles = posterior.particles[chosen]
+        """(n, p) of the population."""
+        self.of_chips = posterior.chip_parameters(
+            [study.donor_of(chip).id for chip in study.chip_ids], chosen
+        )
+        """(n, p), or (n, chips, p) where donors differ."""
+        self.drug_factors = posterior.chip_drug_factors(
+            [study.line_of(chip).id for chip in study.chip_ids], chosen
+        )
         self.likelihood: Likelihood = likelihood_of(study, schedules, readouts)
         """Of every reading that was learned from."""
         self.at_readings = self.model.simulate(
-            self.particles,
+            self.of_chips,
             self.likelihood.inlets,
             self.likelihood.times_h,
             self.likelihood.window_starts_h,
+            drug_factors=self.drug_factors,
         ).readouts
         """(n, chips, sampling times, readouts)."""
+        self.effects = posterior.effects([e.name for e in self.likelihood.effects], chosen)
 
     def is_log(self, readout: str) -> bool:
         """Return whether a readout scatters on the log scale."""
@@ -187,17 +199,11 @@ class Predictions:
         The best linear prediction of the chip's deviation from the mean; constant over time.
         """
         r = self.names.index(readout)
-        blocks = [block for block in self.likelihood.blocks if block.readout == r]
-        chips = np.arange(len(self.likelihood.inlets))
-        if not blocks:
-            return np.zeros((len(self.particles), len(chips)))
-        block = blocks[0]
-        donor = np.array([self.study.donor_of(i.chip_id).id for i in self.likelihood.inlets])
-        shared = self.scatter.chip.get(readout, 0.0) ** 2 * (chips[:, None] == block.chip)
-        shared += self.scatter.donor.get(readout, 0.0) ** 2 * (donor[:, None] == donor[block.chip])
-        mean = on_scale(self.at_readings[:, block.chip, block.time, r], block.log_scale)
-        white_gap = np.linalg.solve(block.factor, (block.value - mean).T)
-        return np.asarray(white_gap.T @ np.linalg.solve(block.factor, shared.T))
+        rows = self.likelihood.rows
+        past = self.at_readings[:, rows.chip, rows.time, rows.readout]
+        gaps = rows.value - self.likelihood.means(past, self.effects)
+        levels = levels_of(self.likelihood, r, range(len(self.likelihood.chips)))
+        return levels.expected(gaps, self.effects)
 
     def courses(self) -> dict[str, dict[str, Course]]:
         """Return readout -> chip -> its course, for readouts that have a value at every moment."""
@@ -207,7 +213,9 @@ class Predictions:
         edges = np.unique(np.concatenate([inlet.edges_h for inlet in inlets]))
         times = np.union1d(np.arange(begin, end, STEP_H), edges)
         times = times[(times >= begin) & (times <= end)]
-        simulated = self.model.simulate(self.particles, inlets, times).readouts
+        simulated = self.model.simulate(
+            self.of_chips, inlets, times, drug_factors=self.drug_factors
+        ).readouts
         found: dict[str, dict[str, Course]] = {}
         for r, spec in enumerate(self.model.readouts):
             if spec.kind != "moment":

@@ -22,12 +22,10 @@ from chiploop.inference.prior import Prior
 from chiploop.measurement import Readout
 from chiploop.models.tissue_model import TissueModel
 from chiploop.record.rows import RawFile
+from chiploop.refit import LEARNED
 from chiploop.report.predictions import LEVEL
 from chiploop.report.svg import axis_of
 from chiploop.study import Goal, Study
-
-LEARNED = 0.5
-"""Shrink from which a parameter counts as learned: its sd is at most half of the prior's."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from chiploop.errors import WrongUse
 from flows.cli.screen import JSON_OPTION, print_json
 
 if TYPE_CHECKING:
-    from chiploop.record.rows import DecisionAction
+    from chiploop.record.record import Record
+    from chiploop.record.rows import DecisionAction, RecordedRun
 
 RUN = typer.Argument(help="Run id, as `chiploop run` printed it.")
 PROPOSAL = typer.Option(
@@ -70,6 +71,15 @@ def os_login() -> str:
         return f"uid {os.getuid()}"
 
 
+def known_run(record: Record, run_id: str, runs: Path) -> RecordedRun:
+    """Return a run of the record; WrongUse that names those there are where it has none of this id."""
+    recorded = record.run(run_id)
+    if recorded is None:
+        known = ", ".join(run.run_id for run in record.runs()) or "none"
+        raise WrongUse(f"there is no run {run_id} in {runs}; there are: {known}")
+    return recorded
+
+
 def _decide(
     run_id: str, action: DecisionAction, why: str, runs: Path, meant: str, as_json: bool
 ) -> None:
@@ -79,10 +89,7 @@ def _decide(
     if not file.exists():
         raise WrongUse(f"there is no record in {runs}; name the folder of your runs with --runs")
     with Record(f"sqlite:///{file.as_posix()}") as record:
-        recorded = record.run(run_id)
-        if recorded is None:
-            known = ", ".join(run.run_id for run in record.runs()) or "none"
-            raise WrongUse(f"there is no run {run_id} in {runs}; there are: {known}")
+        recorded = known_run(record, run_id, runs)
         proposal = record.latest_proposal(run_id)
         if proposal is None:
             raise WrongUse(f"run {run_id} has proposed nothing yet")

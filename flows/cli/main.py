@@ -79,6 +79,12 @@ def _resume() -> Command:
     return resume
 
 
+def _fit() -> Command:
+    from flows.cli.fit import fit
+
+    return fit
+
+
 def _ingest() -> Command:
     from flows.cli.ingest import ingest
 
@@ -89,6 +95,12 @@ def _approve() -> Command:
     from flows.cli.decide import approve
 
     return approve
+
+
+def _exclude() -> Command:
+    from flows.cli.exclude import exclude
+
+    return exclude
 
 
 def _reject() -> Command:
@@ -140,13 +152,15 @@ VERBS: dict[str, Verb] = {
     "run": Verb("Run a study on the instruments of the laboratory.", _run),
     "resume": Verb("Go on with a run that was interrupted.", _resume),
     "stop": Verb("Stop the pumps now, from anywhere.", _stop),
+    "fit": Verb("Fit runs again from their record, one or many at a time.", _fit),
     "ingest": Verb("Read a plate reader's export and show tidy readouts.", _ingest),
     "approve": Verb("Approve the proposed doses, by name.", _approve),
+    "exclude": Verb("Leave readouts out of later fits, by name and with the reason.", _exclude),
     "reject": Verb("Reject the proposed doses, by name and with the reason.", _reject),
     "settle": Verb("Say what a pump gave where its counter could not tell.", _settle),
     "model": Verb("Look at tissue models, check your own, simulate chips.", _model),
     "instruments": Verb("Find, test, prime, stop or simulate instruments.", _instruments),
-    "petab": Verb("Evaluate problems of the PEtab standard.", _petab),
+    "petab": Verb("Evaluate and fit problems of the PEtab standard.", _petab),
     "audit": Verb("Verify that no record was altered.", _audit),
     "schema": Verb("Print the JSON schema of study files, for editors.", _schema),
 }

@@ -1,6 +1,7 @@
 """``chiploop petab``: problems of the PEtab standard through our engine. Reads files; changes nothing.
 
-Belongs here: how an evaluation is shown. Not here: how it is made (chiploop.models.petab_problem).
+Belongs here: how an evaluation is shown. Not here: how it is made (chiploop.models.petab_problem), and
+the other commands, each in its file.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from flows.cli.petab_export import export
+from flows.cli.petab_fit import fit
+from flows.cli.petab_import import import_problem
 from flows.cli.screen import JSON_OPTION, print_json
 
 if TYPE_CHECKING:
     from chiploop.models.petab_problem import Evaluation, PetabProblem
 
 petab_app = typer.Typer(
-    help="Evaluate problems of the PEtab standard.",
+    help="Evaluate and fit problems of the PEtab standard.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -26,7 +30,7 @@ petab_app = typer.Typer(
 
 @petab_app.callback()
 def _petab() -> None:
-    """Evaluate problems of the PEtab standard."""
+    """Evaluate and fit problems of the PEtab standard."""
 
 
 @petab_app.command()
@@ -105,3 +109,8 @@ def _show(problem: PetabProblem, found: Evaluation) -> None:
     table.add_section()
     table.add_row("all", str(len(names)), f"{found.llh:.5f}", f"{found.chi2:.5f}")
     console.print(table)
+
+
+petab_app.command("export")(export)
+petab_app.command("fit")(fit)
+petab_app.command("import")(import_problem)

@@ -71,7 +71,11 @@ def test_matched_truth_is_the_fitted_model_and_the_other_is_not(
     lab: VirtualLab, matched: VirtualLab
 ) -> None:
     assert (matched.model.name, lab.model.name) == ("skin_chip", "virtual_skin_chip")
-    assert matched.factors == {}
+    assert set(matched.factors) == {"EC13", "IC50", "kB"}
+    donor = [STUDY.donor_of(chip).id for chip in STUDY.chip_ids]
+    for factors in matched.factors.values():
+        assert {len(set(factors[np.array(donor) == d])) for d in set(donor)} == {1}
+        assert len(set(factors)) == len(set(donor))
     assert set(lab.factors) == {"s26", "R_max", "IC50", "kB"}
     assert matched.truth()["matched"] and not lab.truth()["matched"]
 
@@ -103,14 +107,28 @@ def test_matched_chips_are_what_the_fitted_model_says_of_the_same_schedule(
         ),
     )
     model = model_of(STUDY)
-    found = model.simulate(
-        matched.parameters, [chip_inlet(STUDY, schedule)], np.array([72.0]), np.array([48.0])
-    ).readouts[0, 0, 0]
     index = STUDY.chip_ids.index(chip)
+    own = matched.parameters.copy()
+    for name, factors in matched.factors.items():
+        own[0, model.estimated_names.index(name)] *= factors[index]
+    found = model.simulate(
+        own,
+        [chip_inlet(STUDY, schedule)],
+        np.array([72.0]),
+        np.array([48.0]),
+        drug_factors=np.array([[matched.dose_errors[line]]]),
+    ).readouts[0, 0, 0]
     end, begin = (np.array(matched.observed(t)[index]) for t in (72.0, 48.0))
     assert end[0] == pytest.approx(found[0], rel=2e-3)
     assert (end[1] - begin[1]) / 24.0 == pytest.approx(found[1], rel=2e-3)
     assert begin[2] - end[2] == pytest.approx(found[2], abs=1e-4)
+
+
+def test_lines_give_a_little_more_or_less_than_is_noted() -> None:
+    errors = [VirtualLab(STUDY, seed, False).dose_errors for seed in range(40)]
+    assert len(set(errors[0].values())) == len(STUDY.lines)
+    spread = np.std(np.log([list(one.values()) for one in errors]))
+    assert spread == pytest.approx(STUDY.variation.dose, rel=0.2)
 
 
 # --- time and state
@@ -174,6 +192,7 @@ def test_the_tubing_loses_no_drug_and_stays_full(stops: list[tuple[float, str]])
     lab.study, lab.model, lab.plain = STUDY, truth_model(STUDY), [0.0, 0.0, 0.0]
     dead = STUDY.chip.dead_volume_ul
     lab.tubing = {"L1": [[dead, 0.0, 0.0, 0.0]]}
+    lab.dose_errors = {"L1": 1.0}
     clock = entered = left = 0.0
     concentration = {"low": 600.0, "high": 12000.0}
     for length, role in stops:
@@ -199,6 +218,7 @@ def test_a_dose_reaches_the_chips_after_the_dead_volume() -> None:
     lab = VirtualLab.__new__(VirtualLab)
     lab.study, lab.model, lab.plain = STUDY, truth_model(STUDY), [0.0, 0.0, 0.0]
     lab.tubing = {"L1": [[60.0, 0.0, 0.0, 0.0]]}
+    lab.dose_errors = {"L1": 1.0}
     first, second = lab.through_tubing("L1", 24.0, 48.0, {"low": 180.0})
     assert first == pytest.approx([24.0 + 60.0 / 180.0, 180.0, 0.0, 0.0, 0.0])
     assert second == pytest.approx([48.0, 180.0, 600.0, 0.5 / 15.0, 1.0 / 12.6])

@@ -43,6 +43,7 @@ import instruments.delivery
 import instruments.fault_points
 from chiploop.inference.posterior import CalibrationInfo, Limits, Posterior
 from chiploop.inference.recalibrate import Effort, attempt
+from chiploop.inference.target import Target
 from chiploop.models.study_model import model_of
 from chiploop.study import load_study
 from chiploop.virtual_lab import truth_model
@@ -59,7 +60,8 @@ def quick_recalibrate(
     likelihood: Any, prior: Any, rng: Any, previous: Any = None, effort: Any = None
 ) -> tuple[Posterior, CalibrationInfo]:
     """Return a posterior that is only good for having one."""
-    posterior, info = attempt(likelihood, prior, rng, previous, QUICK, Limits())
+    target = Target(likelihood, prior)
+    posterior, info = attempt(target, rng, previous, QUICK, Limits(), from_prior=False)
     return posterior, replace(info, passed=True, failures=())
 
 

@@ -106,7 +106,7 @@ def test_replicates_that_differ_are_flagged_and_widen_the_interval() -> None:
     wild = estimate_concentration(curve, [0.6, 1.4], 2.0)
     assert wild.qc == "warn" and "replicates differ" in wild.reasons[0]
     assert wild.sd_ln > 3 * calm.sd
-    assert wild.sd_ln_curve < wild.sd_ln
+    assert 0.0 < np.linalg.norm(wild.curve) < wild.sd_ln
 
 
 def test_a_plate_whose_standards_fail_gives_no_number_and_says_why() -> None:
@@ -148,3 +148,20 @@ def test_a_plate_read_at_another_wavelength_is_refused() -> None:
         readouts_from_elisa_plate(
             replace(plate, absorbance={450: plate.absorbance[450]}), plate_map, ELISA
         )
+
+
+def test_samples_of_a_plate_share_what_their_curve_errs_in() -> None:
+    plate_map = layout(["C01", "C02"])
+    truth = {"C01": 40.0, "C02": 600.0}
+    plate = elisa_plate(plate_map, truth, np.random.default_rng(1))
+    curve, (low, high) = readouts_from_elisa_plate(plate, plate_map, ELISA)
+    degrees = curve.fit.degrees_of_freedom
+    gradients = [
+        curve.fit.ln_concentration_gradient(float(curve.fit.signal(one.value / 2.0)))[1]
+        for one in (low, high)
+    ]
+    for one, first in ((low, gradients[0]), (high, gradients[1])):
+        for other, second in ((low, gradients[0]), (high, gradients[1])):
+            shared = first @ curve.covariance @ second * degrees / (degrees - 2.0)
+            assert np.dot(one.curve, other.curve) == pytest.approx(shared, rel=1e-6)
+    assert np.dot(low.curve, low.curve) < low.sd**2

@@ -83,3 +83,29 @@ def test_the_studys_drug_sets_the_prior_of_the_potency_and_of_nothing_else() -> 
 def test_the_same_generator_gives_the_same_draws() -> None:
     one, two = (PRIOR.draw(5, np.random.default_rng(4)) for _ in range(2))
     assert np.array_equal(one, two)
+
+
+def test_the_slope_of_the_map_is_that_of_differences() -> None:
+    z = np.random.default_rng(5).uniform(-4.0, 4.0, (200, 3))
+    x, slope = PRIOR.mapped(z)
+    assert np.array_equal(x, PRIOR.parameters(z))
+    ahead, behind = PRIOR.parameters(z + 1e-5), PRIOR.parameters(z - 1e-5)
+    assert slope == pytest.approx((ahead - behind) / 2e-5, rel=1e-5, abs=1e-9)
+
+
+def test_far_out_the_slope_of_a_bounded_parameter_is_zero_and_never_negative() -> None:
+    z = np.linspace(-45.0, 45.0, 901)[:, None].repeat(3, axis=1)
+    _, slope = PRIOR.mapped(z)
+    assert np.isfinite(slope).all()
+    assert (slope >= 0.0).all()
+    assert slope[[0, -1], 1:] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_donors_and_doses_come_from_the_model_and_the_study() -> None:
+    model = model_of(STUDY)
+    prior = Prior.of_study(model, STUDY)
+    assert prior.donor_spreads == model.donor_spreads
+    assert {spread.name for spread in prior.donor_spreads} == {"EC13", "IC50", "kB"}
+    assert prior.dose_sd == STUDY.variation.dose == 0.05
+    exact = STUDY.variation.model_copy(update={"dose": 0.0})
+    assert Prior.of_study(model, STUDY.model_copy(update={"variation": exact})).dose_sd == 0.0

@@ -50,8 +50,9 @@ def built(scatter: Scatter = SCATTER, past: list[Readout] | None = None, draws: 
         scatter,  # type: ignore[arg-type]
     )
     z = np.random.default_rng(1).standard_normal((draws, P))
-    now = MODEL.simulate(np.exp(z), INLETS, likelihood.times_h).readouts
-    rows, known, noise = future_features(likelihood, scatter, DONORS, PLANNED, LINE_CHIPS, now)
+    nothing = np.zeros((draws, 0))
+    past = likelihood.simulated(np.exp(z))
+    rows, known, noise = future_features(likelihood, PLANNED, LINE_CHIPS, past, nothing)
     ahead = np.einsum("ctrp,np->nctr", FUTURE, z)
     ahead[..., :2] = np.exp(ahead[..., :2])
     features, at = [], 0
@@ -134,9 +135,9 @@ def test_what_the_past_has_taught_is_not_taught_again() -> None:
 
 def test_the_assay_sd_planned_is_the_assay_sd_in_the_noise() -> None:
     likelihood = Likelihood(MODEL, INLETS, DONORS, [], SCATTER)  # type: ignore[arg-type]
-    one = np.zeros((1, 4, 0, 3))
+    one = np.zeros((1, 0))
     by_sd = [
-        future_features(likelihood, SCATTER, DONORS, (PlannedReadout(0, 0, sd),), [[0]], one)[2]
+        future_features(likelihood, (PlannedReadout(0, 0, sd),), [[0]], one, one)[2]
         for sd in (0.0, 0.3)
     ]
     assert (by_sd[1] - by_sd[0]).item() == pytest.approx(0.09)

@@ -1,0 +1,238 @@
+"""A calibration made again from what is on record: the same values give the same posterior, bit by bit.
+
+Belongs here: what a calibration learns from (shared with the running loop), a case as plain values that may be
+carried out in any process, and its outcome. Not here: run folders, files of the outcome (flows.fit), how a
+posterior is found (campaign, inference).
+
+A case holds the texts of the study and its model, schedules and readouts, and never anything compiled: every
+process compiles the model itself, or takes it from its cache.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import math
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from chiploop import campaign as loop
+from chiploop.campaign_values import Campaign
+from chiploop.dosing import ChipSchedule
+from chiploop.goals import GoalEstimate
+from chiploop.inference.posterior import CalibrationInfo, Posterior
+from chiploop.inference.prior import Prior
+from chiploop.measurement import Readout
+from chiploop.models.study_model import model_of
+from chiploop.record.actions import Action
+from chiploop.record.replay import schedules_by, unknown_since
+from chiploop.study import Study, load_study
+
+STUDY_FILE = "study.json"
+LEVEL = 0.9
+"""Of every interval; equal-tailed."""
+LEARNED = 0.5
+"""Shrinkage from which a parameter counts as learned: its sd is at most half of the prior's."""
+ROUNDING_H = 0.25
+"""How long before the planned end a pump may be done: the rounding of rate and volume."""
+FIT_STEP = 1
+"""The calibration's place in the keys of random numbers."""
+
+
+def rng_of_fit(seed: int, cycle: int) -> np.random.Generator:
+    """Return the random numbers of a cycle's calibration; they hang on nothing else."""
+    return np.random.default_rng([seed, cycle, FIT_STEP])
+
+
+def explained(
+    study: Study,
+    schedules: Mapping[str, ChipSchedule],
+    unknown_h: Mapping[str, float],
+    readouts: Sequence[Readout],
+) -> list[Readout]:
+    """Return the readouts, marked as not to be learned from where nobody knows what the chip got.
+
+    A reading that was taken well says nothing once a volume before it is unknown, whatever the line got later.
+    ``unknown_h``: line -> study time from which that is so (``replay.unknown_since``).
+    """
+    known_h = {
+        chip: schedule.segments[-1].end_h if schedule.segments else 0.0
+        for chip, schedule in schedules.items()
+    }
+
+    def fails(r: Readout) -> bool:
+        since_h = unknown_h.get(study.line_of(r.chip_id).id, math.inf)
+        return r.time_h > since_h or r.time_h > known_h[r.chip_id] + ROUNDING_H
+
+    reason = "what its line delivered until then is not known"
+    return [
+        replace(r, qc="fail", reasons=(*r.reasons, reason)) if r.qc != "fail" and fails(r) else r
+        for r in readouts
+    ]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the calibration after one cycle adds to the ones before."""
+
+    cycle: int
+    schedules: Mapping[str, ChipSchedule]
+    """Chip -> what it got up to the end of the cycle's exposure."""
+    readouts: tuple[Readout, ...]
+    """Of this cycle alone, in the order of the record; ``qc`` "fail" stays out."""
+
+
+def evidence_of(
+    study: Study, actions: Sequence[Action], readouts: Sequence[Readout], cycle: int
+) -> Evidence:
+    """Return what the calibration of a cycle learns from, by all that is on record of its run.
+
+    What was put on record later about a dose of the cycle counts: a person's word on a volume that no counter
+    could tell.
+    """
+    before = [action for action in actions if is_before_fit(action.intent.programme_key, cycle)]
+    schedules = schedules_by(before, study)
+    own = [readout for readout in readouts if readout.cycle == cycle]
+    return Evidence(
+        cycle, schedules, tuple(explained(study, schedules, unknown_since(before), own))
+    )
+
+
+def is_before_fit(programme_key: str, cycle: int) -> bool:
+    """Return whether a programme belongs to the exposure of a cycle or to what was before it.
+
+    Keys are ``<run>/c<cycle>/<line>/<phase>``; the holds that bear a cycle's number come after its exposure.
+    """
+    _, numbered, _, phase = programme_key.rsplit("/", 3)
+    own = int(numbered.removeprefix("c"))
+    return own < cycle or (own == cycle and not phase.startswith("hold"))
+
+
+@dataclass(frozen=True)
+class RefitCase:
+    """One calibration as plain values, for this process or another one."""
+
+    files: Mapping[str, bytes]
+    """``study.json`` and the files of its model by their paths from there."""
+    seed: int
+    evidence: tuple[Evidence, ...]
+    """Of every cycle up to the one that is asked for, ascending."""
+    previous: Posterior | None = None
+    """What the cycle before the asked one found, where it is at hand; otherwise it is found again first."""
+
+
+@dataclass(frozen=True)
+class ParameterEstimate:
+    """One estimated parameter beside its prior."""
+
+    name: str
+    unit: str
+    median: float
+    lower: float
+    upper: float
+    prior_lower: float | None
+    """None where the prior does not stand alone."""
+    prior_upper: float | None
+    shrinkage: float
+    """1 - posterior sd / prior sd, both as standard normals of the prior: 0 nothing learned, 1 all."""
+
+    @property
+    def learned(self) -> bool:
+        """Whether the readouts say more about it than its prior does."""
+        return self.shrinkage >= LEARNED
+
+
+@dataclass(frozen=True)
+class Refit:
+    """What a calibration found."""
+
+    cycle: int
+    seed: int
+    posterior: Posterior
+    info: CalibrationInfo
+    goals: tuple[GoalEstimate, ...]
+    parameters: tuple[ParameterEstimate, ...]
+
+
+def refit(case: RefitCase) -> Refit:
+    """Carry out a case.
+
+    Raises FileNotValid where the study or its model can not be used.
+    """
+    study = study_of(case.files)
+    campaign, done, previous = loop.start(study), 0, None
+    if case.previous is not None:
+        done, previous = len(case.evidence) - 1, case.previous
+    campaign = replace(
+        campaign,
+        cycle=done,
+        readouts=tuple(r for evidence in case.evidence[:done] for r in evidence.readouts),
+        posterior=previous,
+    )
+    for evidence in case.evidence[done:]:
+        campaign, _ = loop.observe(
+            replace(campaign, schedules=evidence.schedules),
+            evidence.readouts,
+            rng_of_fit(case.seed, evidence.cycle),
+        )
+    return found_of(campaign, case.seed)
+
+
+def found_of(campaign: Campaign, seed: int) -> Refit:
+    """Return what a campaign's last calibration found."""
+    posterior, info = campaign.posterior, campaign.info
+    assert posterior is not None and info is not None
+    parameters = parameter_estimates(campaign.study, posterior)
+    return Refit(campaign.cycle, seed, posterior, info, campaign.goals, parameters)
+
+
+def parameter_estimates(study: Study, posterior: Posterior) -> tuple[ParameterEstimate, ...]:
+    """Return every estimated parameter beside its prior."""
+    prior = Prior.of_study(model_of(study), study)
+    priors = dict(zip(prior.names, prior.interval(LEVEL), strict=True))
+    medians, intervals = np.median(posterior.particles, axis=0), posterior.interval(LEVEL)
+    return tuple(
+        ParameterEstimate(
+            name,
+            posterior.units[j],
+            float(medians[j]),
+            float(intervals[j, 0]),
+            float(intervals[j, 1]),
+            float(priors[name][0]) if name in priors else None,
+            float(priors[name][1]) if name in priors else None,
+            1.0 - float(posterior.column(name).std()),
+        )
+        for j, name in enumerate(posterior.names)
+    )
+
+
+def study_of(files: Mapping[str, bytes]) -> Study:
+    """Return the study of a case, its model's text at a place of this process; the same texts once."""
+    return unpacked_study(tuple(sorted(files.items())))
+
+
+@lru_cache(maxsize=32)
+def unpacked_study(files: tuple[tuple[str, bytes], ...]) -> Study:
+    """Return the study of these files, written where they are read from."""
+    folder = own_folder() / hashlib.sha256(repr(files).encode()).hexdigest()[:20]
+    for name, content in files:
+        path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"{name} leads out of the folder of its case")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return load_study(folder / STUDY_FILE)
+
+
+@lru_cache(maxsize=1)
+def own_folder() -> Path:
+    """Return a folder that lives as long as this process."""
+    folder = Path(tempfile.mkdtemp(prefix="chiploop-refit-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -1,0 +1,63 @@
+"""``chiploop exclude``: a person takes readouts out of the fits, or in again, by name and with the reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from chiploop.errors import WrongUse
+from flows.cli.decide import RUN, RUNS, known_run, os_login
+from flows.cli.screen import JSON_OPTION, print_json
+
+
+def exclude(
+    run: str = RUN,
+    chip: str = typer.Argument(help="Chip id."),
+    readout: str = typer.Option(
+        "", "--readout", help="Kind of readout, such as TEER; all by default."
+    ),
+    time: float | None = typer.Option(
+        None, "--time", min=0.0, help="Study time of the reading in hours; all by default."
+    ),
+    why: str = typer.Option(..., "--why", help="Reason, kept on record."),
+    take_back: bool = typer.Option(False, "--take-back", help="Take the readouts in again."),
+    runs: Path = RUNS,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Leave readouts of a chip out of every later fit, in the name of the person logged in.
+
+    They stay in the record with who and why, and --take-back undoes it. Fits that were made stay as they
+    were: `chiploop fit RUN` shows what the run says without the readouts. Exit code 2 where nothing is hit or
+    nothing would change. With --json: {"ok", "run", "excluded", "readouts", "by"}.
+    """
+    from chiploop.record.chain import RecordConflict
+    from chiploop.record.exclusions import ANY_TIME, Exclusion
+    from chiploop.record.record import Record
+
+    if not why.strip():
+        raise WrongUse("an exclusion needs its reason: --why TEXT")
+    file = runs / "record.sqlite"
+    if not file.exists():
+        raise WrongUse(f"there is no record in {runs}; name the folder of your runs with --runs")
+    with Record(f"sqlite:///{file.as_posix()}") as record:
+        recorded = known_run(record, run, runs)
+        by = os_login()
+        at = ANY_TIME if time is None else time
+        exclusion = Exclusion(chip, readout, at, not take_back, by, why)
+        known = record.readouts(run)
+        try:
+            record.add_exclusion(run, exclusion, max((r.time_h for r in known), default=0.0))
+        except RecordConflict as problem:
+            raise WrongUse(str(problem)) from None
+        hit = [r for r in known if exclusion.covers(r)]
+    if as_json:
+        print_json(
+            {"ok": True, "run": run, "excluded": not take_back, "readouts": len(hit), "by": by}
+        )
+        return
+    what = "taken in again" if take_back else "excluded from every later fit"
+    simulated = "  SIMULATED" if recorded.simulated else ""
+    print(f"{run}: {len(hit)} readouts {what} by {by}{simulated}")
+    for one in hit:
+        print(f"  {one.chip_id}  {one.readout}  {one.time_h:g} h")

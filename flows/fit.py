@@ -1,0 +1,230 @@
+"""Fits of runs made again: from run folders to cases, through a Prefect flow on Dask workers, to files.
+
+Belongs here: what of a run a case holds, the flow, ``posterior.nc`` and ``fit.json``. Not here: the calibration
+(chiploop.refit), workers (flows.fit_many), what a person sees (cli.fit).
+
+Reads a run and writes nothing into its record or journal; touches no instrument. Nothing in Prefect's state
+decides anything: outcomes come back as values, in the order of the jobs.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import pickle
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import chiploop
+from chiploop.errors import FileNotValid, WrongUse
+from chiploop.inference.posterior import Limits, Posterior
+from chiploop.models.facts import facts_path
+from chiploop.record.journal import Journal
+from chiploop.record.posterior_file import read_posterior, write_posterior
+from chiploop.record.record import Record
+from chiploop.refit import Refit, RefitCase, evidence_of
+from flows.fit_many import DASK, Job, Outcome, carry_out_packed, need, open_workers, outcome_of
+from flows.opening import MODEL_FOLDER, STUDY_FILE, RunFiles
+from flows.prefect_server import start_in_background
+
+POSTERIOR_FILE, FIT_FILE = "posterior.nc", "fit.json"
+
+
+def calibration_path(folder: Path, cycle: int) -> Path:
+    """Return where a run keeps the posterior that its loop found after a cycle."""
+    return folder / f"cal-{cycle:02d}" / POSTERIOR_FILE
+
+
+def case_of_run(files: RunFiles, cycle: int | None, seed: int | None) -> RefitCase:
+    """Return one calibration of a run as plain values.
+
+    ``cycle`` None: the last one that has readouts. ``seed`` None: the run's own, which gives the loop's posterior.
+
+    Raises WrongUse for a cycle that the study does not have, FileNotValid where nothing can be fitted.
+    """
+    book, record_file = files.journal, files.runs / "record.sqlite"
+    for needed in (record_file, book):
+        if not needed.is_file():
+            raise FileNotValid(f"{files.run_id} can not be fitted: there is no {needed}")
+    with Record(f"sqlite:///{record_file.as_posix()}", create=False) as record:
+        if record.run(files.run_id) is None:
+            raise FileNotValid(f"{record_file} knows no run {files.run_id}")
+        readouts = record.readouts(files.run_id)
+    with Journal(book) as journal:
+        actions = journal.actions(files.run_id)
+    cycles = files.study.timeline.cycles
+    if cycle is not None and not 1 <= cycle <= cycles:
+        raise WrongUse(f"cycle {cycle} was asked; the study of {files.run_id} has 1 to {cycles}")
+    asked = max((r.cycle for r in readouts), default=0) if cycle is None else cycle
+    evidence = tuple(
+        evidence_of(files.study, actions, readouts, one) for one in range(1, asked + 1)
+    )
+    if not evidence or not any(r.qc != "fail" for r in evidence[-1].readouts):
+        raise FileNotValid(
+            f"{files.run_id} has no readouts of cycle {asked or 1} to learn from; nothing was fitted"
+        )
+    return RefitCase(
+        files=frozen_texts(files),
+        seed=files.seed if seed is None else seed,
+        evidence=evidence,
+        previous=previous_posterior(files.folder, asked),
+    )
+
+
+def frozen_texts(files: RunFiles) -> dict[str, bytes]:
+    """Return the study and the two files of the model that it fits, as the run keeps them."""
+    text = Path(files.study.tissue.path)
+    try:
+        texts = {f"{MODEL_FOLDER}/{p.name}": p.read_bytes() for p in (text, facts_path(text))}
+        return {STUDY_FILE: (files.folder / STUDY_FILE).read_bytes(), **texts}
+    except OSError as problem:
+        raise FileNotValid(
+            f"{files.run_id} can not be fitted: {problem.filename} can not be read "
+            f"({problem.strerror})"
+        ) from problem
+
+
+def previous_posterior(folder: Path, cycle: int) -> Posterior | None:
+    """Return what the loop found before a cycle; None where it is not there and must be found again."""
+    path = calibration_path(folder, cycle - 1)
+    if cycle == 1 or not path.is_file():
+        return None
+    try:
+        return read_posterior(path)[0]
+    except (OSError, KeyError, ValueError, TypeError) as problem:
+        raise FileNotValid(
+            f"{path} is damaged ({problem}); without the file the fits before are made again"
+        ) from problem
+
+
+def is_of_the_loop(files: RunFiles, found: Refit) -> bool | None:
+    """Return whether a fit is the loop's own to the last bit; None where it need not be or none is there."""
+    path = calibration_path(files.folder, found.cycle)
+    if found.seed != files.seed or not path.is_file():
+        return None
+    try:
+        own = read_posterior(path)[0]
+    except (OSError, KeyError, ValueError, TypeError):
+        return None
+    return all(
+        np.array_equal(getattr(own, part.name), getattr(found.posterior, part.name))
+        for part in fields(Posterior)
+    )
+
+
+def fit_as_json(files: RunFiles, case: RefitCase, found: Refit) -> dict[str, Any]:
+    """Return a fit as one object of plain values."""
+    readouts = [readout for evidence in case.evidence for readout in evidence.readouts]
+    told: dict[str, Any] = plain(
+        {
+            "ok": found.info.passed,
+            "run": files.run_id,
+            "simulated": files.simulated,
+            "cycle": found.cycle,
+            "seed": found.seed,
+            "passed": found.info.passed,
+            "failures": list(found.info.failures),
+            "warnings": list(found.info.warnings),
+            "same_as_loop": is_of_the_loop(files, found),
+            "parameters": {
+                one.name: {key: value for key, value in asdict(one).items() if key != "name"}
+                for one in found.parameters
+            },
+            "goals": {goal.name: asdict(goal) for goal in found.goals},
+            "diagnostics": {**asdict(found.info), "limits": asdict(Limits())},
+            "readouts": {
+                "used": sum(readout.qc != "fail" for readout in readouts),
+                "left_out": sum(readout.qc == "fail" for readout in readouts),
+            },
+            "study": files.study.name,
+            "model_sha256": files.study.tissue.sha256,
+            "chiploop": chiploop.__version__,
+        }
+    )
+    return told
+
+
+def plain(value: Any) -> Any:
+    """Return plain values as JSON knows them; None for a number that is not finite."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    return value
+
+
+def write_fit(folder: Path, found: Refit, told: dict[str, Any]) -> None:
+    """Write the files of a fit, each whole or not at all. OSError where the folder can not be written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_posterior(folder / POSTERIOR_FILE, found.posterior, found.info)
+    draft = folder / f"{FIT_FILE}.unfinished"
+    draft.write_text(json.dumps(told, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    draft.replace(folder / FIT_FILE)
+
+
+def fit_side_by_side(
+    jobs: Sequence[Job],
+    workers: int,
+    scheduler: str | None,
+    home: Path,
+    tell: Callable[[Outcome], None],
+) -> list[Outcome]:
+    """Carry out jobs as tasks of a Prefect flow on Dask workers; return their outcomes in the jobs' order.
+
+    Parameters
+    ----------
+    home
+        Folder for the files of the Prefect server, which ends with this call as the workers do.
+    tell
+        Called with each outcome, in the jobs' order.
+
+    Raises
+    ------
+    FlowEngineTrouble
+        Prefect's server did not start.
+    ExtraMissing, WrongUse, WorkersLost
+        As ``fit_many``.
+    """
+    need(*DASK, "prefect_dask")
+    server = start_in_background(home)
+    # An interrupt or a lost server reaches the caller as an error; Prefect need not tell it too.
+    os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
+    try:
+        # The workers take Prefect's variables from this process, so they come after them.
+        with open_workers(workers, scheduler) as client:
+            server.wait_ready()
+            from prefect import flow, task
+            from prefect.cache_policies import NO_CACHE
+            from prefect_dask import DaskTaskRunner
+
+            runner: Any = DaskTaskRunner(
+                address=client.scheduler_info()["address"],
+                client_kwargs={"security": client.security},
+            )
+            step = task(cache_policy=NO_CACHE, persist_result=False)(carry_out_packed)
+            outcomes: list[Outcome] = []
+
+            @flow(name="fit runs", task_runner=runner, persist_result=False)
+            def fit_runs() -> None:
+                """Fit every run, each as one task."""
+                futures = [
+                    step.with_options(name=f"fit {job.key}").submit(pickle.dumps(job))
+                    for job in jobs
+                ]
+                for job, future in zip(jobs, futures, strict=True):
+                    outcomes.append(outcome_of(job.key, future))
+                    tell(outcomes[-1])
+
+            fit_runs()
+            return outcomes
+    finally:
+        server.stop()
