@@ -226,7 +226,11 @@ def pypesto_nuts(target: Target, mode: Mode, seconds: float, seed: int) -> Chain
 
 
 def pypesto_metropolis(target: Target, mode: Mode, seconds: float, seed: int) -> Chains:
-    """Return chains of pyPESTO's adaptive Metropolis, which its guides begin with; it takes no gradient."""
+    """Return chains of pyPESTO's adaptive Metropolis, which its guides begin with; it takes no gradient.
+
+    With its usual decay it forgets within some hundred steps, adapts to that, and leaves a standard normal in 19
+    dimensions at 0.6 of its width after 20,000 steps; a decay of 1 keeps all steps.
+    """
     quiet()
     import pypesto.sample
 
@@ -235,7 +239,9 @@ def pypesto_metropolis(target: Target, mode: Mode, seconds: float, seed: int) ->
             return -float(target.log_density((mode.z + mode.factor @ white)[None])[0])
 
         np.random.seed(seed + which)  # noqa: NPY002 - pyPESTO draws from this one
-        sampler = pypesto.sample.AdaptiveMetropolisSampler({"show_progress": False})
+        sampler = pypesto.sample.AdaptiveMetropolisSampler(
+            {"show_progress": False, "decay_constant": 1.0, "threshold_sample": 1000}
+        )
         sampler.initialize(problem_of(target, fun, None), np.zeros(target.dims))
         began, began_cpu, marks = time.perf_counter(), time.process_time(), [(0.0, 0)]
         while marks[-1][0] < seconds:

@@ -101,6 +101,21 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Misfit:
+    """Whether the data contradict the model itself."""
+
+    fires: bool
+    p_value: float
+    """P(a contradiction as large | the model is right)."""
+    threshold: float
+    """It fires at or below this p value."""
+    sentences: tuple[str, ...]
+    """For a scientist."""
+    tests: dict[str, float]
+    """Suspicion -> its own p value, smallest first."""
+
+
+@dataclass(frozen=True)
 class CalibrationInfo:
     """Diagnostics of one calibration; ``passed`` is false where any limit is broken."""
 
@@ -134,3 +149,5 @@ class CalibrationInfo:
     """Parameter -> 1 - posterior sd / prior sd as standard normals: 0 is prior-driven, 1 is learned."""
     donor_shrinkage: dict[str, dict[str, float]] = field(default_factory=dict)
     """Donor -> parameter -> 1 - posterior sd / prior sd of its deviation from the population."""
+    misfit: Misfit | None = None
+    """The gate that proposals ask; None where the model can not be suspected of anything."""

@@ -24,7 +24,8 @@ from chiploop.errors import FitNotAccepted
 from chiploop.inference.bridge import Bridge, Points, SurrogateBridge, fitted
 from chiploop.inference.diagnostics import diagnose
 from chiploop.inference.likelihood import Likelihood
-from chiploop.inference.posterior import CalibrationInfo, Limits, Posterior
+from chiploop.inference.misfit_of_fit import misfit_of
+from chiploop.inference.posterior import CalibrationInfo, Limits, Misfit, Posterior
 from chiploop.inference.prior import Prior
 from chiploop.inference.search import Mode, Search, search
 from chiploop.inference.starts import ModeStart, PriorStart, SurrogateStart
@@ -32,6 +33,7 @@ from chiploop.inference.surrogate import Surrogate
 from chiploop.inference.target import Target
 from chiploop.inference.tempering import Pace, Population, temper, tempered
 from chiploop.models.batch import thread_count
+from chiploop.models.tissue_model import TissueModel
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,22 @@ def attempt(
         populations = bridged(target, found.modes, rng, effort)
     posterior = posterior_of(target, found, populations)
     method = "tempered from the prior" if from_prior else "bridge from the mode"
-    return posterior, diagnose(target, found, populations, limits, method)
+    info = diagnose(target, found, populations, limits, method)
+    return posterior, with_misfit(info, target, found.modes[0], rng)
+
+
+def with_misfit(
+    info: CalibrationInfo, target: Target, mode: Mode, rng: np.random.Generator
+) -> CalibrationInfo:
+    """Return the diagnostics with the misfit gate's verdict; a warning where it fires."""
+    if not isinstance(target.likelihood.model, TissueModel) or not target.likelihood.n_exact:
+        return info
+    verdict = misfit_of(target, mode, rng)
+    misfit = Misfit(
+        verdict.fires, verdict.p_value, verdict.threshold, verdict.sentences, verdict.test_p
+    )
+    told = ("model in doubt: " + " ".join(verdict.sentences),) if verdict.fires else ()
+    return replace(info, misfit=misfit, warnings=(*info.warnings, *told))
 
 
 def bridged(

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chiploop.inference.posterior import CalibrationInfo, Posterior
+from chiploop.inference.posterior import CalibrationInfo, Misfit, Posterior
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -208,6 +208,10 @@ def read_posterior(path: Path) -> tuple[Posterior, CalibrationInfo]:
         facts = json.loads(tree.attrs["calibration_info"])
     of_tuples = [one.name for one in fields(CalibrationInfo) if str(one.type).startswith("tuple")]
     facts |= {name: tuple(facts[name]) for name in of_tuples}
+    if facts.get("misfit") is not None:
+        facts["misfit"] = Misfit(
+            **{**facts["misfit"], "sentences": tuple(facts["misfit"]["sentences"])}
+        )
     return found, CalibrationInfo(**facts)
 
 
