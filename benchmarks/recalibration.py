@@ -33,14 +33,8 @@ from benchmarks.effective_sample import (
     rhat,
 )
 from benchmarks.recalibration_amici import is_installed, measured_with_amici
-from benchmarks.recalibration_peers import (
-    PACKAGES,
-    Chains,
-    PeerFailed,
-    missing,
-    samplers,
-    versions,
-)
+from benchmarks.recalibration_chains import Chains, PeerFailed
+from benchmarks.recalibration_peers import PACKAGES, missing, samplers, versions
 from benchmarks.recalibration_report import CONVERGED, report
 from benchmarks.recalibration_study import FIRST_SAMPLINGS, measured
 from benchmarks.recalibration_target import Target, mode_of

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from benchmarks.recalibration import judged, ratios
+from benchmarks.recalibration_chains import Chains
 from benchmarks.recalibration_figures import write_figure
 from benchmarks.recalibration_ours import Repeats, Run, log_density
-from benchmarks.recalibration_peers import Chains, emcee_chains
+from benchmarks.recalibration_peers import emcee_chains
 from benchmarks.recalibration_study import Study, donors, measured
 from benchmarks.recalibration_target import Mode, Target, mode_of
 from chiploop.models.tissue_model import TissueModel
