@@ -39,7 +39,8 @@ WANTED_BESIDE = (
     "                                 kind: moment, window_mean or window_loss",
     "viability: SYMBOL                state or formula: the viable fraction, 0 to 1",
     'estimated: {SYMBOL: {kind: lognormal, median: 1, ln_sd: 0.5, unit: "1"}}',
-    "and, where the model has them: stimuli, donor, chip, drug, potency, virtual_truth;",
+    "and, where the model has them: stimuli, donor, chip, drug, potency, virtual_truth,",
+    "between_donors (SYMBOL: {sd, ln_sd}, how estimated parameters differ between donors);",
     "skin_chip.yaml of chiploop is an example",
 )
 """What the file beside a text must hold, for whoever writes one."""
