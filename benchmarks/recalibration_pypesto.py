@@ -69,8 +69,9 @@ def problem_of(target: Target, fun: Any, grad: Any) -> Any:
 
 def pypesto_nuts(target: Target, mode: Mode, seconds: float, seed: int) -> Chains:
     """Return chains of the No-U-Turn sampler that pyPESTO takes from PyMC."""
-    quiet()
     import pypesto.sample
+
+    quiet()
 
     def chain(which: int) -> Found:
         once = Once(target, mode)
@@ -104,8 +105,9 @@ def pypesto_metropolis(target: Target, mode: Mode, seconds: float, seed: int) ->
     With its usual decay it forgets within some hundred steps, adapts to that, and leaves a standard normal in 19
     dimensions at 0.6 of its width after 20,000 steps; a decay of 1 keeps all steps.
     """
-    quiet()
     import pypesto.sample
+
+    quiet()
 
     def chain(which: int) -> Found:
         def fun(white: np.ndarray) -> float:
@@ -128,7 +130,7 @@ def pypesto_metropolis(target: Target, mode: Mode, seconds: float, seed: int) ->
 
 
 def quiet() -> None:
-    """Silence what the peers say of themselves."""
+    """Silence what pyPESTO and PyMC say while they work; PyMC sets its level when it is imported."""
     warnings.simplefilter("ignore")
     for name in ("pymc", "pypesto", "pytensor"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -27,7 +27,9 @@ Tell = Callable[[str], None]
 LOOSE_RTOL = 1e-6
 LOOSE_STEPS = 20_000
 """A point at which the solver needs more steps than this is given up while it is searched."""
-FIRST_CLIMB = Rules(gain=1e-3, noise=1e-2, iterations=100)
+FIRST_CLIMB = Rules(gain=1e-3, noise=1e-2, iterations=100, learns=False)
+"""Far from a maximum the Fisher information alone leads to the best one more often: 10 against 5 of 40 starts on
+Raia_CancerResearch2011."""
 HOP_CLIMB = replace(FIRST_CLIMB, iterations=50)
 POLISH = Rules(iterations=400)
 HOPS = 20

@@ -82,7 +82,7 @@ def plain(value: Any) -> Any:
 
 
 def test_a_right_model_gives_a_review_that_asks_for_nothing() -> None:
-    found = reviewed(*made())
+    found = reviewed(*made(2))
     assert found.sentences == ()
     assert [p.verdict for p in found.profiles.of_parameters] == ["learned"] * 3
     assert len(found.residuals) == len(found.left_out.k) == 24

@@ -197,7 +197,7 @@ def test_the_table_marks_simulated_chips_and_says_what_the_readouts_taught(
         row = rows[name if one["unit"] == "1" else f"{name},"]
         assert row.split()[-1] == ("learned" if one["shrinkage"] >= 0.5 else "prior")
         assert f"{one['shrinkage']:.2f}" in row
-    assert "effective particles" in printed and "at least 200" in printed
+    assert "effective particles" in printed and "at least 400" in printed
     tables = [
         row for row in printed.splitlines() if run not in row and not row.startswith("warning:")
     ]
