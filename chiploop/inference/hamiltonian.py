@@ -6,13 +6,15 @@ effective sizes (chains).
 Neal 2011, Handbook of MCMC, ch. 5. Chains run side by side in the prior's standard normals, whitened by the
 Gauss-Newton Hessian at the mode, and begin spread out wider than the posterior; each leap takes the exact gradient
 -J' r - z. While they warm up the leap's size is adapted by dual averaging (Hoffman, Gelman 2014, J. Mach. Learn.
-Res. 15:1593), afterwards it stays. The number of leaps and each chain's size are drawn anew for every orbit, so
-that no orbit closes on itself. A point that can not be simulated has no force and no density: orbits that end
-there are refused.
+Res. 15:1593), and half-way they are whitened anew by their own covariance, since a bent valley is far longer than
+the Hessian at its bottom says; afterwards both stay. The number of leaps and each chain's size are drawn anew for
+every orbit, so that no orbit closes on itself. A point that can not be simulated has no force and no density:
+orbits that end there are refused.
 """
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,20 +83,46 @@ class RefereeResult:
         ) + found
 
 
+@dataclass(frozen=True)
+class Points:
+    """Where chains stand, in whitened coordinates."""
+
+    x: np.ndarray
+    """(n, dims)."""
+    height: np.ndarray
+    """(n,) log density."""
+    pull: np.ndarray
+    """(n, dims) its gradient."""
+
+
 class Whitened:
     """The posterior around a mode, in coordinates in which it is near a standard normal."""
 
     def __init__(self, target: Target, mode: Mode) -> None:
         self.target = target
         self.center = mode.z
+        self.covariance = mode.covariance
         self.lower = np.linalg.cholesky(mode.covariance)
+
+    def x(self, z: np.ndarray) -> np.ndarray:
+        """Return whitened points (n, dims) of z (n, dims)."""
+        return np.asarray(np.linalg.solve(self.lower, (z - self.center).T).T)
+
+    def whitened_by(self, z: np.ndarray) -> Whitened:
+        """Return coordinates in which draws (n, dims) are near standard normals, leaning on the present ones."""
+        n, d = z.shape
+        share = n / (n + 5.0 * d)
+        found = copy(self)
+        found.covariance = share * np.cov(z.T).reshape(d, d) + (1.0 - share) * self.covariance
+        found.lower = np.linalg.cholesky(found.covariance)
+        return found
 
     def z(self, x: np.ndarray) -> np.ndarray:
         """Return z (n, dims) of whitened points (n, dims)."""
         return np.asarray(self.center + x @ self.lower.T)
 
-    def density(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return log density (n,) and gradient (n, dims) at whitened points; -inf and 0 where there is none."""
+    def points(self, x: np.ndarray) -> Points:
+        """Return whitened points (n, dims) with density and gradient; -inf and 0 where there is none."""
         z = self.z(x)
         height, pull = np.full(len(z), -np.inf), np.zeros_like(z)
         near = np.flatnonzero(np.abs(z).max(axis=1) < FARTHEST)
@@ -104,7 +132,7 @@ class Whitened:
             gradient = -np.einsum("nmd,nm->nd", jacobian, r) - z[near]
             good = np.isfinite(found) & np.isfinite(gradient).all(axis=1)
             height[near[good]], pull[near[good]] = found[good], gradient[good]
-        return height, pull @ self.lower
+        return Points(x, height, pull @ self.lower)
 
 
 def referee(
@@ -116,33 +144,25 @@ def referee(
     """
     before = target.simulations
     space = Whitened(target, mode)
-    x = begun(space, rng, pace.chains)
-    height, pull = space.density(x)
-    size = Adapted(0.5 / x.shape[1] ** 0.25, pace.acceptance)
-    kept, accepted = [], []
+    now = space.points(begun(space, rng, pace.chains))
+    size = Adapted(0.5 / target.dims**0.25, pace.acceptance)
+    kept: list[np.ndarray] = []
+    accepted: list[float] = []
     for step in range(pace.warm_up + pace.steps):
         is_warm_up = step < pace.warm_up
+        if step == pace.warm_up // 2 and len(kept) > 1:
+            z = space.z(now.x)
+            space = space.whitened_by(np.concatenate(kept[len(kept) // 3 :]))
+            now, size = space.points(space.x(z)), Adapted(size.settled, pace.acceptance)
+        if step == pace.warm_up:
+            kept = []
         leap = size.now if is_warm_up else size.settled
-        leaps = int(np.clip(round(pace.orbit * rng.uniform(0.5, 1.5) / leap), 1, pace.most_leaps))
-        own = leap * rng.uniform(0.8, 1.2, len(x))[:, None]
-        momentum = rng.standard_normal(x.shape)
-        energy = 0.5 * (momentum**2).sum(axis=1) - height
-        there, moving = x, momentum + 0.5 * own * pull
-        for last in [False] * (leaps - 1) + [True]:
-            there = there + own * moving
-            new_height, new_pull = space.density(there)
-            moving = moving + (0.5 if last else 1.0) * own * new_pull
-        ratio = energy - (0.5 * (moving**2).sum(axis=1) - new_height)
-        chance = np.exp(np.minimum(0.0, ratio))
-        moves = rng.random(len(x)) < chance
-        x = np.where(moves[:, None], there, x)
-        pull = np.where(moves[:, None], new_pull, pull)
-        height = np.where(moves, new_height, height)
+        chance, now = moved(space, now, leap, pace, rng)
+        kept.append(space.z(now.x))
         if is_warm_up:
-            size.learn(float(chance.mean()))
+            size.learn(chance)
         else:
-            kept.append(space.z(x))
-            accepted.append(chance.mean())
+            accepted.append(chance)
     draws = np.stack(kept, axis=1)
     return RefereeResult(
         draws,
@@ -155,10 +175,32 @@ def referee(
     )
 
 
+def moved(
+    space: Whitened, now: Points, leap: float, pace: Pace, rng: np.random.Generator
+) -> tuple[float, Points]:
+    """Return the mean chance of acceptance and the chains after one orbit each."""
+    leaps = int(np.clip(round(pace.orbit * rng.uniform(0.5, 1.5) / leap), 1, pace.most_leaps))
+    own = leap * rng.uniform(0.8, 1.2, len(now.x))[:, None]
+    momentum = rng.standard_normal(now.x.shape)
+    energy = 0.5 * (momentum**2).sum(axis=1) - now.height
+    there, momentum = now, momentum + 0.5 * own * now.pull
+    for left in reversed(range(leaps)):
+        there = space.points(there.x + own * momentum)
+        momentum = momentum + (1.0 if left else 0.5) * own * there.pull
+    ratio = energy - (0.5 * (momentum**2).sum(axis=1) - there.height)
+    chance = np.exp(np.minimum(0.0, ratio))
+    moves = rng.random(len(chance)) < chance
+    return float(chance.mean()), Points(
+        np.where(moves[:, None], there.x, now.x),
+        np.where(moves, there.height, now.height),
+        np.where(moves[:, None], there.pull, now.pull),
+    )
+
+
 def begun(space: Whitened, rng: np.random.Generator, chains: int) -> np.ndarray:
     """Return starts (chains, dims) that can be simulated, drawn wider than the posterior."""
     drawn = OVERDISPERSED * rng.standard_normal((4 * chains, space.center.size))
-    good = drawn[np.isfinite(space.density(drawn)[0])]
+    good = drawn[np.isfinite(space.points(drawn).height)]
     if len(good) < chains:
         raise ValueError(
             f"only {len(good)} of {len(drawn)} starts around the mode can be simulated; {chains} are needed"

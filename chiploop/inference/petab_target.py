@@ -134,7 +134,7 @@ class PetabTarget:
 
     def rules(self, plain: Rules) -> Rules:
         """Return rules as they are for this problem: kinks teach a climb nothing."""
-        return replace(plain, learns=not self.has_kinks)
+        return replace(plain, learns=plain.learns and not self.has_kinks)
 
     @property
     def has_kinks(self) -> bool:

@@ -189,7 +189,7 @@ def with_misfit(
     misfit = Misfit(
         verdict.fires, verdict.p_value, verdict.threshold, verdict.sentences, verdict.test_p
     )
-    told = ("model in doubt: " + " ".join(verdict.sentences),) if verdict.fires else ()
+    told = ("misfit gate: " + " ".join(verdict.sentences),) if verdict.fires else ()
     return replace(info, misfit=misfit, warnings=(*info.warnings, *told))
 
 

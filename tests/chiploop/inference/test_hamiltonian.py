@@ -80,15 +80,15 @@ def test_the_gradient_is_that_of_the_density() -> None:
     mode = search(target, np.zeros((1, target.dims))).modes[0]
     space = Whitened(target, mode)
     x = np.random.default_rng(6).standard_normal((5, target.dims))
-    height, pull = space.density(x)
-    assert height == pytest.approx(target.log_density(space.z(x)))
+    points = space.points(x)
+    assert points.height == pytest.approx(target.log_density(space.z(x)))
     for j in range(target.dims):
         step = np.zeros(target.dims)
         step[j] = 1e-5
         slope = (
             target.log_density(space.z(x + step)) - target.log_density(space.z(x - step))
         ) / 2e-5
-        assert pull[:, j] == pytest.approx(slope, rel=1e-4, abs=1e-4)
+        assert points.pull[:, j] == pytest.approx(slope, rel=1e-4, abs=1e-4)
 
 
 def test_a_bent_posterior_agrees_with_a_grid() -> None:
