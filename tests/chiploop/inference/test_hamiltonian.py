@@ -29,7 +29,7 @@ from tests.chiploop.inference.linear_study import (
 )
 
 MODEL = linear_model(4)
-PACE = Pace(chains=8, warm_up=60, steps=300)
+PACE = Pace(chains=8, warm_up=60, steps=450)
 
 
 class TooSharp(Target):
