@@ -20,7 +20,8 @@ import numpy as np
 
 from chiploop.inference.climber import Rules
 from chiploop.inference.fisher_scoring import Climbs, climb
-from chiploop.inference.petab_fit import POLISH, PetabFit, Tell, fit_at, on_scales
+from chiploop.inference.petab_fit import Tell, polished
+from chiploop.inference.petab_result import PetabFit, fit_at, on_scales
 from chiploop.inference.petab_target import PetabTarget
 
 DROP = 1.9207294103470620
@@ -223,7 +224,7 @@ def stepped(
 def moved(fitted: PetabFit, parameters: np.ndarray, where: str) -> PetabFit:
     """Return the fit after a climb from a better point, (p,) in units."""
     target = fitted.target
-    ended = climb(target, parameters[None], target.lower, target.upper, target.rules(POLISH))
+    ended = polished(target, parameters[None])
     return fit_at(
         target,
         fitted.seed,

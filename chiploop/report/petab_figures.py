@@ -16,8 +16,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from chiploop.inference.petab_fit import SAME, PetabFit
 from chiploop.inference.petab_profiles import DROP, Profile
+from chiploop.inference.petab_result import SAME, PetabFit
 from chiploop.report.svg import INK, MEAN, PREDICTIVE, QUIET, STYLE, WIDTH_IN, set_margins
 
 WATERFALL_IN = 3.0

@@ -20,8 +20,8 @@ from flows.cli.output_files import FORCE, refuse_existing, write_to
 from flows.cli.screen import JSON_OPTION, print_json
 
 if TYPE_CHECKING:
-    from chiploop.inference.petab_fit import PetabFit
     from chiploop.inference.petab_profiles import Profile
+    from chiploop.inference.petab_result import PetabFit
 
 PARAMETER_FILE = "parameters.tsv"
 WATERFALL_FILE = "waterfall.svg"
@@ -249,7 +249,7 @@ def parameter_lines(fitted: PetabFit, profiles: Sequence[Profile]) -> list[str]:
 
 def waterfall_lines(fitted: PetabFit) -> list[str]:
     """Return the best log-likelihood and where the starts ended, equal ends in one line."""
-    from chiploop.inference.petab_fit import SAME
+    from chiploop.inference.petab_result import SAME
 
     count, best = len(fitted.starts), fitted.log_density
     what = "log posterior" if fitted.target.priors else "log-likelihood"

@@ -10,7 +10,8 @@ import pytest
 from scipy import stats
 
 from chiploop.errors import FileNotValid
-from chiploop.inference.petab_fit import PetabFit, drawn, fit
+from chiploop.inference.petab_fit import drawn, fit
+from chiploop.inference.petab_result import PetabFit
 from chiploop.inference.petab_target import petab_target
 from chiploop.models.petab_priors import KINDS
 from chiploop.models.petab_problem import RTOL, read_problem

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chiploop.inference.petab_fit import PetabFit, fit, fit_at
+from chiploop.inference.petab_fit import fit
 from chiploop.inference.petab_profiles import DROP, Profile, profiled, verdict
+from chiploop.inference.petab_result import PetabFit, fit_at
 from chiploop.models.petab_problem import read_problem
 from tests.chiploop.inference.petab_lines import KNOWN_SD, TIMES, line, line_problem
 from tests.chiploop.models.petab_texts import write_problem
