@@ -74,11 +74,13 @@ def fit(
     refuse_existing(files, force)
     read = read_problem(problem)
     tell = _telling()
-    fitted = fit_problem(read, starts, seed, hops, tell)
     found: tuple[Profile, ...] = ()
-    if profiles:
-        fitted, found = profiled(fitted, tell)
-    tell("")
+    try:
+        fitted = fit_problem(read, starts, seed, hops, tell)
+        if profiles:
+            fitted, found = profiled(fitted, tell)
+    finally:
+        tell("")
     if out is not None:
         _write(fitted, found, files)
     if as_json:
