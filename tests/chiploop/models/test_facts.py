@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chiploop.errors import FileNotValid
-from chiploop.models.facts import MODELS, model_facts, read_model_facts, truth_of
+from chiploop.models.facts import MODELS, DonorSpread, model_facts, read_model_facts, truth_of
 from chiploop.models.tissue_model import load_model
 from chiploop.protocols_path import protocols_folder
 from chiploop.study import load_study
@@ -76,6 +76,11 @@ WRONG = [
     ("  TC50:  {", "  V_ch:  {", "V_ch is set as channel_volume_ul and can not be estimated"),
     ("  TC50:  {", "  D_in:  {", "D_in is an input and can not be estimated"),
     ("virtual_truth: virtual_skin_chip", "virtual_truth: nowhere", '"nowhere" is neither'),
+    ("  kB:   {sd: 0.15", "  V_ch: {sd: 0.15", "V_ch is not estimated, so what donors differ in"),
+    ("  kB:   {sd: 0.15", "  kX: {sd: 0.15", "names kX, which skin_chip.ant does not define"),
+    ("kB:   {sd: 0.15", "kB:   {sd: 0.0", "between_donors.kB.sd"),
+    ("kB:   {sd: 0.15, ln_sd: 0.4", "kB:   {sd: 0.15, ln_sd: -1", "between_donors.kB.ln_sd"),
+    ("kB:   {sd: 0.15, ln_sd: 0.4", "kB:   {sd: 0.15", "between_donors.kB.ln_sd"),
 ]
 
 
@@ -121,6 +126,29 @@ def test_a_parameter_of_one_readout_is_estimated_where_that_is_read() -> None:
     other = [spec.name for spec in facts.estimated_for(("TEER", "CCL17"))]
     assert set(demo) - set(other) == {"s26"}
     assert set(other) - set(demo) == {"s17"}
+
+
+def test_donors_differ_in_parameters_that_are_estimated_from_these_readouts(tmp_path: Path) -> None:
+    facts = model_facts(SKIN)
+    assert facts.donor_spreads_for(("TEER", "CCL26")) == (
+        DonorSpread("EC13", 0.2, 0.4),
+        DonorSpread("IC50", 0.15, 0.4),
+        DonorSpread("kB", 0.15, 0.4),
+    )
+    more = model_facts(written(tmp_path, "  kB:   {sd: 0.15", "  s26:  {sd: 0.3"))
+    assert [one.name for one in more.donor_spreads_for(("TEER", "CCL26"))] == [
+        "EC13",
+        "IC50",
+        "s26",
+    ]
+    assert [one.name for one in more.donor_spreads_for(("TEER",))] == ["EC13", "IC50"]
+
+
+def test_a_model_need_not_say_that_donors_differ(tmp_path: Path) -> None:
+    text = SKIN.with_suffix(".yaml").read_text("utf-8")
+    facts = model_facts(written(tmp_path, text[text.index("between_donors:") :], ""))
+    assert facts.between_donors == {}
+    assert facts.donor_spreads_for(("TEER",)) == ()
 
 
 def test_a_truth_without_what_the_study_reads_is_none(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from chiploop.models.compiler import compile_model
+from chiploop.models.inlet import ChipInlet
 from chiploop.models.sbml import read_model
 from chiploop.models.tangent import ALONG, SLOPE, tangent_model
 from chiploop.models.tissue_model import MODELS, TissueModel
@@ -116,6 +117,58 @@ def test_many_sets_give_what_each_gives_alone(precise: TissueModel) -> None:
         one, slope = precise.sensitivities(sets[i], CHIPS, TIMES, STARTS)
         assert np.array_equal(one[0], readouts[i], equal_nan=True)
         assert np.array_equal(slope[0], slopes[i], equal_nan=True)
+
+
+def own_sets(model: TissueModel, n: int = 2) -> np.ndarray:
+    """Return parameters (n, chips, p), every chip its own."""
+    rng = np.random.default_rng(7)
+    sets = parameters(model) * np.exp(0.2 * rng.standard_normal((n, 2, 16)))
+    sets[..., model.estimated_names.index("Fmax")] = 0.8
+    return np.asarray(sets)
+
+
+def test_a_chip_with_its_own_parameters_has_their_derivatives(precise: TissueModel) -> None:
+    sets = own_sets(precise)
+    readouts, slopes = precise.sensitivities(sets, CHIPS, TIMES, STARTS)
+    assert slopes.shape == (2, 2, 5, 3, 16)
+    for c, chip in enumerate(CHIPS):
+        one, slope = precise.sensitivities(sets[:, c], [chip], TIMES, STARTS)
+        assert np.array_equal(one[:, 0], readouts[:, c], equal_nan=True)
+        assert np.array_equal(slope[:, 0], slopes[:, c], equal_nan=True)
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["shared", "own"])
+def test_the_last_derivative_is_by_the_factor_of_the_chips_drug(
+    precise: TissueModel, own: bool
+) -> None:
+    sets = own_sets(precise) if own else own_sets(precise)[:, 0]
+    factors = np.array([[1.0, 1.3], [0.8, 1.1]])
+    readouts, slopes = precise.sensitivities(sets, CHIPS, TIMES, STARTS, drug_factors=factors)
+    assert slopes.shape == (2, 2, 5, 3, 17)
+    plain = precise.simulate(sets, CHIPS, TIMES, STARTS, drug_factors=factors).readouts
+    assert readouts == pytest.approx(plain, rel=1e-7, nan_ok=True)
+    h = 3e-3
+    moved = [
+        precise.simulate(sets, CHIPS, TIMES, STARTS, drug_factors=factors * (1 + k * h)).readouts
+        for k in (-2, -1, 1, 2)
+    ]
+    by_ln = (moved[0] - 8 * moved[1] + 8 * moved[2] - moved[3]) / (12 * h)
+    scale = np.nanmax(np.abs(readouts), axis=(0, 1, 2))
+    off = np.abs(slopes[..., 16] * factors[:, :, None, None] - by_ln) / scale
+    assert np.nanmax(off) < 1e-5
+    assert np.nanmax(np.abs(by_ln) / scale) > 0.01, "the drug is felt"
+    assert (
+        np.nanmax(np.abs(1.01 * slopes[..., 16] * factors[:, :, None, None] - by_ln) / scale) > 1e-4
+    )
+    # the others are those of the same dose, given as one
+    given = [
+        ChipInlet(c.chip_id, c.edges_h, c.inputs * np.array([1, f, 1, 1]), c.constants)
+        for c, f in zip(CHIPS, factors[0], strict=True)
+    ]
+    _, wanted = precise.sensitivities(sets[:1], given, TIMES, STARTS)
+    sizes = sets[0] if not own else sets[0][:, None, None]
+    off = np.abs((slopes[:1, ..., :16] - wanted) * sizes) / scale[:, None]
+    assert np.nanmax(off) < 1e-6
 
 
 def test_a_parameter_at_zero_has_its_derivative_too(precise: TissueModel) -> None:
