@@ -36,8 +36,8 @@ class Pace:
     """How chains are run."""
 
     chains: int = 8
-    warm_up: int = 150
-    steps: int = 400
+    warm_up: int = 200
+    steps: int = 600
     orbit: float = 1.6
     """Mean length in units of whitened time; a quarter of a normal's period."""
     acceptance: float = 0.8

@@ -43,7 +43,7 @@ class Effort:
     starts: int = 8
     warm_starts: int = 4
     """Where the last posterior is known."""
-    particles: int = 720
+    particles: int = 680
     """Per population."""
     moves: int = 1
     """After each tempering step but the last."""
@@ -53,9 +53,9 @@ class Effort:
     """Of an orbit; they cost little beside the simulation at its end."""
     keep: float = 0.5
     """Effective share of the particles that one tempering step must keep."""
-    surrogate_moves: int = 2
+    surrogate_moves: int = 3
     """After each tempering step to the surrogate."""
-    surrogate_final: int = 6
+    surrogate_final: int = 12
     """After the last."""
     rounds: int = 3
     """At most, in which the surrogate is learned."""

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from chiploop.inference.residual_table import ResidualRow, Trend
+from chiploop.report.profile_figure import few_ticks
 from chiploop.report.svg import (
     BAND,
     FAILED,
@@ -63,18 +64,21 @@ def residual_figure(
             ax.set_ylim(-reach, reach)
             ax.set_yticks([-2, 0, 2])
             trend = seen.get((name, against))
-            label_trend(ax, trend, against, own, axis.factor)
             if against == "prediction":
                 ax.tick_params(labelleft=False)
                 ax.set_xlabel(f"predicted {axis.label}", labelpad=1)
                 values = [row.predicted for row in own]
                 if min(values) > 0 and max(values) / min(values) > 8:
                     ax.set_xscale("log")
+                    low, high = (axis.factor * value for value in (min(values), max(values)))
+                    ax.set_xticks(few_ticks(low, high))
                     plain_log_axis(ax.xaxis)
+                    ax.minorticks_off()
             else:
                 ax.set_xlabel("study time (h)", labelpad=1)
                 ax.set_title(axis.title, fontweight="bold")
                 ax.set_ylabel("residual (sd)")
+            label_trend(ax, trend, against, own, axis.factor)
     handles: list[Any] = [
         *(Line2D([], [], color=c, marker=m, ls="none", ms=4, label=d) for d, (c, m) in styles.items()),
         Patch(color=BAND, lw=0, label="90 % of a right model"),
@@ -103,8 +107,10 @@ def label_trend(
         exact = [row for row in rows if not row.censored]
         x = np.array([place_of(row, against, factor) for row in exact])
         y = np.array([row.residual for row in exact])
-        at = np.array([x.min(), x.max()])
-        ax.plot(at, np.polyval(np.polyfit(x, y, 1), at), color=FAILED, lw=1.6)
+        along = np.log(x) if ax.get_xscale() == "log" else x
+        line = np.polyval(np.polyfit(along, y, 1), along)
+        ends = [int(np.argmin(x)), int(np.argmax(x))]
+        ax.plot(x[ends], line[ends], color=FAILED, lw=1.6)
 
 
 def place_of(row: ResidualRow, against: str, factor: float) -> float:

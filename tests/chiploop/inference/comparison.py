@@ -12,8 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import chi2
 
+from chiploop.inference.posterior import CalibrationInfo, Limits, Posterior
+from chiploop.inference.recalibrate import Effort
 from chiploop.inference.target import Target
 from tests.chiploop.inference.linear_study import Exact
+
+QUICK = Effort(particles=200)
+LOOSE = Limits(ess=150, population_gap_sd=0.5)
+"""Of so few particles."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,13 @@ class Outcome:
     """(n, dims) particles."""
     log_evidence: tuple[float, ...]
     ess: float
+
+
+def outcome(found: tuple[Posterior, CalibrationInfo]) -> Outcome:
+    """Return what a calibration that must have passed says."""
+    posterior, info = found
+    assert info.passed, info.failures
+    return Outcome(posterior.standard, info.log_evidence, info.ess)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from tests.chiploop.inference.linear_study import (
     varied,
 )
 
+STUDY = Path(__file__).parents[3] / "protocols/studies/ad_jak_dose_finding.yaml"
 MODEL = linear_model(4)
 PACE = Pace(chains=8, warm_up=60, steps=450)
 
@@ -147,8 +149,9 @@ def test_the_same_seed_gives_the_same_chains() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_calibration_of_a_matched_study_agrees_with_the_referee() -> None:
-    plan = load_study("protocols/studies/ad_jak_dose_finding.yaml")
+    plan = load_study(STUDY)
     data = matched_study(plan, [[0, 30, 300, 3000], [10, 100, 1000, 300]], 3)
     likelihood = likelihood_of_study(plan, data.schedules, data.readouts)
     prior = Prior.of_study(model_of(plan), plan)
@@ -158,11 +161,11 @@ def test_a_calibration_of_a_matched_study_agrees_with_the_referee() -> None:
     best = posterior.standard[np.argmax(target.log_density(posterior.standard))]
     mode = search(target, best[None]).modes[0]
     found = referee(target, mode, np.random.default_rng(2))
-    assert found.rhat.max() < 1.02 and found.ess.min() > 400
+    assert found.converged, found.sentence
     chains, particles = found.z.reshape(-1, target.dims), posterior.standard
     sd = chains.std(axis=0)
     error = np.sqrt(1.0 / found.ess + 1.0 / info.ess)
     score = (chains.mean(axis=0) - particles.mean(axis=0)) / sd / error
     assert np.abs(score).max() < np.sqrt(chi2.isf(0.001 / target.dims, 1))
     ratio = particles.std(axis=0) / sd
-    assert np.abs(np.log(ratio)).max() < 0.25
+    assert np.abs(np.log(ratio)).max() < 0.15

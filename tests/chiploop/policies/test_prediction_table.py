@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from chiploop.inference.levels import levels_of
 from chiploop.inference.likelihood import Likelihood, Scatter
 from chiploop.measurement import Readout
 from chiploop.policies.goal_information import LinearGaussian
@@ -141,6 +144,38 @@ def test_the_assay_sd_planned_is_the_assay_sd_in_the_noise() -> None:
         for sd in (0.0, 0.3)
     ]
     assert (by_sd[1] - by_sd[0]).item() == pytest.approx(0.09)
+
+
+def test_effects_that_were_sampled_are_known_in_each_draw() -> None:
+    """A censored reading's causes stand in the draws: they move the future and are no noise there."""
+    past = past_readouts()
+    past[0] = replace(past[0], value=float("nan"), censoring="left", upper=2.0)
+    likelihood = Likelihood(MODEL, INLETS, DONORS, past, SCATTER)  # type: ignore[arg-type]
+    assert [effect.name for effect in likelihood.effects] == ["TEER of chip A", "TEER of donor d1"]
+    rng = np.random.default_rng(2)
+    z, effects = rng.standard_normal((20, P)), rng.standard_normal((20, 2))
+    predicted = likelihood.simulated(np.exp(z))
+    rows, known, noise = future_features(likelihood, PLANNED, LINE_CHIPS, predicted, effects)
+    flat = [(chip, plan.readout) for line in rows for chip, plan in line]
+    gaps = likelihood.rows.value - likelihood.means(predicted, effects)
+    for r in range(2):
+        at = [i for i, (_, readout) in enumerate(flat) if readout == r]
+        levels = levels_of(likelihood, r, [flat[i][0] for i in at])
+        # what the past readings say themselves is the same in every draw, and left out
+        expected = levels.expected(gaps, effects) + known[:, at]
+        assert expected == pytest.approx(np.repeat(expected[:1], 20, axis=0))
+    chip_a = flat.index((0, 0))
+    plain = future_features(
+        Likelihood(MODEL, INLETS, DONORS, past[1:], SCATTER),  # type: ignore[arg-type]
+        PLANNED, LINE_CHIPS, predicted[:, 1:], np.zeros((20, 0)),
+    )[2]  # fmt: skip
+    assert noise[chip_a, chip_a] == pytest.approx(0.05**2 + 0.1**2), "chip and donor are known"
+    assert plain[chip_a, chip_a] > 2 * noise[chip_a, chip_a]
+    # A's effects, less what a reading of A or B said of them before, come on top of the prediction
+    up = known[:, chip_a] - future_features(
+        likelihood, PLANNED, LINE_CHIPS, predicted, effects + np.array([1.0, 0.0])
+    )[1][:, chip_a]  # fmt: skip
+    assert up == pytest.approx(np.full(20, 0.3))
 
 
 def test_predictions_are_taken_to_the_residuals_scale() -> None:

@@ -14,7 +14,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chiploop.inference.posterior import CalibrationInfo, Posterior
+from chiploop.inference.posterior import CalibrationInfo, Misfit, Posterior
 from chiploop.record.posterior_file import read_posterior, safe_names, write_posterior
 
 INFO = CalibrationInfo(
@@ -78,6 +78,7 @@ RICH_INFO = replace(
     modes=(0.75, 0.25),
     shrinkage={"IC50": 0.5, "h": 0.01, "kM": -0.02},
     donor_shrinkage={"d-1": {"kM": 0.3}, "d 2": {"kM": 0.1}},
+    misfit=Misfit(True, 0.001, 0.01, ("one", "two"), {"lag": 0.001, "dose": 0.5}),
 )
 CASES = {
     "plain": (some_posterior(), INFO),
@@ -103,6 +104,8 @@ def test_what_is_written_comes_back_to_the_last_bit(path: Path, case: str) -> No
     write_posterior(path, ours, info)
     found, told = read_posterior(path)
     assert told == info
+    if info.misfit is not None:
+        assert list(told.misfit.tests) == list(info.misfit.tests), "smallest first"
     for part in fields(Posterior):
         wanted, got = getattr(ours, part.name), getattr(found, part.name)
         assert type(got) is type(wanted)
