@@ -43,20 +43,22 @@ class Effort:
     starts: int = 8
     warm_starts: int = 4
     """Where the last posterior is known."""
-    particles: int = 680
+    particles: int = 560
     """Per population."""
     moves: int = 1
     """After each tempering step but the last."""
     final_moves: int = 6
-    """After the last."""
+    """After the last, at least."""
+    most_final: int = 14
+    """After the last, at most; they end where particles are no longer like what they were resampled from."""
     leaps: int = 10
     """Of an orbit; they cost little beside the simulation at its end."""
     keep: float = 0.5
     """Effective share of the particles that one tempering step must keep."""
     surrogate_moves: int = 3
     """After each tempering step to the surrogate."""
-    surrogate_final: int = 12
-    """After the last."""
+    surrogate_final: int = 8
+    """After the last, at least; at most three times as many."""
     rounds: int = 3
     """At most, in which the surrogate is learned."""
     even: float = 0.15
@@ -70,6 +72,7 @@ class Effort:
             self.particles,
             self.moves,
             self.final_moves,
+            self.most_final,
             self.leaps,
             keep=self.keep,
             # the surrogate's error refuses orbits of any size: short ones would only not get far
@@ -90,18 +93,21 @@ class Effort:
             self.particles,
             self.surrogate_moves,
             self.surrogate_final,
+            3 * self.surrogate_final,
             self.leaps,
             keep=self.keep,
             acceptance=0.8,
+            memory=0.03,
         )
 
     def learning_pace(self) -> Pace:
         """Return how particles are moved that only show where the surrogate must be good."""
-        return Pace(self.particles, 1, 2, self.leaps, keep=0.3, acceptance=0.8)
+        return Pace(self.particles, 1, 2, 2, self.leaps, keep=0.3, acceptance=0.8)
 
     def prior_pace(self) -> Pace:
         """Return how particles are moved from the prior: nothing near a mode is known there."""
-        return Pace(2 * self.particles, self.prior_moves, 2 * self.final_moves, self.leaps)
+        final = 2 * self.final_moves
+        return Pace(2 * self.particles, self.prior_moves, final, final, self.leaps)
 
     def harder(self) -> Effort:
         """Return twice the effort."""
@@ -112,6 +118,7 @@ class Effort:
             particles=2 * self.particles,
             moves=self.moves + 1,
             final_moves=2 * self.final_moves,
+            most_final=2 * self.most_final,
             keep=0.7,
             surrogate_moves=2 * self.surrogate_moves,
             surrogate_final=2 * self.surrogate_final,

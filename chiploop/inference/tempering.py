@@ -28,7 +28,9 @@ class Pace:
     moves: int
     """After each tempering step but the last."""
     final_moves: int
-    """After the last."""
+    """After the last, at least."""
+    most_final: int
+    """After the last, at most."""
     leaps: int
     """Of one orbit."""
     size: float = 0.3
@@ -39,6 +41,8 @@ class Pace:
     """That the size of the leaps aims at."""
     keep: float = 0.5
     """Effective share of the particles that one tempering step must keep."""
+    memory: float = 0.1
+    """How alike particles may be to where they were resampled (``remembered``) for the last moves to end."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,10 @@ def tempered(between: Bridge, rng: np.random.Generator, pace: Pace) -> Populatio
         inflation = 1.0 + remembered(origin, before) * (inflation - 1.0)
         inflation += float(np.bincount(chosen, minlength=n)[chosen].mean()) - 1.0
         origin = now.z
-        for move in range(pace.final_moves if beta == 1.0 else pace.moves):
+        for move in range(pace.most_final if beta == 1.0 else pace.moves):
+            if beta == 1.0 and move >= pace.final_moves:
+                if remembered(origin, now.z) <= pace.memory:
+                    break
             if 0 < move < LEARNING or between.surrogate is None:
                 between.learn(now, beta)
             accepted, now = moved(between, now, beta, lower, size, pace.leaps, rng)

@@ -164,7 +164,9 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_what_the_surrogates_particles_have_in_common_counts_to_the_end() -> None:
-    still = replace(QUICK, moves=0, final_moves=0, surrogate_moves=0, surrogate_final=0)
+    still = replace(
+        QUICK, moves=0, final_moves=0, most_final=0, surrogate_moves=0, surrogate_final=0
+    )
     target = study(MODEL, np.random.default_rng(0)).target
     posterior, info = attempt(target, np.random.default_rng(1), None, still, Limits(), False)
     assert info.ess < len(np.unique(posterior.standard, axis=0)) < len(posterior.standard)

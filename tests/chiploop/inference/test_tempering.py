@@ -37,7 +37,7 @@ from tests.chiploop.inference.linear_study import (
     study,
 )
 
-USUAL = Pace(particles=300, moves=2, final_moves=6, leaps=4)
+USUAL = Pace(particles=300, moves=2, final_moves=6, most_final=6, leaps=4)
 FROM_PRIOR = replace(USUAL, particles=200, moves=4, final_moves=8)
 
 
@@ -169,7 +169,7 @@ def test_a_population_is_the_posterior_with_its_evidence_from_either_start(
 
 def test_without_moves_the_claimed_number_falls_to_what_resampling_left() -> None:
     ours = study(linear_model(3), np.random.default_rng(0))
-    still = Pace(particles=300, moves=0, final_moves=0, leaps=1, keep=0.01)
+    still = Pace(particles=300, moves=0, final_moves=0, most_final=0, leaps=1, keep=0.01)
     one = temper(ours.target, PriorStart(3), np.random.default_rng(1), still)
     distinct = len(np.unique(one.z, axis=0))
     assert one.ess < distinct, "of so many different points, some many times"
