@@ -1,8 +1,8 @@
 """A calibration made again from what is on record: the same values give the same posterior, bit by bit.
 
 Belongs here: what a calibration learns from (shared with the running loop), a case as plain values that may be
-carried out in any process, and its outcome. Not here: run folders, files of the outcome (flows.fit), how a
-posterior is found (campaign, inference).
+carried out in any process, with this model or another one, and its outcome. Not here: run folders, files of the
+outcome (flows.fit), how a posterior is found (campaign, inference).
 
 A case holds the texts of the study and its model, schedules and readouts, and never anything compiled: every
 process compiles the model itself, or takes it from its cache.
@@ -25,29 +25,57 @@ import numpy as np
 from chiploop import campaign as loop
 from chiploop.campaign_values import Campaign
 from chiploop.dosing import ChipSchedule
+from chiploop.errors import FileNotValid
+from chiploop.fit_review import FitReview, fit_review
 from chiploop.goals import GoalEstimate
+from chiploop.inference.compare import Candidate
 from chiploop.inference.posterior import CalibrationInfo, Posterior
 from chiploop.inference.prior import Prior
 from chiploop.measurement import Readout
+from chiploop.models.facts import facts_path, model_facts
 from chiploop.models.study_model import model_of
+from chiploop.next_exposure import likelihood_of
 from chiploop.record.actions import Action
 from chiploop.record.replay import schedules_by, unknown_since
 from chiploop.study import Study, load_study
+from chiploop.study_checks import check_parts
+from chiploop.study_yaml import YamlText
 
-STUDY_FILE = "study.json"
+STUDY_FILE, MODEL_FOLDER = "study.json", "model"
 LEVEL = 0.9
 """Of every interval; equal-tailed."""
 LEARNED = 0.5
 """Shrinkage from which a parameter counts as learned: its sd is at most half of the prior's."""
 ROUNDING_H = 0.25
 """How long before the planned end a pump may be done: the rounding of rate and volume."""
-FIT_STEP = 1
-"""The calibration's place in the keys of random numbers."""
+FIT_STEP, REVIEW_STEP = 1, 2
+"""Places in the keys of random numbers."""
 
 
 def rng_of_fit(seed: int, cycle: int) -> np.random.Generator:
     """Return the random numbers of a cycle's calibration; they hang on nothing else."""
     return np.random.default_rng([seed, cycle, FIT_STEP])
+
+
+def review_of(
+    study: Study,
+    schedules: Mapping[str, ChipSchedule],
+    readouts: Sequence[Readout],
+    posterior: Posterior,
+    info: CalibrationInfo,
+    seed: int,
+    cycle: int,
+) -> tuple[FitReview, Candidate]:
+    """Return what a person looks at to judge a calibration, and what it is compared with others by.
+
+    ``readouts`` are all that it was given; those that failed are passed over again. The same values give the
+    same review.
+    """
+    model = model_of(study)
+    likelihood = likelihood_of(study, schedules, readouts)
+    rng = np.random.default_rng([seed, cycle, REVIEW_STEP])
+    review = fit_review(likelihood, Prior.of_study(model, study), posterior, info, rng)
+    return review, review.candidate(study.tissue.model, likelihood, info)
 
 
 def explained(
@@ -125,6 +153,8 @@ class RefitCase:
     """Of every cycle up to the one that is asked for, ascending."""
     previous: Posterior | None = None
     """What the cycle before the asked one found, where it is at hand; otherwise it is found again first."""
+    is_reviewed: bool = False
+    """Whether what a person looks at is worked out as well."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +188,37 @@ class Refit:
     info: CalibrationInfo
     goals: tuple[GoalEstimate, ...]
     parameters: tuple[ParameterEstimate, ...]
+    review: FitReview | None = None
+    candidate: Candidate | None = None
+    """What it is compared with other models by; with a review alone."""
+
+
+def with_model(case: RefitCase, text: Path) -> RefitCase:
+    """Return a case whose last calibration is made with another model, from all its readouts at once.
+
+    Raises FileNotValid where the model's files can not be read or the study does not fit the model.
+    """
+    facts = model_facts(text)
+    beside = facts_path(text)
+    own = facts.model_copy(update={"path": f"{MODEL_FOLDER}/{text.name}"})
+    study = study_of(case.files).model_copy(update={"model": facts.model, "tissue": own})
+    parts = {name: getattr(study, name) for name in type(study).model_fields}
+    problems = check_parts(parts, YamlText(Path(STUDY_FILE)))
+    if problems:
+        told = "; ".join(f"{problem.field}: {problem.message}" for problem in problems)
+        raise FileNotValid(f"{study.name} can not be fitted with {text}: {told}")
+    last = case.evidence[-1]
+    everything = tuple(r for evidence in case.evidence for r in evidence.readouts)
+    return replace(
+        case,
+        files={
+            STUDY_FILE: study.model_dump_json(indent=1).encode(),
+            f"{MODEL_FOLDER}/{text.name}": text.read_bytes(),
+            f"{MODEL_FOLDER}/{beside.name}": beside.read_bytes(),
+        },
+        evidence=(replace(last, readouts=everything),),
+        previous=None,
+    )
 
 
 def refit(case: RefitCase) -> Refit:
@@ -171,7 +232,7 @@ def refit(case: RefitCase) -> Refit:
         done, previous = len(case.evidence) - 1, case.previous
     campaign = replace(
         campaign,
-        cycle=done,
+        cycle=case.evidence[done].cycle - 1,
         readouts=tuple(r for evidence in case.evidence[:done] for r in evidence.readouts),
         posterior=previous,
     )
@@ -181,7 +242,20 @@ def refit(case: RefitCase) -> Refit:
             evidence.readouts,
             rng_of_fit(case.seed, evidence.cycle),
         )
-    return found_of(campaign, case.seed)
+    found = found_of(campaign, case.seed)
+    if not case.is_reviewed:
+        return found
+    assert campaign.posterior is not None and campaign.info is not None
+    review, candidate = review_of(
+        study,
+        campaign.schedules,
+        campaign.readouts,
+        campaign.posterior,
+        campaign.info,
+        case.seed,
+        campaign.cycle,
+    )
+    return replace(found, review=review, candidate=candidate)
 
 
 def found_of(campaign: Campaign, seed: int) -> Refit:

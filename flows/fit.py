@@ -1,7 +1,8 @@
 """Fits of runs made again: from run folders to cases, through a Prefect flow on Dask workers, to files.
 
-Belongs here: what of a run a case holds, the flow, ``posterior.nc`` and ``fit.json``. Not here: the calibration
-(chiploop.refit), workers (flows.fit_many), what a person sees (cli.fit).
+Belongs here: what of a run a case holds, the flow, the files of a fit (``posterior.nc``, ``fit.json``,
+``review.json``, ``review.html``, ``comparison.json``). Not here: the calibration (chiploop.refit), workers
+(flows.fit_many), what a person sees (cli.fit).
 
 Reads a run and writes nothing into its record or journal; touches no instrument. Nothing in Prefect's state
 decides anything: outcomes come back as values, in the order of the jobs.
@@ -22,17 +23,19 @@ import numpy as np
 
 import chiploop
 from chiploop.errors import FileNotValid, WrongUse
+from chiploop.inference.compare import ModelComparison
 from chiploop.inference.posterior import Limits, Posterior
 from chiploop.models.facts import facts_path
 from chiploop.record.journal import Journal
 from chiploop.record.posterior_file import read_posterior, write_posterior
 from chiploop.record.record import Record
-from chiploop.refit import Refit, RefitCase, evidence_of
+from chiploop.refit import MODEL_FOLDER, STUDY_FILE, Refit, RefitCase, evidence_of, study_of
 from flows.fit_many import DASK, Job, Outcome, carry_out_packed, need, open_workers, outcome_of
-from flows.opening import MODEL_FOLDER, STUDY_FILE, RunFiles
+from flows.opening import RunFiles
 from flows.prefect_server import start_in_background
 
 POSTERIOR_FILE, FIT_FILE = "posterior.nc", "fit.json"
+REVIEW_FILE, PAGE_FILE, COMPARISON_FILE = "review.json", "review.html", "comparison.json"
 
 
 def calibration_path(folder: Path, cycle: int) -> Path:
@@ -120,6 +123,8 @@ def is_of_the_loop(files: RunFiles, found: Refit) -> bool | None:
 def fit_as_json(files: RunFiles, case: RefitCase, found: Refit) -> dict[str, Any]:
     """Return a fit as one object of plain values."""
     readouts = [readout for evidence in case.evidence for readout in evidence.readouts]
+    tissue = study_of(case.files).tissue
+    is_own = tissue.sha256 == files.study.tissue.sha256
     told: dict[str, Any] = plain(
         {
             "ok": found.info.passed,
@@ -130,19 +135,21 @@ def fit_as_json(files: RunFiles, case: RefitCase, found: Refit) -> dict[str, Any
             "passed": found.info.passed,
             "failures": list(found.info.failures),
             "warnings": list(found.info.warnings),
-            "same_as_loop": is_of_the_loop(files, found),
+            "same_as_loop": is_of_the_loop(files, found) if is_own else None,
             "parameters": {
                 one.name: {key: value for key, value in asdict(one).items() if key != "name"}
                 for one in found.parameters
             },
             "goals": {goal.name: asdict(goal) for goal in found.goals},
             "diagnostics": {**asdict(found.info), "limits": asdict(Limits())},
+            "review": review_in_short(found),
             "readouts": {
                 "used": sum(readout.qc != "fail" for readout in readouts),
                 "left_out": sum(readout.qc == "fail" for readout in readouts),
             },
             "study": files.study.name,
-            "model_sha256": files.study.tissue.sha256,
+            "model": tissue.model,
+            "model_sha256": tissue.sha256,
             "chiploop": chiploop.__version__,
         }
     )
@@ -162,13 +169,46 @@ def plain(value: Any) -> Any:
     return value
 
 
-def write_fit(folder: Path, found: Refit, told: dict[str, Any]) -> None:
+def review_in_short(found: Refit) -> dict[str, Any] | None:
+    """Return what a review asks a person to look at; None where there is no review."""
+    if found.review is None:
+        return None
+    return {
+        "look_at": list(found.review.sentences),
+        "elpd": found.review.left_out.elpd,
+        "elpd_se": found.review.left_out.standard_error,
+        "predictive_p": dict(found.review.predictive_p),
+    }
+
+
+def write_fit(folder: Path, case: RefitCase, found: Refit, told: dict[str, Any]) -> None:
     """Write the files of a fit, each whole or not at all. OSError where the folder can not be written."""
     folder.mkdir(parents=True, exist_ok=True)
     write_posterior(folder / POSTERIOR_FILE, found.posterior, found.info)
-    draft = folder / f"{FIT_FILE}.unfinished"
-    draft.write_text(json.dumps(told, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    draft.replace(folder / FIT_FILE)
+    write_whole(folder / FIT_FILE, as_text(told))
+    if found.review is not None:
+        from chiploop.report.fit_page import fit_page  # draws, so it is slow to import
+
+        write_whole(folder / REVIEW_FILE, as_text(plain(asdict(found.review))))
+        page = fit_page(study_of(case.files), told["run"], told["simulated"], found)
+        write_whole(folder / PAGE_FILE, page)
+
+
+def write_comparison(folder: Path, comparison: ModelComparison) -> None:
+    """Write how two models compare. OSError where the folder can not be written."""
+    write_whole(folder / COMPARISON_FILE, as_text(plain(asdict(comparison))))
+
+
+def as_text(told: Any) -> str:
+    """Return plain values as the text of a JSON file."""
+    return json.dumps(told, indent=1, allow_nan=False) + "\n"
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    draft = path.with_name(f"{path.name}.unfinished")
+    draft.write_text(text, encoding="utf-8", newline="\n")
+    draft.replace(path)
 
 
 def fit_side_by_side(

@@ -12,17 +12,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
-from chiploop.inference.posterior import Posterior
+from chiploop.inference.posterior import CalibrationInfo, Posterior
 from chiploop.models.study_model import model_of
 from chiploop.models.tissue_model import TissueModel
 from chiploop.record.journal import Journal
 from chiploop.record.posterior_file import read_posterior
 from chiploop.record.record import Record
 from chiploop.record.replay import schedules_of
-from chiploop.refit import LEARNED
+from chiploop.refit import LEARNED, evidence_of, review_of
 from chiploop.report import dose_tables as doses_of
 from chiploop.report import run_tables as tables
 from chiploop.report.chip_figures import course_figure, window_figure
@@ -32,6 +29,7 @@ from chiploop.report.figures import (
     dose_response_figure,
     history_figure,
 )
+from chiploop.report.fit_page import Checks, checks_of, environment
 from chiploop.report.predictions import DRAWS, LEVEL, Course, Predicted, Predictions
 from chiploop.report.svg import MARK, Drawn, drawn
 from chiploop.report.verdicts import verdicts
@@ -100,6 +98,11 @@ class RunEvidence:
         """The model that was fitted."""
         return model_of(self.study)
 
+    @cached_property
+    def calibration_info(self) -> CalibrationInfo:
+        """The last calibration's diagnostics as they stand beside its posterior."""
+        return read_posterior(self.folder / self.calibrations[-1].content["posterior"])[1]
+
     def posterior_of(self, back: int) -> Posterior | None:
         """Return the posterior so many calibrations before the last; None where there was none."""
         if len(self.calibrations) <= back:
@@ -162,15 +165,7 @@ class RunEvidence:
 
 def report_text(run: RunEvidence) -> str:
     """Return the whole page."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["safe_svg"] = Markup  # our own SVG, cleaned in chiploop.report.svg
-    return environment.get_template(TEMPLATE).render(page(run)) + "\n"
+    return environment().get_template(TEMPLATE).render(page(run)) + "\n"
 
 
 def page(run: RunEvidence) -> dict[str, Any]:
@@ -188,6 +183,7 @@ def page(run: RunEvidence) -> dict[str, Any]:
     ]
     return {
         "mark": MARK,
+        "simulated": run.run.simulated,
         "run": run.run,
         "study": study,
         "level": f"{100 * LEVEL:g} %",
@@ -207,6 +203,7 @@ def page(run: RunEvidence) -> dict[str, Any]:
         "course_figures": [course(run, s.name) for s in run.model.readouts if s.kind == "moment"],
         "window_figures": [window(run, s.name) for s in run.model.readouts if s.kind != "moment"],
         "coverage": guarded(lambda: coverage(run)),
+        "review": guarded(lambda: review(run)) if run.calibrations else None,
         "parameters": guarded(lambda: parameters(run)),
         "learned": LEARNED,
         "scatter": scatter_rows(study),
@@ -338,6 +335,18 @@ def coverage(run: RunEvidence) -> dict[str, tuple[int, int]]:
             inside, n = found.get(one.reading.readout, (0, 0))
             found[one.reading.readout] = (inside + one.inside, n + 1)
     return found
+
+
+def review(run: RunEvidence) -> Checks:
+    """Return what a person looks at to judge the last calibration, made from the record anew."""
+    last = run.calibrations[-1].cycle
+    evidence = [evidence_of(run.study, run.actions, run.readouts, c) for c in range(1, last + 1)]
+    readouts = [readout for one in evidence for readout in one.readouts]
+    schedules = evidence[-1].schedules
+    found, _ = review_of(
+        run.study, schedules, readouts, run.posterior, run.calibration_info, run.run.seed, last
+    )
+    return checks_of(found, tuple(run.study.donors), run.run.simulated, run.refused)
 
 
 def parameters(run: RunEvidence) -> list[dict[str, Any]]:

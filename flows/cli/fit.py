@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from flows.cli.output_files import FORCE, refuse_existing, write_to
 from flows.cli.screen import JSON_OPTION, print_json
 
 if TYPE_CHECKING:
+    from chiploop.inference.compare import Candidate
     from chiploop.inference.posterior import CalibrationInfo
     from chiploop.refit import RefitCase
     from flows.fit_many import Failure, Job, Outcome
@@ -40,6 +41,23 @@ class Asked:
     case: RefitCase
     folder: Path
     """Where its fit is written."""
+    other: RefitCase | None = None
+    """The same readouts with the model that the run's own is compared with."""
+
+    @property
+    def other_key(self) -> str:
+        """The name of the job that fits the other model."""
+        return f"{self.files.run_id} with the other model"
+
+    def jobs(self) -> list[Job]:
+        """Return what is to be carried out for this run."""
+        from chiploop.refit import refit
+        from flows.fit_many import Job
+
+        own = Job(self.files.run_id, refit, {"case": self.case})
+        if self.other is None:
+            return [own]
+        return [own, Job(self.other_key, refit, {"case": self.other})]
 
 
 @dataclass
@@ -51,6 +69,8 @@ class Fitted:
     told: dict[str, Any] = field(default_factory=dict)
     """What ``--json`` shows of it."""
     info: CalibrationInfo | None = None
+    candidate: Candidate | None = None
+    """What the run's own model is compared with another one by."""
 
 
 def fit(
@@ -64,8 +84,14 @@ def fit(
     seed: int | None = typer.Option(
         None, "--seed", min=0, help="Seed of the statistics; default: the run's own."
     ),
+    review: bool = typer.Option(
+        True, "--review/--no-review", help="Work out what to look at, with figures (review.html)."
+    ),
+    against: str | None = typer.Option(
+        None, "--against", metavar="MODEL", help="Compare the run's model with this one."
+    ),
     out: Path | None = typer.Option(
-        None, "--out", help="Folder for posterior.nc and fit.json; default: fit/ in the run's."
+        None, "--out", help="Folder for the files of the fit; default: fit/ in the run's."
     ),
     force: bool = FORCE,
     workers: int | None = typer.Option(
@@ -81,20 +107,24 @@ def fit(
 ) -> None:
     """Fit runs again from what stands on record; touches no instrument and decides nothing.
 
-    With the run's own seed it finds what the loop found, to the last bit. Writes posterior.nc and
-    fit.json. Exit code 0 where every fit passed its diagnostics, 6 where one did not, 3 where a run
-    can not be fitted. With --json: {"ok", "run", "cycle", "passed", "failures", "warnings",
-    "parameters", "goals", "diagnostics", ...}; of several runs {"ok", "runs": [...]}.
+    With the run's own seed it finds what the loop found, to the last bit. Writes posterior.nc,
+    fit.json and, to be looked at, review.html. Exit code 0 where every fit passed its diagnostics,
+    6 where one did not, 3 where a run can not be fitted. With --json: {"ok", "run", "cycle",
+    "passed", "failures", "warnings", "parameters", "goals", "diagnostics", "review", ...}; of
+    several runs {"ok", "runs": [...]}.
     """
     if bool(runs_asked) == every:
         raise WrongUse("name the runs to fit, or --all for every run of the folder")
+    if against is not None and not review:
+        raise WrongUse("--against compares by what the review works out; leave --no-review out")
+    text = other_text(against)
     address = scheduler_of(scheduler, workers)
     names = run_names(runs) if every else list(dict.fromkeys(runs_asked))
     single = not every and len(names) == 1
     fits: dict[str, Fitted] = {}
     for name in names:
         try:
-            asked = prepared(name, runs, cycle, seed, out, single)
+            asked = prepared(name, runs, cycle, seed, out, single, review, text)
             refuse_written(asked.folder, out, force)
             fits[asked.files.run_id] = Fitted(asked)
         except ChiploopError as problem:
@@ -143,19 +173,35 @@ def run_names(runs: Path) -> list[str]:
     return names
 
 
+def other_text(against: str | None) -> Path | None:
+    """Return the text of the model to compare with; FileNotValid where there is none."""
+    from chiploop.models.facts import model_path
+
+    return None if against is None else model_path(against)
+
+
 def prepared(
-    name: str, runs: Path, cycle: int | None, seed: int | None, out: Path | None, single: bool
+    name: str,
+    runs: Path,
+    cycle: int | None,
+    seed: int | None,
+    out: Path | None,
+    single: bool,
+    review: bool,
+    against: Path | None,
 ) -> Asked:
     """Return a run with its case and where its fit goes."""
+    from chiploop.refit import with_model
     from flows.fit import case_of_run
     from flows.opening import known_run
 
     files = known_run(name, runs)
-    case = case_of_run(files, cycle, seed)
+    case = replace(case_of_run(files, cycle, seed), is_reviewed=review)
+    other = None if against is None else with_model(case, against)
+    folder = files.folder / "fit" / f"c{case.evidence[-1].cycle:02d}-seed{case.seed}"
     if out is not None:
-        return Asked(files, case, out if single else out / files.run_id)
-    own = files.folder / "fit" / f"c{case.evidence[-1].cycle:02d}-seed{case.seed}"
-    return Asked(files, case, own)
+        folder = out if single else out / files.run_id
+    return Asked(files, case, folder, other)
 
 
 def refuse_written(folder: Path, named: Path | None, force: bool) -> None:
@@ -170,31 +216,63 @@ def carry_all_out(
     fits: dict[str, Fitted], workers: int, scheduler: str | None, tells: bool
 ) -> None:
     """Fit every run that has a case, write what was found, and put it beside the run."""
-    from chiploop.refit import refit
     from flows.cli.fit_table import verdict
-    from flows.fit import fit_as_json, write_fit
-    from flows.fit_many import Job
+
+    places = {
+        job.key: one for one in fits.values() if one.asked is not None for job in one.asked.jobs()
+    }
 
     def take(outcome: Outcome) -> None:
-        one = fits[outcome.key]
+        one = places[outcome.key]
         assert one.asked is not None
-        if outcome.failure is not None:
-            keep_traceback(outcome.failure)
-            one.told = failed_as_json(outcome.key, outcome.failure)
+        if outcome.key == one.asked.other_key:
+            take_other(one, outcome)
         else:
-            one.info = outcome.value.info
-            one.told = fit_as_json(one.asked.files, one.asked.case, outcome.value)
-            told = one.told
-            write_to(one.asked.folder, lambda folder: write_fit(folder, outcome.value, told))
+            take_own(one, outcome)
         if tells:
             print(f"{outcome.key}: {verdict(one.told)}", file=sys.stderr, flush=True)
 
-    jobs = [
-        Job(run_id, refit, {"case": one.asked.case})
-        for run_id, one in fits.items()
-        if one.asked is not None
-    ]
+    jobs = [job for one in fits.values() if one.asked is not None for job in one.asked.jobs()]
     fit_jobs(jobs, workers, scheduler, take)
+
+
+def take_own(one: Fitted, outcome: Outcome) -> None:
+    """Keep and write what the fit of a run's own model found."""
+    from flows.fit import fit_as_json, write_fit
+
+    assert one.asked is not None
+    asked = one.asked
+    if outcome.failure is not None:
+        keep_traceback(outcome.failure)
+        one.told = failed_as_json(outcome.key, outcome.failure)
+        return
+    found = outcome.value
+    one.info, one.candidate = found.info, found.candidate
+    one.told = told = fit_as_json(asked.files, asked.case, found)
+    write_to(asked.folder, lambda folder: write_fit(folder, asked.case, found, told))
+
+
+def take_other(one: Fitted, outcome: Outcome) -> None:
+    """Compare a run's own model with the other one, which was fitted after it; write what was found."""
+    from chiploop.inference.compare import compared
+    from flows.fit import fit_as_json, plain, write_comparison, write_fit
+
+    assert one.asked is not None and one.asked.other is not None
+    asked, case = one.asked, one.asked.other
+    if "error" in one.told:
+        return
+    if outcome.failure is not None:
+        keep_traceback(outcome.failure)
+        one.told["comparison"] = failed_as_json(one.told["run"], outcome.failure)
+        return
+    found = outcome.value
+    told = fit_as_json(asked.files, case, found)
+    folder = asked.folder / f"against-{Path(told['model']).stem}"
+    write_to(folder, lambda folder: write_fit(folder, case, found, told))
+    assert one.candidate is not None
+    comparison = compared(one.candidate, found.candidate)
+    write_to(folder, lambda folder: write_comparison(folder, comparison))
+    one.told["comparison"] = {"ok": found.info.passed, **plain(asdict(comparison))}
 
 
 def fit_jobs(
@@ -241,11 +319,15 @@ def failed_as_json(run: str, problem: ChiploopError | Failure) -> dict[str, Any]
 
 
 def exit_code(told: list[dict[str, Any]]) -> int:
-    """Return 0 where all passed, the code of the first that was not fitted, or that of a fit not accepted."""
-    for one in told:
+    """Return 0 where all passed, the code of the first that was not fitted, or that of a fit not accepted.
+
+    A model that a run's own was compared with counts as well.
+    """
+    everything = [each for one in told for each in (one, one.get("comparison", {"ok": True}))]
+    for one in everything:
         if "error" in one:
             return int(one["error"]["exit_code"])
-    return 0 if all(one["passed"] for one in told) else FitNotAccepted.exit_code
+    return 0 if all(one["ok"] for one in everything) else FitNotAccepted.exit_code
 
 
 def show(fits: list[Fitted], single: bool, as_json: bool) -> None:
@@ -257,6 +339,7 @@ def show(fits: list[Fitted], single: bool, as_json: bool) -> None:
     from rich.console import Console
 
     from flows.cli.fit_table import line, mark, show_fit, show_runs
+    from flows.fit import PAGE_FILE
 
     console = Console(highlight=False)
     if single:
@@ -264,5 +347,9 @@ def show(fits: list[Fitted], single: bool, as_json: bool) -> None:
     else:
         show_runs(console, told)
     for one in fits:
-        if one.asked is not None and "error" not in one.told:
-            line(console, f"{mark(one.told)}Fit: {one.asked.folder}")
+        if one.asked is None or "error" in one.told:
+            continue
+        folder = one.asked.folder
+        line(console, f"{mark(one.told)}Fit: {folder}")
+        if one.told["review"] is not None:
+            line(console, f"{mark(one.told)}To look at: {folder / PAGE_FILE}")

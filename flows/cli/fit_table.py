@@ -101,6 +101,25 @@ def show_fit(console: Console, told: Mapping[str, Any], info: CalibrationInfo | 
     console.print()
     if info is not None:
         show_diagnostics(console, info)
+    if told["review"] is not None:
+        for sentence in told["review"]["look_at"]:
+            line(console, f"look: {sentence}")
+    show_comparison(console, told)
+
+
+def show_comparison(console: Console, told: Mapping[str, Any]) -> None:
+    """Print how a run's model compares with the other one, where it was compared."""
+    found = told.get("comparison")
+    if found is None:
+        return
+    if "error" in found:
+        line(console, f"the other model was not fitted: {found['error']['message']}")
+        return
+    line(console, found["verdict"])
+    if not found["ok"]:
+        line(
+            console, f"THE FIT OF {found['second']} WAS NOT ACCEPTED: the comparison does not count"
+        )
 
 
 def show_diagnostics(console: Console, info: CalibrationInfo) -> None:
@@ -126,3 +145,4 @@ def show_runs(console: Console, told: Sequence[Mapping[str, Any]]) -> None:
         for name, goal in one["goals"].items():
             label = f"  {name}, {goal['unit']}"
             line(console, f"{label:<32}{number(goal['median']):>9}{between(goal):>20}")
+        show_comparison(console, one)
