@@ -28,9 +28,7 @@ from benchmarks.effective_sample import (
     Agreement,
     Marginals,
     agreement,
-    bulk_ess,
     marginals_of_chains,
-    rhat,
 )
 from benchmarks.recalibration_amici import is_installed, measured_with_amici
 from benchmarks.recalibration_chains import Chains, PeerFailed
@@ -39,6 +37,7 @@ from benchmarks.recalibration_report import CONVERGED, report
 from benchmarks.recalibration_study import FIRST_SAMPLINGS, measured
 from benchmarks.recalibration_target import Target, mode_of
 from benchmarks.simulation import machine
+from chiploop.inference.chains import bulk_ess, rhat
 
 BARS = {"emcee": 20.0, "pypesto": 10.0}
 """Peer -> how many times more effective draws per second we want than its best sampler."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.effective_sample import bulk_ess
+from chiploop.inference.chains import bulk_ess
 
 CHAINS = 2
 

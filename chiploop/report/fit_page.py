@@ -41,6 +41,7 @@ class Checks:
 
     sentences: tuple[str, ...]
     elpd: str
+    """How well single readings are told from the others; empty where that is among the sentences."""
     figures: tuple[CheckFigure, ...]
 
 
@@ -58,7 +59,8 @@ def checks_of(review: FitReview, donors: Sequence[str], simulated: bool, refused
         )
         for one in fit_figures(review, donors)
     )
-    return Checks(review.sentences, f"{review.left_out.sentence}.", figures)
+    elpd = f"{review.left_out.sentence}."
+    return Checks(review.sentences, "" if elpd in review.sentences else elpd, figures)
 
 
 def environment() -> Environment:

@@ -8,12 +8,11 @@ import pytest
 from benchmarks.effective_sample import (
     Marginals,
     agreement,
-    bulk_ess,
     excess_error,
     marginals,
     marginals_of_chains,
-    rhat,
 )
+from chiploop.inference.chains import bulk_ess, rhat
 
 
 def autoregressive(correlation: float, chains: int, steps: int, p: int = 1) -> np.ndarray:

@@ -50,7 +50,7 @@ from chiploop.virtual_lab import truth_model
 from flows.cli.main import command_line
 from instruments.emulators import control, lab_process
 
-QUICK = Effort(starts=2, particles=32, moves=1, final_moves=2)
+QUICK = Effort(starts=2, particles=32, moves=1, final_moves=2, most_final=2)
 LAB_PIDS = "lab_pids.txt"
 PASSAGES = "CHIPLOOP_TEST_PASSAGES"
 """Variable that names a file into which every passage of a fault point is written."""

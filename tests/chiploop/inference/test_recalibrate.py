@@ -46,7 +46,7 @@ STUDY = load_study(Path(__file__).parents[3] / "protocols" / "studies" / "ad_jak
 
 def test_tempering_from_the_prior_gives_the_posterior_of_the_bridge() -> None:
     runs = []
-    few = Effort(particles=150, prior_moves=4, final_moves=4)
+    few = Effort(particles=150, prior_moves=4, final_moves=4, most_final=4)
     for seed in range(6):
         rng = np.random.default_rng(seed)
         ours = study(MODEL, rng)
@@ -149,7 +149,7 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -
     ]
     likelihood = likelihood_of_study(STUDY, pilot(STUDY).schedules, cut)
     prior = Prior.of_study(model_of(STUDY), STUDY)
-    few = Effort(starts=2, particles=48, moves=1, final_moves=2, rounds=1)
+    few = Effort(starts=2, particles=48, moves=1, final_moves=2, most_final=2, rounds=1)
     found = []
     for threads in ("1", "2"):
         monkeypatch.setenv("CHIPLOOP_THREADS", threads)
@@ -284,7 +284,7 @@ def test_parameters_that_can_not_be_simulated_get_no_particles() -> None:
 
 def test_a_broken_limit_leads_to_a_harder_try_and_at_last_to_the_prior() -> None:
     likelihood = study(MODEL, np.random.default_rng(0)).likelihood
-    poor = Effort(starts=2, particles=20, moves=1, final_moves=1, prior_moves=1)
+    poor = Effort(starts=2, particles=20, moves=1, final_moves=1, most_final=1, prior_moves=1)
     posterior, info = recalibrate(
         likelihood, PRIOR, np.random.default_rng(1), effort=poor, limits=Limits(ess=1e6)
     )

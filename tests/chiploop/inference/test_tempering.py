@@ -38,7 +38,7 @@ from tests.chiploop.inference.linear_study import (
 )
 
 USUAL = Pace(particles=300, moves=2, final_moves=6, most_final=6, leaps=4)
-FROM_PRIOR = replace(USUAL, particles=200, moves=4, final_moves=8)
+FROM_PRIOR = replace(USUAL, particles=200, moves=4, final_moves=8, most_final=8)
 
 
 # --- a move

@@ -9,7 +9,9 @@ The small study is simulated once, with fits that hardly look; the command fits 
 from __future__ import annotations
 
 import hashlib
+import html
 import json
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -21,6 +23,7 @@ import numpy as np
 import pytest
 
 from chiploop import campaign as loop
+from chiploop.models.facts import MODELS, facts_path
 from chiploop.record.posterior_file import read_posterior
 from flows import fit_many as many
 from flows.cli.fit import exit_code, scheduler_of
@@ -30,6 +33,7 @@ from tests.flows.run_checks import only_run
 from tests.flows.warm_chiploop import quick_recalibrate
 
 CYCLES = 2
+KB = re.compile(r"kB: +{kind: lognormal, median: ([0-9.e]+)")
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +61,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def fitted(
     capsys: pytest.CaptureFixture[str], runs: Path, *arguments: str, code: int = 0
 ) -> dict[str, Any]:
-    """Return what ``fit --json`` prints."""
+    """Return what ``fit --json`` prints, without a review unless the arguments ask for one."""
     capsys.readouterr()
-    got = command_line(["fit", *arguments, "--runs", str(runs), "--json"])
+    wanted = () if {"--review", "--against"} & set(arguments) else ("--no-review",)
+    got = command_line(["fit", *arguments, *wanted, "--runs", str(runs), "--json"])
     printed = capsys.readouterr()
     assert got == code, printed.err
     told: dict[str, Any] = json.loads(printed.out)
@@ -199,9 +204,88 @@ def test_the_table_marks_simulated_chips_and_says_what_the_readouts_taught(
         assert f"{one['shrinkage']:.2f}" in row
     assert "effective particles" in printed and "at least 400" in printed
     tables = [
-        row for row in printed.splitlines() if run not in row and not row.startswith("warning:")
+        row
+        for row in printed.splitlines()
+        if run not in row and not row.startswith(("warning:", "look:"))
     ]
     assert max(map(len, tables)) <= 80
+
+
+# --- what a person looks at
+
+
+def test_a_review_is_written_with_its_page_and_told_in_short(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = only_run(runs)
+    told = fitted(capsys, runs, run, "--review")
+    folder = runs / run / "fit" / "c02-seed1"
+    whole = json.loads((folder / "review.json").read_text())
+    assert whole["sentences"] == told["review"]["look_at"]
+    assert len(whole["residuals"]) == told["readouts"]["used"]
+    assert {one["name"] for one in whole["profiles"]["of_parameters"]} == set(told["parameters"])
+    page = (folder / "review.html").read_text()
+    assert page.count("<svg") == 5 and "SIMULATED" in page and "could not be drawn" not in page
+    assert all(html.escape(said) in page for said in told["review"]["look_at"])
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert command_line(["fit", run, "--runs", str(runs)]) == 0
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+    printed = capsys.readouterr().out
+    assert all(f"look: {said}" in printed for said in told["review"]["look_at"])
+    assert "review.html" in printed.splitlines()[-1]
+
+
+def another_model(folder: Path, turnover: str) -> Path:
+    """Return the shipped model under another name, with another prior of the barrier's turnover."""
+    text = folder / "my_skin.ant"
+    text.write_text(MODELS["skin_chip"].read_text())
+    beside = facts_path(MODELS["skin_chip"]).read_text()
+    was = KB.search(beside)
+    assert was is not None
+    changed = beside[: was.start(1)] + turnover + beside[was.end(1) :]
+    text.with_suffix(".yaml").write_text(changed.replace("model: skin_chip", "model: my_skin"))
+    return text
+
+
+@pytest.mark.parametrize(("median", "favoured"), [("0.025", "neither"), ("2.5", "first")])
+def test_another_model_is_compared_by_the_same_readouts(
+    runs: Path, tmp_path: Path, median: str, favoured: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, text = only_run(runs), another_model(tmp_path, median)
+    told = fitted(capsys, runs, run, "--against", str(text))
+    assert told["same_as_loop"] is True and told["model"] == "skin_chip"
+    found = told["comparison"]
+    assert (found["first"], found["second"]) == ("skin_chip", "my_skin")
+    assert found["evidence_favours"] == favoured, found["verdict"]
+    folder = runs / run / "fit" / "c02-seed1" / "against-my_skin"
+    assert json.loads((folder / "comparison.json").read_text()) == {
+        key: value for key, value in found.items() if key != "ok"
+    }
+    other = json.loads((folder / "fit.json").read_text())
+    assert (other["model"], other["cycle"]) == ("my_skin", 2)
+    assert other["readouts"] == told["readouts"] and other["same_as_loop"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--against", "nothing.ant"], 3, "there is no file nothing.ant"),
+        (["--against", "nothing"], 3, "not one of"),
+        (["--against", "psoriasis_chip"], 3, "can not be fitted with"),
+        (["--against", "skin_chip", "--no-review"], 2, "leave --no-review out"),
+    ],
+)
+def test_a_model_that_can_not_be_compared_is_refused_before_anything_is_fitted(
+    runs: Path,
+    arguments: list[str],
+    code: int,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = only_run(runs)
+    told = fitted(capsys, runs, run, *arguments, code=code)
+    assert said in told["error"]["message"]
+    assert not (runs / run / "fit").exists()
 
 
 def test_files_that_a_person_named_are_not_written_over_without_force(
@@ -403,8 +487,10 @@ def test_the_option_goes_before_the_variable_and_workers_before_it_too(
 
 
 def test_the_exit_code_is_that_of_the_first_run_without_a_fit_then_of_a_fit_not_accepted() -> None:
-    passed, failed = {"passed": True}, {"passed": False}
-    broken = {"error": {"exit_code": 3}}
+    passed, failed = {"ok": True}, {"ok": False}
+    broken = {"ok": False, "error": {"exit_code": 3}}
     assert exit_code([passed, passed]) == 0
     assert exit_code([passed, failed]) == 6
     assert exit_code([failed, broken, passed]) == 3
+    assert exit_code([{**passed, "comparison": failed}]) == 6
+    assert exit_code([{**passed, "comparison": broken}, failed]) == 3
