@@ -18,6 +18,7 @@ from chiploop import campaign as loop
 from chiploop.dosing import PumpProgramme, make_programme, remaining_ul
 from chiploop.inference.posterior import CalibrationInfo, Posterior
 from chiploop.inference.prior import Prior
+from chiploop.inference.target import Target
 from chiploop.measurement import Readout
 from chiploop.models.study_model import model_of
 from chiploop.next_exposure import likelihood_of
@@ -27,6 +28,7 @@ from chiploop.record.posterior_file import write_posterior
 from chiploop.record.record import Record
 from chiploop.record.replay import schedules_of
 from chiploop.record.rows import RawFile
+from chiploop.refit import evidence_of
 from chiploop.study import Study, load_study
 
 STUDY_FILE = Path(__file__).parents[3] / "protocols" / "studies" / "ad_jak_dose_finding.yaml"
@@ -49,6 +51,7 @@ INFO = CalibrationInfo(
     temperatures=3,
     predictive_p={"TEER": 0.4, "CCL26": 0.6, "ldh_release": 0.9999},
     n_readouts=59,
+    heights=(-30.0, -30.1, -38.0),
     n_censored=1,
     simulations=1234,
 )
@@ -154,9 +157,22 @@ def build(stack: ExitStack, folder: Path, simulated: bool, info: CalibrationInfo
     truth = prior.parameters(np.zeros(len(prior.specs)))
     record.add_readouts(RUN_ID, readouts_of(study, journal, truth))
     record.add_raw_file(RawFile(RUN_ID, "ab" * 32, "teer_C01.json", "impedance spectrum", 9, 24.0))
-    z = 0.3 * np.random.default_rng(4).standard_normal((48, len(prior.specs)))
-    units = tuple(spec.unit for spec in prior.specs)
-    posterior = Posterior(prior.names, units, prior.parameters(z), z, truth)
+    evidence = evidence_of(study, journal.actions(RUN_ID), record.readouts(RUN_ID), 1)
+    target = Target(likelihood_of(study, evidence.schedules, evidence.readouts), prior)
+    unknowns = target.unknowns
+    z = 0.3 * np.random.default_rng(4).standard_normal((48, target.dims))
+    posterior = Posterior(
+        prior.names,
+        tuple(spec.unit for spec in prior.specs),
+        prior.parameters(z[:, : unknowns.p]),
+        z,
+        truth,
+        entries=target.names,
+        donors=unknowns.donors,
+        of_donors=prior.parameters(unknowns.donor_standard(z)),
+        lines=unknowns.lines,
+        drug_factors=np.exp(prior.dose_sd * z[:, unknowns.at_doses]),
+    )
     write_posterior(own / "cal-01" / "posterior.nc", posterior, info)
     goals = [{**goal, "level": 0.9, "unreached": 0.02} for goal in GOALS]
     content = {"time_h": 72.0, "goals": goals, "info": asdict(info), "particles": 48}

@@ -78,7 +78,7 @@ def test_a_second_report_is_the_same_to_the_byte(hand_run: Any, text: str) -> No
 
 def test_all_figures_are_drawn_with_their_text_as_text(text: str) -> None:
     drawn = figures(text)
-    assert len(drawn) == 6
+    assert len(drawn) == 11
     assert 'class="broken"' not in text
     for words in ("concentration at the inlet (nM)", "TEER (Ω cm²)", "CCL26 in effluent (pg/mL)"):
         assert any(f">{words}</text>" in figure for figure in drawn), words
@@ -111,9 +111,12 @@ def test_truth_inside_and_outside_is_told(text: str) -> None:
 def test_every_interval_says_its_level_and_kind(text: str) -> None:
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", text, flags=re.DOTALL)
     assert len(captions) == len(figures(text))
+    of_checks = text[text.index('id="fit"') : text.index('id="parameters"')]
     for caption in captions:
-        assert "90 %" in caption and "equal-tailed" in caption, caption
-        assert "Read:" in caption, caption
+        assert "interval" not in caption or "equal-tailed" in caption or "profile" in caption
+        if caption not in of_checks:
+            assert "90 %" in caption and "equal-tailed" in caption, caption
+            assert "Read:" in caption, caption
     for value in re.findall(r'class="value">(.*?)</div>', text, flags=re.DOTALL):
         assert "equal-tailed 90 % credible interval" in value
     heads = re.findall(r"<thead>(.*?)</thead>", text, flags=re.DOTALL)
@@ -121,6 +124,28 @@ def test_every_interval_says_its_level_and_kind(text: str) -> None:
         for cell in re.findall(r"<th[^>]*>(.*?)</th>", head, flags=re.DOTALL):
             if re.search(r"interval|EC50|Prior", cell):
                 assert "90 %" in cell and "equal-tailed" in cell, cell
+
+
+def test_what_asks_for_a_look_is_told_before_the_figures_of_the_fit(text: str) -> None:
+    section = text[text.index('<h2 id="fit">') : text.index('<h2 id="parameters">')]
+    assert re.findall(r'<figure id="([^"]*)"', section) == [
+        "fit-parameters", "fit-residuals", "fit-places", "fit-profiles", "fit-searches"
+    ]  # fmt: skip
+    said, _, _ = section.partition("<figure")
+    assert "To look at:" in said and "prior-driven" in said
+    assert "readings left out one by one" in said
+
+
+def test_checks_that_can_not_be_made_leave_the_rest(
+    hand_run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise ValueError("nothing of it <can> be simulated")
+
+    monkeypatch.setattr(html_report, "review_of", broken)
+    text = write_report(*hand_run.parts).read_text(encoding="utf-8")
+    assert "could not be made: ValueError: nothing of it &lt;can&gt; be simulated" in text
+    assert len(figures(text)) == 6
 
 
 def test_who_decided_and_what_was_given_is_told(text: str) -> None:
@@ -147,7 +172,7 @@ def test_a_failed_calibration_is_marked_failed_and_proposes_nothing(
     assert "not decided yet" not in text
     assert text.count("no dose is proposed") == 2
     assert any(">FAILED</text>" in figure for figure in figures(text))
-    assert sum(">FAILED FIT</text>" in figure for figure in figures(text)) == 5
+    assert sum(">FAILED FIT</text>" in figure for figure in figures(text)) == 10
 
 
 def test_a_broken_figure_leaves_the_rest_and_says_what_failed(
@@ -158,7 +183,7 @@ def test_a_broken_figure_leaves_the_rest_and_says_what_failed(
 
     monkeypatch.setattr(html_report, "course_figure", broken)
     text = write_report(*hand_run.parts).read_text(encoding="utf-8")
-    assert len(figures(text)) == 5
+    assert len(figures(text)) == 10
     assert "This figure could not be drawn: ValueError: no &lt;room&gt; for panels" in text
     Page(text)
 
