@@ -29,9 +29,11 @@ from chiploop.models.inlet import chip_inlet
 from chiploop.models.study_model import model_of
 from chiploop.models.tissue_model import TissueModel
 from chiploop.policies.prediction_table import (
+    FutureReading,
     PlannedReadout,
     PredictionTable,
     future_features,
+    shown_by_past,
     table_features,
 )
 from chiploop.record.actions import JournalTotals
@@ -202,8 +204,35 @@ def prediction_table(
         features=tuple(features),
         noise=noise,
         goal=np.log(np.minimum(lead, GRID_NM[-1])),
+        readings=tuple(
+            tuple(
+                future_reading(study, model, chip, plan, times, starts) for chip, plan in line_rows
+            )
+            for line_rows in rows
+        ),
+        shown=shown_by_past(likelihood, rows),
     )
     return table, tuple(refused)
+
+
+def future_reading(
+    study: Study,
+    model: TissueModel,
+    chip: int,
+    plan: PlannedReadout,
+    times_h: np.ndarray,
+    starts_h: np.ndarray,
+) -> FutureReading:
+    """Return which reading a planned one is; ``times_h`` and ``starts_h`` (t,) are the table's samplings."""
+    spec = model.readouts[plan.readout]
+    return FutureReading(
+        study.chip_ids[chip],
+        spec.name,
+        spec.unit,
+        spec.scale == "log",
+        float(times_h[plan.time]),
+        float(starts_h[plan.time]),
+    )
 
 
 def waited(study: Study, schedule: ChipSchedule, until_h: float) -> ChipSchedule:

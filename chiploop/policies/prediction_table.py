@@ -40,6 +40,10 @@ class PredictionTable:
     """(all features, all features) covariance, line by line."""
     goal: np.ndarray
     """(draws,) ln of the leading goal."""
+    readings: tuple[tuple[FutureReading, ...], ...] = ()
+    """Per line, what its features are."""
+    shown: np.ndarray | None = None
+    """(all features,) what past readings add to each; see ``shown_by_past``."""
 
     def place(self, line: int) -> slice:
         """Return where a line's features stand in ``noise``."""
@@ -77,6 +81,39 @@ class PlannedReadout:
     """Index into the table's sampling times."""
     sd: float
     """Expected assay sd on the residual's scale."""
+
+
+@dataclass(frozen=True)
+class FutureReading:
+    """One feature of a line: a reading that its next exposure will give."""
+
+    chip: str
+    readout: str
+    """As the model names it."""
+    unit: str
+    is_log: bool
+    """Whether the feature is the natural logarithm of the reading."""
+    time_h: float
+    window_start_h: float
+    """NaN for a reading of a moment."""
+
+
+def shown_by_past(
+    likelihood: Likelihood, rows: Sequence[Sequence[tuple[int, PlannedReadout]]]
+) -> np.ndarray:
+    """Return what the past readings add to each feature (all features,): Sigma_fp Sigma_pp^-1 y_past.
+
+    Feature + this is a draw's expectation of the reading, with the noise of the table around it.
+    """
+    flat = [row for line in rows for row in line]
+    found = np.zeros(len(flat))
+    nothing = np.zeros((1, len(likelihood.effects)))
+    for r in range(len(likelihood.model.readouts)):
+        at = np.array([i for i, (_, plan) in enumerate(flat) if plan.readout == r], dtype=int)
+        if at.size:
+            levels = levels_of(likelihood, r, [flat[i][0] for i in at])
+            found[at] = levels.expected(likelihood.rows.value[None], nothing)[0]
+    return found
 
 
 def future_features(
