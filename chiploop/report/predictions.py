@@ -33,8 +33,8 @@ DRAWS = 200
 """Posterior draws behind a band."""
 STEP_H = 4.0
 """Between the points of a drawn course."""
-NORMAL = ndtri((np.arange(25) + 0.5) / 25)
-"""Equally likely points of a standard normal."""
+NORMAL = ndtri((np.arange(51) + 0.5) / 51)
+"""Equally likely points of a standard normal: the ends of a 90 % interval lie within 1 % of where they should."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,162 @@
+"""What else could be given: a few batches that differ, each with what it would cost in information.
+
+Belongs here: which alternatives a person is shown. Not here: how a batch is chosen (policies), the card
+(proposal_card).
+
+Whoever picks among batches that are near the best loses next to nothing; so near-ties are named as ties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from chiploop.campaign_values import Campaign
+from chiploop.policies.goal_information import LinearGaussian
+from chiploop.policies.prediction_table import PredictionTable
+
+TIE_NATS = 0.05
+"""Loss below which a batch counts as equal: estimates from some hundred draws are not better than that."""
+OTHER_FOLD = 2.0
+"""Factor by which a dose must differ for a batch to count as another one."""
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Another batch."""
+
+    name: str
+    doses_nm: Mapping[str, float]
+    """Line -> asked dose; empty where nothing is given."""
+    information_nats: float
+    loss_nats: float
+    """Against what is proposed."""
+    is_tie: bool
+    highest_risk: float
+    """Of a line of the batch."""
+
+
+def alternatives_of(
+    campaign: Campaign, table: PredictionTable, chosen: Mapping[int, int]
+) -> tuple[Alternative, ...]:
+    """Return up to five other batches of allowed candidates, the most informative first, and to stop."""
+    measure = LinearGaussian(table)
+    best = measure.information(dict(chosen))
+    wanted: list[tuple[str, dict[int, int] | None]] = [
+        ("other doses", other_doses(table, measure, chosen)),
+        ("the last doses again", nearest(table, chosen, last_doses(campaign))),
+        ("log-spaced doses", log_spaced(table, chosen)),
+        ("vehicle alone", nearest(table, chosen, dict.fromkeys(table.lines, 0.0), exactly=True)),
+    ]
+    found: list[Alternative] = []
+    seen = {tuple(sorted(chosen.items()))}
+    for name, batch in wanted:
+        if batch is None or tuple(sorted(batch.items())) in seen:
+            continue
+        seen.add(tuple(sorted(batch.items())))
+        nats = measure.information(batch)
+        doses = {table.lines[i]: table.programmes[i][k].asked_nm for i, k in batch.items()}
+        risk = max(float(table.risk[i][k]) for i, k in batch.items())
+        loss = best - nats
+        found.append(Alternative(name, doses, nats, loss, abs(loss) < TIE_NATS, risk))
+    found.sort(key=lambda one: -one.information_nats)
+    return (*found, Alternative("stop now", {}, 0.0, best, best < TIE_NATS, 0.0))
+
+
+def other_doses(
+    table: PredictionTable, measure: LinearGaussian, chosen: Mapping[int, int]
+) -> dict[int, int] | None:
+    """Return the most informative batch in which every line with drug differs; None where none can.
+
+    Line by line, as the batch itself is built.
+    """
+    batch = dict(chosen)
+    differs = False
+    for i, k in sorted(chosen.items()):
+        own = table.programmes[i][k].asked_nm
+        options = [
+            j
+            for j in np.flatnonzero(table.allowed[i])
+            if is_other(own, table.programmes[i][j].asked_nm)
+        ]
+        if own > 0.0 and options:
+            batch[i] = int(max(options, key=lambda j: measure.information({**batch, i: int(j)})))
+            differs = True
+    return batch if differs else None
+
+
+def is_other(one_nm: float, other_nm: float) -> bool:
+    """Return whether two doses are worlds apart for a person."""
+    if one_nm == 0.0 or other_nm == 0.0:
+        return one_nm != other_nm
+    return max(one_nm / other_nm, other_nm / one_nm) >= OTHER_FOLD
+
+
+def last_doses(campaign: Campaign) -> dict[str, float]:
+    """Return line -> the last dose that its chips got, 0 where they got none."""
+    found = {}
+    for line in campaign.study.lines:
+        given = [
+            segment.drug_nm
+            for chip in line.chips
+            for segment in campaign.schedules[chip].segments
+            if segment.drug_nm > 0.0
+        ]
+        found[line.id] = given[-1] if given else 0.0
+    return found
+
+
+def nearest(
+    table: PredictionTable,
+    chosen: Mapping[int, int],
+    wanted_nm: Mapping[str, float],
+    exactly: bool = False,
+) -> dict[int, int] | None:
+    """Return the batch of allowed candidates nearest to doses; None where a line has none, or none exactly."""
+    batch = {}
+    for i in chosen:
+        want = wanted_nm[table.lines[i]]
+        options = [int(j) for j in np.flatnonzero(table.allowed[i])]
+        if not options:
+            return None
+        asked = {j: table.programmes[i][j].asked_nm for j in options}
+        best = min(options, key=lambda j: apart(want, asked[j]))
+        if exactly and asked[best] != want:
+            return None
+        batch[i] = best
+    return batch
+
+
+def apart(one_nm: float, other_nm: float) -> float:
+    """Return how far two doses are apart: ln of their ratio, a vehicle very far from any drug."""
+    if one_nm == 0.0 or other_nm == 0.0:
+        return 0.0 if one_nm == other_nm else 1e3 + max(one_nm, other_nm)
+    return abs(float(np.log(one_nm / other_nm)))
+
+
+def log_spaced(table: PredictionTable, chosen: Mapping[int, int]) -> dict[int, int] | None:
+    """Return the vehicle and doses spread evenly over the logarithm of what every line may get."""
+    highest = [
+        max(
+            (table.programmes[i][j].asked_nm for j in np.flatnonzero(table.allowed[i])), default=0.0
+        )
+        for i in chosen
+    ]
+    lowest = [
+        min(
+            (
+                table.programmes[i][j].asked_nm
+                for j in np.flatnonzero(table.allowed[i])
+                if table.programmes[i][j].asked_nm > 0.0
+            ),
+            default=0.0,
+        )
+        for i in chosen
+    ]
+    if not all(lowest) or not highest:
+        return None
+    doses = [0.0, *np.geomspace(max(lowest), min(highest), len(chosen))[1:]]
+    wanted = {table.lines[i]: float(nm) for i, nm in zip(sorted(chosen), doses, strict=True)}
+    return nearest(table, chosen, wanted)

@@ -1,0 +1,279 @@
+"""What a person must see before doses are approved: one card per proposal, as values.
+
+Belongs here: everything that a card holds, from the table that the proposal was chosen from; nothing is simulated
+again. Not here: choosing (policies), words and layout (the command line, the page).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from chiploop.campaign_values import Campaign, LineDose, Proposal
+from chiploop.policies.prediction_table import PredictionTable
+from chiploop.proposal_alternatives import Alternative, alternatives_of
+from chiploop.proposal_predictions import (
+    InformationPart,
+    PredictedReading,
+    information_parts,
+    predicted_readings,
+)
+from chiploop.study import Study
+
+
+@dataclass(frozen=True)
+class GoalOutlook:
+    """The leading goal now, and how wide it is expected to be afterwards."""
+
+    name: str
+    unit: str
+    median: float
+    lower: float
+    upper: float
+    level: float
+    fold: float
+    """Upper over lower."""
+    expected_fold: float | None
+    """After the readouts, if the information is as expected: the width of ln goal shrinks by exp(-nats)."""
+
+
+@dataclass(frozen=True)
+class SyringeUse:
+    """What one pump gives in the proposed exposure."""
+
+    pump: str
+    stock: str
+    flow_rate_ul_h: float
+    volume_ul: float
+    left_ul: float
+    """In the syringe afterwards."""
+
+
+@dataclass(frozen=True)
+class LineCard:
+    """The dose of one line."""
+
+    line: str
+    chips: tuple[str, ...]
+    donors: tuple[str, ...]
+    """In the chips' order."""
+    asked_nm: float
+    delivered_nm: float
+    risk: float | None
+    """P(viability of any of its chips below the limit)."""
+    fold_of_highest_read: float | None
+    """Delivered dose over the highest one read out; None for the vehicle or where none was."""
+    information_nats: float | None
+    vehicle_fraction: float
+    hours: float
+    syringes: tuple[SyringeUse, ...]
+
+
+@dataclass(frozen=True)
+class ModelHealth:
+    """Whether what the card says rests on a model that can be believed."""
+
+    effective_particles: float
+    population_gap_sd: float
+    predictive_p: Mapping[str, float]
+    misfit_fires: bool
+    warnings: tuple[str, ...]
+    inside: int
+    """Readings of the last exposure that lay in the 90 % band that the last card predicted."""
+    predicted: int
+    """Of how many; 0 where there was no card or nothing was read."""
+
+    @property
+    def sentence(self) -> str:
+        """How the last predictions did."""
+        if not self.predicted:
+            return "no prediction has been tested yet"
+        return f"{self.inside} of the last {self.predicted} predictions inside their 90 % band"
+
+
+@dataclass(frozen=True)
+class Card:
+    """Everything that a person sees of one proposal."""
+
+    cycle: int
+    policy: str
+    drug: str
+    goal: GoalOutlook
+    lines: tuple[LineCard, ...]
+    information_nats: float | None
+    risk_limit: float
+    viability_limit: float
+    unsafe_lines_expected: float
+    """Expected number of lines with a chip below the viability limit."""
+    parts: tuple[InformationPart, ...]
+    """What each readout at each time teaches, the most first."""
+    predicted: tuple[PredictedReading, ...]
+    alternatives: tuple[Alternative, ...]
+    drug_nmol: float
+    begins_h: float
+    ends_h: float
+    """Study time at which the last effluent is there."""
+    health: ModelHealth
+    notes: tuple[str, ...]
+
+    @property
+    def decision(self) -> str:
+        """The decision in one line."""
+        doses = ", ".join(f"{one.line} {one.asked_nm:g} nM" for one in self.lines)
+        goal = self.goal
+        now = f"{goal.name} {goal.lower:.3g} to {goal.upper:.3g} {goal.unit} ({goal.fold:.2g}-fold)"
+        if goal.expected_fold is None:
+            return f"{self.drug}: {doses}. Now {now}"
+        return f"{self.drug}: {doses}. Now {now}, expected afterwards {goal.expected_fold:.2g}-fold"
+
+
+def card_of(
+    campaign: Campaign,
+    proposal: Proposal,
+    table: PredictionTable,
+    begin_h: float,
+    remaining_ul: Mapping[str, float],
+    last: Sequence[PredictedReading] = (),
+) -> Card:
+    """Return the card of a proposal that was chosen from a table.
+
+    Parameters
+    ----------
+    begin_h
+        Study time at which the exposure would begin.
+    remaining_ul
+        Pump -> volume in its syringe now.
+    last
+        What the last card predicted, to be compared with what was read.
+
+    Raises ValueError where a dose of the proposal is not in the table.
+    """
+    study = campaign.study
+    chosen = chosen_of(table, proposal.doses)
+    lines = tuple(line_card(campaign, dose, remaining_ul) for dose in proposal.doses)
+    hours = max(one.hours for one in lines)
+    return Card(
+        cycle=proposal.cycle,
+        policy=proposal.policy,
+        drug=study.drug.title or study.drug.name,
+        goal=goal_outlook(campaign, proposal.eig_nats),
+        lines=lines,
+        information_nats=proposal.eig_nats,
+        risk_limit=study.limits.overdose_probability,
+        viability_limit=study.limits.viability,
+        unsafe_lines_expected=float(sum(one.risk or 0.0 for one in lines)),
+        parts=information_parts(table, chosen),
+        predicted=predicted_readings(table, chosen, donors_of(study)),
+        alternatives=alternatives_of(campaign, table, chosen),
+        # nM times uL is 1e-6 nmol
+        drug_nmol=1e-6
+        * sum(
+            dose.delivered_nm * sum(step.volume_ul for step in dose.programme.steps)
+            for dose in proposal.doses
+        ),
+        begins_h=begin_h,
+        ends_h=begin_h + max(hours, study.sampling.effluent_h[1]),
+        health=health_of(campaign, last),
+        notes=tuple(getattr(proposal, "notes", ())),
+    )
+
+
+def chosen_of(table: PredictionTable, doses: Sequence[LineDose]) -> dict[int, int]:
+    """Return line -> candidate of the doses in the table; ValueError where one is not there."""
+    chosen = {}
+    for dose in doses:
+        i = table.lines.index(dose.line)
+        asked = [programme.asked_nm for programme in table.programmes[i]]
+        if dose.asked_nm not in asked:
+            raise ValueError(f"{dose.asked_nm:g} nM on {dose.line} was not simulated")
+        chosen[i] = asked.index(dose.asked_nm)
+    return chosen
+
+
+def donors_of(study: Study) -> dict[str, str]:
+    """Return chip -> donor."""
+    return {chip: study.donor_of(chip).id for chip in study.chip_ids}
+
+
+def goal_outlook(campaign: Campaign, nats: float | None) -> GoalOutlook:
+    """Return the leading goal now, and its expected width after so much information."""
+    goal = campaign.goals[0]
+    fold = goal.upper / goal.lower
+    expected = None if nats is None else float(fold ** np.exp(-max(nats, 0.0)))
+    return GoalOutlook(
+        goal.name, goal.unit, goal.median, goal.lower, goal.upper, goal.level, fold, expected
+    )
+
+
+def line_card(campaign: Campaign, dose: LineDose, remaining_ul: Mapping[str, float]) -> LineCard:
+    """Return the dose of one line with what its pumps do."""
+    study, highest = campaign.study, campaign.highest_read_nm
+    return LineCard(
+        line=dose.line,
+        chips=dose.chips,
+        donors=tuple(study.donor_of(chip).id for chip in dose.chips),
+        asked_nm=dose.asked_nm,
+        delivered_nm=dose.delivered_nm,
+        risk=dose.risk,
+        fold_of_highest_read=dose.delivered_nm / highest if dose.delivered_nm and highest else None,
+        information_nats=dose.eig_nats,
+        vehicle_fraction=dose.programme.vehicle_fraction,
+        hours=dose.programme.duration_h,
+        syringes=tuple(
+            SyringeUse(
+                step.pump,
+                step.stock,
+                step.flow_rate_ul_h,
+                step.volume_ul,
+                remaining_ul[step.pump] - step.volume_ul,
+            )
+            for step in dose.programme.steps
+        ),
+    )
+
+
+def health_of(campaign: Campaign, last: Sequence[PredictedReading]) -> ModelHealth:
+    """Return how far the model behind a card can be believed."""
+    info = campaign.info
+    assert info is not None
+    inside, predicted = predictions_held(campaign, last)
+    return ModelHealth(
+        effective_particles=info.ess,
+        population_gap_sd=info.population_gap_sd,
+        predictive_p=info.predictive_p,
+        misfit_fires=info.misfit is not None and info.misfit.fires,
+        warnings=info.warnings,
+        inside=inside,
+        predicted=predicted,
+    )
+
+
+def predictions_held(campaign: Campaign, last: Sequence[PredictedReading]) -> tuple[int, int]:
+    """Return how many predicted readings lay inside their 90 % band, and how many were read.
+
+    A reading belongs to the prediction of its chip and readout that is nearest in time within an hour. Censored
+    readings count as inside where their bounds meet the band; failed ones are left out.
+    """
+    inside = count = 0
+    for reading in campaign.readouts:
+        if reading.qc == "fail":
+            continue
+        own = [
+            one
+            for one in last
+            if (one.chip, one.readout) == (reading.chip_id, reading.readout)
+            and abs(one.time_h - reading.time_h) <= 1.0
+        ]
+        if not own:
+            continue
+        one = min(own, key=lambda each: abs(each.time_h - reading.time_h))
+        count += 1
+        if reading.censoring == "none":
+            inside += one.outer[0] <= reading.value <= one.outer[1]
+        else:
+            low = -np.inf if reading.lower is None else reading.lower
+            high = np.inf if reading.upper is None else reading.upper
+            inside += low <= one.outer[1] and high >= one.outer[0]
+    return int(inside), count
