@@ -103,15 +103,15 @@ def test_a_band_holds_what_draws_with_their_noise_give(table: PredictionTable) -
     lower = np.linalg.cholesky(table.noise)
     assert table.shown is not None
     drawn = table.shown + np.concatenate([table.features[i][:, k] for i, k in chosen.items()], 1)
-    drawn = np.tile(drawn, (40, 1))
+    drawn = np.tile(drawn, (400, 1))
     drawn = drawn + rng.standard_normal(drawn.shape) @ lower.T
     for j, one in enumerate(found):
         is_log = [r for line in table.readings for r in line][j].is_log
         values = np.exp(drawn[:, j]) if is_log else drawn[:, j]
         assert np.mean((values > one.outer[0]) & (values < one.outer[1])) == pytest.approx(
-            0.9, abs=0.015
+            0.9, abs=0.01
         )
-        assert np.mean(values < one.median) == pytest.approx(0.5, abs=0.02)
+        assert np.mean(values < one.median) == pytest.approx(0.5, abs=0.01)
 
 
 def test_a_chip_that_read_high_is_predicted_high(card: Card) -> None:
