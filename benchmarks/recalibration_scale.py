@@ -4,7 +4,7 @@ Belongs here: the demo study with more donors, ten chips each, fitted as one hie
 fits side by side (``chiploop fit --all``).
 
 ``python -m benchmarks.recalibration_scale --donors 3 6 12 30 --json`` prints seconds per chip for each size,
-and the slope of ln(seconds) over ln(chips): 1 is linear.
+and the slope of ln(seconds) over ln(chips): 1 is linear. ``--figure FILE.svg`` draws them.
 """
 
 from __future__ import annotations
@@ -13,18 +13,23 @@ import argparse
 import json
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 
 from benchmarks.matched_study import matched_study
+from benchmarks.simulation_figures import write
 from chiploop.inference.prior import Prior
 from chiploop.inference.recalibrate import recalibrate
 from chiploop.models.study_model import model_of
 from chiploop.next_exposure import likelihood_of
 from chiploop.protocols_path import protocols_folder
+from chiploop.report.svg import MEAN, QUIET, STYLE, WIDTH_IN, plain_log_axis, set_margins
 from chiploop.study import Study, load_study
 
 DOSES_NM = ((0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0, 1280.0),)
@@ -76,12 +81,41 @@ def measured(donors: int, seed: int) -> dict[str, Any]:
     }
 
 
+def write_figure(rows: list[dict[str, Any]], path: Path) -> None:
+    """Draw seconds over chips beside what linear growth from the smallest study would be."""
+    style = {**STYLE, "figure.facecolor": "white", "axes.facecolor": "white"}
+    with matplotlib.rc_context(style):  # type: ignore[arg-type]
+        figure = Figure(figsize=(WIDTH_IN, 3.0))
+        set_margins(figure, 0.75, 1.9, 0.5, 0.3)
+        axes = figure.add_subplot()
+        chips = np.array([row["chips"] for row in rows], dtype=float)
+        seconds = np.array([row["seconds"] for row in rows])
+        axes.plot(chips, seconds, color=MEAN, marker="o", ms=5)
+        axes.plot(chips, seconds[0] * chips / chips[0], color=QUIET, lw=0.8, ls=(0, (4, 3)))
+        for row in rows:
+            said = f"{row['seconds']:.0f} s, {row['estimated']} estimated"
+            axes.annotate(said, (row["chips"], row["seconds"]), (8, -9), textcoords="offset points")
+        axes.text(
+            chips[-1] * 1.03, seconds[0] * chips[-1] / chips[0], "linear", color=QUIET, va="center"
+        )
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        for axis in (axes.xaxis, axes.yaxis):
+            plain_log_axis(axis)
+        axes.set_xticks(chips)
+        axes.minorticks_off()
+        axes.set_xlabel("chips in one calibration, ten of each donor")
+        axes.set_ylabel("seconds, two cores")
+        write(figure, path)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--donors", type=int, nargs="+", default=[3, 6, 12, 30])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--figure", type=Path)
     asked = parser.parse_args()
     rows = []
     for donors in asked.donors:
@@ -90,6 +124,8 @@ def main() -> None:
             print(rows[-1], flush=True)
     chips, seconds = (np.log([row[key] for row in rows]) for key in ("chips", "seconds"))
     slope = float(np.polyfit(chips, seconds, 1)[0]) if len(rows) > 1 else None
+    if asked.figure:
+        write_figure(rows, asked.figure)
     if asked.json:
         print(json.dumps({"rows": rows, "slope": slope}, indent=1))
     else:
