@@ -50,6 +50,9 @@ bench: $(INSTALLED)
 	@$(BIN)/python -m benchmarks.simulation
 	@$(BIN)/python -m benchmarks.instruments
 	@$(BIN)/python -m benchmarks.instruments_stop
+	@$(BIN)/python -m benchmarks.recalibration
+	@$(BIN)/python -m benchmarks.recalibration_scale --donors 3 6
+	@$(BIN)/python -m benchmarks.fit_workers
 	@echo "Coverage of the goals over 20 whole studies takes half an hour: $(BIN)/python -m benchmarks.goal_coverage"
 
 lint: $(INSTALLED)
