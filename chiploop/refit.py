@@ -198,8 +198,14 @@ def with_model(case: RefitCase, text: Path) -> RefitCase:
 
     Raises FileNotValid where the model's files can not be read or the study does not fit the model.
     """
-    facts = model_facts(text)
+    facts = model_facts(text, for_study=True)
     beside = facts_path(text)
+    fitted = study_of(case.files).tissue
+    if facts.model == fitted.model and facts.sha256 != fitted.sha256:
+        raise FileNotValid(
+            f"{text} is called {facts.model}, as the run's own model, and is another one (sha256 "
+            f"{facts.sha256[:16]}, not {fitted.sha256[:16]}); give it a name of its own: file and `model:`"
+        )
     own = facts.model_copy(update={"path": f"{MODEL_FOLDER}/{text.name}"})
     study = study_of(case.files).model_copy(update={"model": facts.model, "tissue": own})
     parts = {name: getattr(study, name) for name in type(study).model_fields}

@@ -23,7 +23,6 @@ import numpy as np
 
 import chiploop
 from chiploop.errors import FileNotValid, WrongUse
-from chiploop.inference.compare import ModelComparison
 from chiploop.inference.posterior import Limits, Posterior
 from chiploop.models.facts import facts_path
 from chiploop.record.journal import Journal
@@ -186,6 +185,8 @@ def write_fit(folder: Path, case: RefitCase, found: Refit, told: dict[str, Any])
     folder.mkdir(parents=True, exist_ok=True)
     write_posterior(folder / POSTERIOR_FILE, found.posterior, found.info)
     write_whole(folder / FIT_FILE, as_text(told))
+    for name in (REVIEW_FILE, PAGE_FILE):  # one of an earlier fit would be taken for this one's
+        (folder / name).unlink(missing_ok=True)
     if found.review is not None:
         from chiploop.report.fit_page import fit_page  # draws, so it is slow to import
 
@@ -194,9 +195,9 @@ def write_fit(folder: Path, case: RefitCase, found: Refit, told: dict[str, Any])
         write_whole(folder / PAGE_FILE, page)
 
 
-def write_comparison(folder: Path, comparison: ModelComparison) -> None:
-    """Write how two models compare. OSError where the folder can not be written."""
-    write_whole(folder / COMPARISON_FILE, as_text(plain(asdict(comparison))))
+def write_comparison(folder: Path, comparison: dict[str, Any]) -> None:
+    """Write how two models compare, as plain values. OSError where the folder can not be written."""
+    write_whole(folder / COMPARISON_FILE, as_text(comparison))
 
 
 def as_text(told: Any) -> str:

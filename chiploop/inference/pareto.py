@@ -76,8 +76,8 @@ def tail_length(n: int, efficiency: float = 1.0) -> int:
 
 
 def trusted_k(n: int) -> float:
-    """Return the largest k at which n draws are enough: few draws need a lighter tail."""
-    return float(min(HIGHEST_K, 1.0 - 1.0 / np.log10(n)))
+    """Return the largest k at which n draws are enough: few draws need a lighter tail, below two none is."""
+    return float(min(HIGHEST_K, 1.0 - 1.0 / np.log10(max(n, 2))))
 
 
 def pareto_fit(excess: np.ndarray) -> tuple[float, float]:

@@ -229,6 +229,8 @@ def one_profile(
 ) -> Profile:
     """Return the profile of parameter j with heights (points,) where it is held (points,)."""
     prior = target.prior
+    apart = at != mode.z[j]  # a grid around a mode far from the prior holds the mode itself
+    at, height = at[apart], height[apart]
     place = int(np.searchsorted(at, mode.z[j]))
     z, height = np.insert(at, place, mode.z[j]), np.insert(height, place, mode.height)
     fall = height.max() - height

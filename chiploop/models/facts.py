@@ -67,15 +67,19 @@ def model_path(name: str) -> Path:
     return path
 
 
-def model_facts(text_path: Path) -> ModelFacts:
-    """Return what stands beside a model text; FileNotValid with every problem and its line."""
+def model_facts(text_path: Path, for_study: bool = False) -> ModelFacts:
+    """Return what stands beside a model text; FileNotValid with every problem and its line.
+
+    ``for_study`` asks as well that every readout is one that the instruments of a study give, in their unit and
+    scale.
+    """
     for needed in (text_path, facts_path(text_path)):
         if not needed.is_file():
             raise FileNotValid(
                 f"model {text_path.stem}: there is no file {needed.name} in {text_path.parent}"
             )
-    facts, problems = read_model_facts(text_path)
-    if facts is None:
+    facts, problems = read_model_facts(text_path, for_study)
+    if facts is None or problems:
         told = "; ".join(
             (f"line {p.line}, " if p.line else "")
             + (f"{p.field}: " if p.field else "")

@@ -225,19 +225,16 @@ def carry_all_out(
     def take(outcome: Outcome) -> None:
         one = places[outcome.key]
         assert one.asked is not None
-        if outcome.key == one.asked.other_key:
-            take_other(one, outcome)
-        else:
-            take_own(one, outcome)
+        told = (take_other if outcome.key == one.asked.other_key else take_own)(one, outcome)
         if tells:
-            print(f"{outcome.key}: {verdict(one.told)}", file=sys.stderr, flush=True)
+            print(f"{outcome.key}: {verdict(told)}", file=sys.stderr, flush=True)
 
     jobs = [job for one in fits.values() if one.asked is not None for job in one.asked.jobs()]
     fit_jobs(jobs, workers, scheduler, take)
 
 
-def take_own(one: Fitted, outcome: Outcome) -> None:
-    """Keep and write what the fit of a run's own model found."""
+def take_own(one: Fitted, outcome: Outcome) -> dict[str, Any]:
+    """Keep, write and return what the fit of a run's own model found."""
     from flows.fit import fit_as_json, write_fit
 
     assert one.asked is not None
@@ -245,34 +242,40 @@ def take_own(one: Fitted, outcome: Outcome) -> None:
     if outcome.failure is not None:
         keep_traceback(outcome.failure)
         one.told = failed_as_json(outcome.key, outcome.failure)
-        return
+        return one.told
     found = outcome.value
     one.info, one.candidate = found.info, found.candidate
     one.told = told = fit_as_json(asked.files, asked.case, found)
     write_to(asked.folder, lambda folder: write_fit(folder, asked.case, found, told))
+    return told
 
 
-def take_other(one: Fitted, outcome: Outcome) -> None:
-    """Compare a run's own model with the other one, which was fitted after it; write what was found."""
+def take_other(one: Fitted, outcome: Outcome) -> dict[str, Any]:
+    """Compare a run's own model with the other one, which was fitted after it; write and return what was found."""
     from chiploop.inference.compare import compared
     from flows.fit import fit_as_json, plain, write_comparison, write_fit
 
     assert one.asked is not None and one.asked.other is not None
     asked, case = one.asked, one.asked.other
     if "error" in one.told:
-        return
+        return one.told
     if outcome.failure is not None:
         keep_traceback(outcome.failure)
         one.told["comparison"] = failed_as_json(one.told["run"], outcome.failure)
-        return
+        one.told["ok"] = False
+        return dict(one.told["comparison"])
     found = outcome.value
     told = fit_as_json(asked.files, case, found)
     folder = asked.folder / f"against-{Path(told['model']).stem}"
     write_to(folder, lambda folder: write_fit(folder, case, found, told))
     assert one.candidate is not None
     comparison = compared(one.candidate, found.candidate)
-    write_to(folder, lambda folder: write_comparison(folder, comparison))
-    one.told["comparison"] = {"ok": found.info.passed, **plain(asdict(comparison))}
+    refused = [fit["model"] for fit in (one.told, told) if not fit["passed"]]
+    beside = {"ok": not refused, "not_accepted": refused, **plain(asdict(comparison))}
+    write_to(folder, lambda folder: write_comparison(folder, beside))
+    one.told["comparison"] = beside
+    one.told["ok"] = not refused
+    return told
 
 
 def fit_jobs(

@@ -117,9 +117,8 @@ def show_comparison(console: Console, told: Mapping[str, Any]) -> None:
         return
     line(console, found["verdict"])
     if not found["ok"]:
-        line(
-            console, f"THE FIT OF {found['second']} WAS NOT ACCEPTED: the comparison does not count"
-        )
+        refused = " AND OF ".join(found["not_accepted"])
+        line(console, f"THE FIT OF {refused} WAS NOT ACCEPTED: the comparison does not count")
 
 
 def show_diagnostics(console: Console, info: CalibrationInfo) -> None:

@@ -82,6 +82,7 @@ def test_ratios_that_are_all_alike_are_trusted_as_they_are() -> None:
 def test_fewer_draws_need_a_lighter_tail() -> None:
     assert trusted_k(512) == pytest.approx(0.631, abs=1e-3)
     assert trusted_k(100) == 0.5
+    assert trusted_k(0) == trusted_k(1) == trusted_k(2) < -2.0  # too few to trust any
     assert trusted_k(10**6) == 0.7
     assert tail_length(512) == 68
     assert tail_length(512, 0.25) == 103

@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 from scipy.stats import chi2
 
 from chiploop.inference.prior import Prior
-from chiploop.inference.profiles import BETTER, Profile, Profiles, ends, profiles
+from chiploop.inference.profiles import BETTER, Profile, Profiles, ends, one_profile, profiles
 from chiploop.inference.search import Mode, search
 from chiploop.inference.target import Target
 from chiploop.models.tissue_model import PriorSpec
@@ -206,6 +206,16 @@ def test_bounded_parameters_are_given_in_their_unit() -> None:
     mode = search(target, np.zeros((1, 4))).modes[0]
     found = profiles(target, mode, [0.5] * 4).of_parameters[0]
     assert not found.is_log and 0.0 < found.values.min() and found.values.max() < 1.0
+
+
+def test_a_grid_that_holds_the_mode_gives_it_once() -> None:
+    """As around a mode far from the prior, where grid and mode are of one middle."""
+    one = drawn(MODEL, 0, 1)
+    at = one.mode.z[0] + np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
+    height = one.mode.height - 0.5 * (at - one.mode.z[0]) ** 2
+    profile = one_profile(one.target, one.mode, 0, at, height, 0.5, 0.1)
+    assert (np.diff(profile.z) > 0.0).all() and len(profile.z) == 5
+    assert profile.fall.min() == 0.0
 
 
 def test_ends_of_a_coarse_parabola_are_interpolated() -> None:

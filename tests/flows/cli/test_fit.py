@@ -258,12 +258,58 @@ def test_another_model_is_compared_by_the_same_readouts(
     assert (found["first"], found["second"]) == ("skin_chip", "my_skin")
     assert found["evidence_favours"] == favoured, found["verdict"]
     folder = runs / run / "fit" / "c02-seed1" / "against-my_skin"
-    assert json.loads((folder / "comparison.json").read_text()) == {
-        key: value for key, value in found.items() if key != "ok"
-    }
+    assert json.loads((folder / "comparison.json").read_text()) == found
     other = json.loads((folder / "fit.json").read_text())
     assert (other["model"], other["cycle"]) == ("my_skin", 2)
     assert other["readouts"] == told["readouts"] and other["same_as_loop"] is None
+
+
+def test_a_comparison_says_which_fit_was_not_accepted(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(likelihood: Any, *arguments: Any) -> Any:
+        posterior, info = quick_recalibrate(likelihood, *arguments)
+        own = likelihood.model.name == "skin_chip"
+        return posterior, replace(info, passed=not own, failures=("7 left",) if own else ())
+
+    monkeypatch.setattr(loop, "recalibrate", refused)
+    run, text = only_run(runs), another_model(tmp_path, "0.025")
+    told = fitted(capsys, runs, run, "--against", str(text), code=6)
+    assert told["ok"] is False and told["comparison"]["ok"] is False
+    assert told["comparison"]["not_accepted"] == ["skin_chip"]
+    assert command_line(["fit", run, "--against", str(text), "--runs", str(runs)]) == 6
+    assert "THE FIT OF skin_chip WAS NOT ACCEPTED" in capsys.readouterr().out
+    # a fit without a review leaves none of an earlier one beside it
+    fitted(capsys, runs, run, code=6)
+    folder = runs / run / "fit" / "c02-seed1"
+    assert not (folder / "review.html").exists() and not (folder / "review.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "said"),
+    [
+        ("unit: ohm*cm2, scale: log}", "unit: ohm*cm2, scale: linear}", "scale"),
+        ("kind: window_mean, unit: pg/mL, scale: log}", "kind: window_mean, unit: ng/mL, scale: log}", "ng/mL"),
+        ("model: my_skin", "model: my_skin # edited", None),
+    ],
+)  # fmt: skip
+def test_a_model_that_reads_out_in_another_way_is_refused(
+    runs: Path, tmp_path: Path, was: str, becomes: str, said: str | None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    text = another_model(tmp_path, "0.025")
+    beside = text.with_suffix(".yaml")
+    assert was in beside.read_text()
+    beside.write_text(beside.read_text().replace(was, becomes, 1))
+    if said is not None:
+        told = fitted(capsys, runs, only_run(runs), "--against", str(text), code=3)
+        assert said in told["error"]["message"]
+        return
+    same = tmp_path / "skin_chip.ant"
+    same.write_text(text.read_text())
+    same.with_suffix(".yaml").write_text(beside.read_text().replace("my_skin", "skin_chip"))
+    told = fitted(capsys, runs, only_run(runs), "--against", str(same), code=3)
+    assert "give it a name of its own" in told["error"]["message"]
 
 
 @pytest.mark.parametrize(
