@@ -31,13 +31,13 @@ class Asked:
 
 def by_information(bench: Bench, posterior: Posterior, rng: np.random.Generator) -> list[float]:
     """Return the default policy's batch under the bound on harm."""
-    batch = goal_information(bench.table(posterior, bounded=True))
+    batch = goal_information(bench.table(posterior, bounded=True), rng)
     return [CANDIDATES_NM[choice.candidate] for choice in batch.choices]
 
 
 def without_bound(bench: Bench, posterior: Posterior, rng: np.random.Generator) -> list[float]:
     """Return the default policy's batch without any bound."""
-    batch = goal_information(bench.table(posterior, bounded=False))
+    batch = goal_information(bench.table(posterior, bounded=False), rng)
     return [CANDIDATES_NM[choice.candidate] for choice in batch.choices]
 
 

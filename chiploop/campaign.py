@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from chiploop.batch_safety import drug_candidates, safe_batch
 from chiploop.campaign_values import Campaign, LineDose, Proposal
 from chiploop.dosing import (
     ChipSchedule,
@@ -18,7 +19,7 @@ from chiploop.dosing import (
     make_programme,
 )
 from chiploop.errors import FitNotAccepted, SafetyRefusal
-from chiploop.goals import estimates, goal_values
+from chiploop.goals import donor_tissues, estimates, goal_draws
 from chiploop.inference.posterior import CalibrationInfo, Posterior
 from chiploop.inference.prior import Prior
 from chiploop.inference.recalibrate import USUAL_EFFORT, Effort, recalibrate
@@ -28,7 +29,10 @@ from chiploop.next_exposure import likelihood_of, prediction_table
 from chiploop.policies import POLICIES
 from chiploop.record.actions import JournalTotals
 from chiploop.safety import check_dose
+from chiploop.spread_out import spread_out
 from chiploop.study import Study
+from chiploop.study_limits import batch_risk_limit_chips
+from chiploop.toxicity_closures import Reopened, closures, still_allowed
 
 
 def start(study: Study) -> Campaign:
@@ -63,7 +67,7 @@ def learned(
 ) -> Campaign:
     """Return the campaign with a cycle's readouts and the posterior that was found with them."""
     study = campaign.study
-    values = goal_values(model_of(study), study, posterior.particles)
+    drawn = goal_draws(model_of(study), study, posterior.particles, donor_tissues(study, posterior))
     read = {r.chip_id for r in (*campaign.readouts, *readouts) if r.qc != "fail"}
     given = [segment.drug_nm for chip in read for segment in campaign.schedules[chip].segments]
     return replace(
@@ -73,7 +77,7 @@ def learned(
         highest_read_nm=max(given, default=None),
         posterior=posterior,
         info=info,
-        goals=estimates(values),
+        goals=estimates(drawn),
     )
 
 
@@ -118,12 +122,15 @@ def propose(
     begin_h: float | None = None,
     without_lines: Collection[str] = (),
     rejected: Collection[tuple[str, float]] = (),
+    reopened: Collection[Reopened] = (),
     policy: str = "goal_information",
 ) -> Proposal:
     """Return doses for the next exposure.
 
     ``begin_h`` is when the exposure will begin (None: as planned). ``without_lines`` are held and get
-    none; ``rejected`` (line, asked nM) were refused by a person for this cycle and are not proposed again.
+    none; ``rejected`` (line, asked nM) were refused by a person for this cycle and are not proposed again;
+    ``reopened`` are doses that a person lets be given again after harm.
+    Where the data contradict the model no policy is asked: the doses are spread out, and ``notes`` say so.
 
     Raises
     ------
@@ -146,30 +153,59 @@ def propose(
     table, refused = prediction_table(
         campaign, lines, quantise, remaining_ul, totals, rng, set(rejected), begin_h
     )
+    closed = closures(study, campaign.schedules, campaign.readouts, campaign.cycle, reopened)
+    allowed, more = still_allowed(table, closed, reopened)
+    table, refused = replace(table, allowed=allowed), (*refused, *more)
+    misfit = campaign.info.misfit
+    information: dict[int, float] = {}
+    batch_nats: float | None = None
+    notes: tuple[str, ...] = ()
     try:
-        batch = POLICIES[policy](table)
+        if misfit is not None and misfit.fires:
+            donors = {line.id: tuple(line.chips.values()) for line in lines}
+            highest_nm = campaign.highest_read_nm or 0.0
+            spread = spread_out(table, donors, int(rng.integers(2**31)), highest_nm)
+            policy, chosen, notes = "spread_out", spread.chosen, (spread.sentence,)
+        else:
+            batch = POLICIES[policy](table, rng)
+            at = {line: i for i, line in enumerate(table.lines)}
+            chosen = {at[choice.line]: choice.candidate for choice in batch.choices}
+            information = {at[choice.line]: choice.information_nats for choice in batch.choices}
+            batch_nats = batch.information_nats
     except ValueError as problem:
         raise SafetyRefusal(f"{problem}: " + "; ".join(r.reason for r in refused[:4])) from None
+    safe = safe_batch(
+        table,
+        chosen,
+        chips=[len(line.chips) for line in lines],
+        risk_chips=batch_risk_limit_chips(study),
+        vehicle_lines=min(study.limits.vehicle_lines, len(lines)),
+        worth=information,
+    )
     doses = []
-    for i, choice in enumerate(batch.choices):
-        programme = table.programmes[i][choice.candidate]
+    for i, line in enumerate(lines):
+        programme = table.programmes[i][safe.chosen[i]]
         doses.append(
             LineDose(
-                line=choice.line,
-                chips=tuple(study.line(choice.line).chips),
+                line=line.id,
+                chips=tuple(line.chips),
                 asked_nm=programme.asked_nm,
                 delivered_nm=programme.delivered_nm,
-                risk=float(table.risk[i][choice.candidate]),
-                eig_nats=choice.information_nats,
+                risk=float(table.risk[i][safe.chosen[i]]),
+                eig_nats=None if safe.changed else information.get(i),
                 programme=programme,
             )
         )
+    share, least = drug_candidates(table)
     return Proposal(
         campaign.cycle + 1,
         policy,
         study.goals[0].name,
         study.drug.name,
         tuple(doses),
-        batch.information_nats,
+        None if safe.changed else batch_nats,
         refused,
+        (*notes, *safe.notes),
+        share,
+        least,
     )

@@ -64,6 +64,12 @@ class Proposal:
     """Of the batch."""
     refused: tuple[RefusedDose, ...]
     """Candidates that the pumps can not make or that a limit forbids, with the reason."""
+    notes: tuple[str, ...] = ()
+    """What a person should know: why these are not the doses that would teach most."""
+    allowed_share: float | None = None
+    """Share of the candidates with drug, of all lines, that may be given; None in the pilot."""
+    least_risk: float | None = None
+    """Smallest risk among all feasible candidates with drug."""
 
     @property
     def lead(self) -> LineDose:
@@ -84,4 +90,5 @@ def proposal_from_dict(content: Mapping[str, Any]) -> Proposal:
         for dose in content["doses"]
     )
     refused = tuple(RefusedDose(**one) for one in content["refused"])
-    return Proposal(**{**content, "doses": doses, "refused": refused})
+    notes = tuple(content.get("notes", ()))
+    return Proposal(**{**content, "doses": doses, "refused": refused, "notes": notes})

@@ -1,12 +1,15 @@
-"""What a study wants to know, as a number of a tissue: the concentration that halves the stimulus' effect.
+"""What a study wants to know, as a number of a tissue: a potency, a therapeutic index, a dose for a response.
 
-Belongs here: the definition, for a fitted model and for a hidden truth alike. Not here: which dose teaches it
-(policies).
+Belongs here: the definitions, for a fitted model and for a hidden truth alike, and how they are said. Not here:
+the reference experiment (goal_curves), which dose teaches a goal (policies), when it is known well
+enough (stopping).
 
-The reference experiment: a wild-type chip, a day of plain medium, then stimulus and drug together for the
-goal's exposure. Effect(c) = |readout with stimulus and drug c - readout without stimulus| at the end, each
-readout as it stands then (a mean over the last hour for a secreted protein). The goal is the lowest c at which
-Effect(c) = (1 - fraction) Effect(0): for 50 %, the EC50. It counts concentration at the inlet.
+Potency: Effect(c) = |readout with stimulus and drug c - readout without stimulus|; the lowest c at which
+Effect(c) = (1 - fraction) Effect(0): for 50 % the EC50, for 90 % the EC90.
+Therapeutic index: the lowest c at which viability falls to the study's limit, over that potency.
+Target response: the lowest c at which the readout has come to a value, from the side that the drug moves it from:
+where it stands there without drug, the grid's beginning.
+What no concentration up to the grid's end reaches counts as the grid's end, and its share is told.
 """
 
 from __future__ import annotations
@@ -16,17 +19,43 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chiploop.models.facts import ModelFacts
-from chiploop.models.inlet import ChipInlet, chip_constants
+from chiploop.goal_curves import (
+    GRID_NM,
+    LAST_H,
+    REST_H,
+    ReferenceCurves,
+    Tissue,
+    dose_responses,
+    first_at_or_below,
+    reference_curves,
+    reference_inlets,
+)
+from chiploop.inference.posterior import Posterior
 from chiploop.models.tissue_model import TissueModel
 from chiploop.study import Goal, Study
+from chiploop.study_goals import POPULATION
 
-REST_H = 24.0
-"""Plain medium before the stimulus in the reference experiment."""
-LAST_H = 1.0
-"""Over which a secreted protein is averaged at the end."""
-GRID_NM = np.geomspace(0.1, 1e6, 57)
-"""Concentrations at which the dose-response is computed: eight a decade."""
+__all__ = [
+    "GRID_NM",
+    "LAST_H",
+    "REST_H",
+    "GoalDraws",
+    "GoalEstimate",
+    "Tissue",
+    "crossing",
+    "dose_responses",
+    "donor_tissues",
+    "effect",
+    "estimate",
+    "estimates",
+    "goal_draws",
+    "goal_level",
+    "goal_values",
+    "harmful_nm",
+    "meaning",
+    "reference_inlets",
+    "tissue_of",
+]
 
 
 @dataclass(frozen=True)
@@ -40,61 +69,94 @@ class GoalEstimate:
     upper: float
     level: float
     unreached: float
-    """Share of the particles in which no concentration up to the grid's end has the effect; they
-    count as the grid's end."""
+    """Share of the particles in which no concentration up to the grid's end has the effect, or of a
+    therapeutic index harms; they count as the grid's end."""
 
 
-def reference_inlets(
-    study: Study, facts: ModelFacts, exposure_h: float, concentrations_nm: np.ndarray
-) -> list[ChipInlet]:
-    """Return a model's reference experiment: one chip without stimulus, then one per concentration."""
-    constants = chip_constants(study, facts, "wild_type")
-    flow = study.perfusion.flow_rate_ul_h
-    stimulus_nm = facts.stimuli_nm(study.stimulus_ng_ml)
-    plain = (flow, *([0.0] * (1 + len(stimulus_nm))))
-    edges = np.array([0.0, REST_H, REST_H + exposure_h])
+@dataclass(frozen=True)
+class GoalDraws:
+    """A goal in every particle."""
 
-    def inlet(name: str, during: tuple[float, ...]) -> ChipInlet:
-        return ChipInlet(name, edges, np.array([plain, during]), constants)
-
-    stimulated = [inlet(f"{c:.6g} nM", (flow, float(c), *stimulus_nm)) for c in concentrations_nm]
-    return [inlet("no stimulus", plain), *stimulated]
+    unit: str
+    values: np.ndarray
+    """(n,), infinite (or of a therapeutic index not a number) where the grid's end is not enough."""
+    capped: np.ndarray
+    """(n,), those counted as the grid's end."""
 
 
-def dose_responses(
-    model: TissueModel, study: Study, exposure_h: float, parameters: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return readouts at the end of the reference experiment.
+def goal_draws(
+    model: TissueModel,
+    study: Study,
+    parameters: np.ndarray,
+    donors: Mapping[str, Tissue] | None = None,
+) -> dict[str, GoalDraws]:
+    """Return goal name -> its draws, in the study's order.
 
-    Returns
-    -------
-    unstimulated : (n, readouts)
-    vehicle : (n, readouts)
-        With stimulus, without drug.
-    treated : (n, concentrations, readouts)
-        At ``GRID_NM``.
+    ``parameters`` (n, p) are the population's; ``donors`` their own where they differ, as ``donor_tissues``
+    gives them: a donor who is not there has the population's, with its own genotype.
     """
-    concentrations_nm = np.concatenate([[0.0], GRID_NM])
-    inlets = reference_inlets(study, model.facts, exposure_h, concentrations_nm)
-    end = REST_H + exposure_h
-    simulated = model.simulate(parameters, inlets, np.array([end]), np.array([end - LAST_H]))
-    values = simulated.readouts[:, :, 0]
-    return values[:, 0], values[:, 1], values[:, 2:]
-
-
-def goal_values(model: TissueModel, study: Study, parameters: np.ndarray) -> dict[str, np.ndarray]:
-    """Return goal name -> (n,) concentrations in nM; infinite where no concentration has the effect."""
+    found: dict[str, GoalDraws] = {}
+    curves: dict[tuple[float, str], ReferenceCurves] = {}
     names = [spec.name for spec in model.readouts]
-    found: dict[str, np.ndarray] = {}
-    curves: dict[float, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
     for goal in study.goals:
-        if goal.exposure_h not in curves:
-            curves[goal.exposure_h] = dose_responses(model, study, goal.exposure_h, parameters)
-        rest, vehicle, treated = (
-            part[..., names.index(goal.readout)] for part in curves[goal.exposure_h]
-        )
-        found[goal.name] = crossing(effect(rest, vehicle), effect(rest[:, None], treated), goal)
+        key = (goal.exposure_h, goal.of)
+        if key not in curves:
+            tissue = tissue_of(study, goal.of, parameters, donors or {})
+            curves[key] = reference_curves(model, study, goal.exposure_h, tissue)
+        found[goal.name] = goal_of_curves(goal, study, curves[key], names.index(goal.readout))
     return found
+
+
+def goal_values(
+    model: TissueModel,
+    study: Study,
+    parameters: np.ndarray,
+    donors: Mapping[str, Tissue] | None = None,
+) -> dict[str, np.ndarray]:
+    """Return goal name -> ``GoalDraws.values``: infinite where no concentration has the effect."""
+    drawn = goal_draws(model, study, parameters, donors)
+    return {name: draws.values for name, draws in drawn.items()}
+
+
+def donor_tissues(
+    study: Study, posterior: Posterior, chosen: np.ndarray | None = None
+) -> dict[str, Tissue]:
+    """Return the tissues of the donors that the study's goals are about, at the chosen particles (all: None)."""
+    at = np.arange(len(posterior.particles)) if chosen is None else chosen
+    found = {}
+    for name in {goal.of for goal in study.goals} - {POPULATION}:
+        own = posterior.chip_parameters([name], at)
+        parameters = own if own.ndim == 2 else own[:, 0]
+        found[name] = Tissue(parameters, study.donors[name].flg)
+    return found
+
+
+def tissue_of(
+    study: Study, of: str, parameters: np.ndarray, donors: Mapping[str, Tissue]
+) -> Tissue:
+    """Return the tissue that a goal is about."""
+    if of == POPULATION:
+        return Tissue(parameters)
+    return donors.get(of) or Tissue(parameters, study.donors[of].flg)
+
+
+def goal_of_curves(goal: Goal, study: Study, curves: ReferenceCurves, readout: int) -> GoalDraws:
+    """Return a goal's draws from its reference experiment; ``readout`` is its place in the curves."""
+    rest, vehicle, treated = (
+        part[..., readout] for part in (curves.rest, curves.vehicle, curves.treated)
+    )
+    end = GRID_NM[-1]
+    if goal.target is not None:
+        within = study.limits.concentration_nm
+        values = target_nm(goal.target.value, rest, vehicle, treated, within)
+        return GoalDraws(goal.unit, values, np.minimum(values, end))
+    potency = crossing(effect(rest, vehicle), effect(rest[:, None], treated), goal)
+    if goal.kind == "potency":
+        return GoalDraws(goal.unit, potency, np.minimum(potency, end))
+    harmful = harmful_nm(curves.viability, study.limits.viability)
+    is_known = np.isfinite(potency) & np.isfinite(harmful)
+    capped = np.minimum(harmful, end) / np.minimum(potency, end)
+    return GoalDraws(goal.unit, np.where(is_known, capped, np.nan), capped)
 
 
 def effect(rest: np.ndarray, stimulated: np.ndarray) -> np.ndarray:
@@ -107,38 +169,88 @@ def crossing(vehicle: np.ndarray, treated: np.ndarray, goal: Goal) -> np.ndarray
 
     Interpolated linearly in ln effect over ln concentration between the grid's points.
     """
+    assert goal.effect_fraction is not None
     with np.errstate(divide="ignore", invalid="ignore"):
         excess = np.log(treated) - np.log((1.0 - goal.effect_fraction) * vehicle)[:, None]
-    below = excess <= 0.0
-    first = np.argmax(below, axis=1)
-    ln_c = np.log(GRID_NM)
-    result = np.full(len(vehicle), np.inf)
-    for i in np.flatnonzero(below.any(axis=1)):
-        k = first[i]
-        if k == 0:
-            result[i] = GRID_NM[0]
-            continue
-        high, low = excess[i, k - 1], excess[i, k]
-        share = 1.0 if not np.isfinite(low) else high / (high - low)
-        result[i] = np.exp(ln_c[k - 1] + share * (ln_c[k] - ln_c[k - 1]))
-    return result
+    return first_at_or_below(excess)
 
 
-def estimate(name: str, values: np.ndarray, level: float = 0.9) -> GoalEstimate:
+def harmful_nm(viability: np.ndarray, limit: float) -> np.ndarray:
+    """Return the first concentration (n,) at which viability (n, concentrations) has fallen to a limit."""
+    return first_at_or_below(viability - limit)
+
+
+def target_nm(
+    target: float, rest: np.ndarray, vehicle: np.ndarray, treated: np.ndarray, within_nm: float
+) -> np.ndarray:
+    """Return the first concentration (n,) at which a readout has come to a target.
+
+    It rises to it or falls to it as most particles' mean move up to ``within_nm`` says: beyond the study's
+    limit a readout may turn round. A drug that moves nothing is judged by the way back to ``rest``.
+    Interpolated linearly in ln readout over ln concentration.
+    """
+    asked = GRID_NM <= max(within_nm, GRID_NM[0])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ln_treated, ln_vehicle = np.log(treated), np.log(vehicle)
+        moves = np.sign(np.nanmean(ln_treated[:, asked] - ln_vehicle[:, None], axis=1))
+        back = np.sign(np.log(rest) - ln_vehicle)
+    rises = float(np.nansum(moves) or np.nansum(back))
+    result = first_at_or_below(np.sign(rises or 1.0) * (np.log(target) - ln_treated))
+    is_there = (np.sign(rises or 1.0) * (np.log(target) - ln_vehicle)) <= 0.0
+    return np.where(is_there, GRID_NM[0], result)
+
+
+def goal_level(goal: Goal, rest: np.ndarray, vehicle: np.ndarray) -> np.ndarray:
+    """Return the readout (n,) at which a goal's concentration is read off its curve."""
+    if goal.target is not None:
+        return np.full(np.shape(vehicle), goal.target.value)
+    assert goal.effect_fraction is not None
+    return rest + (1.0 - goal.effect_fraction) * (vehicle - rest)
+
+
+def meaning(study: Study, goal: Goal, readout: str | None = None) -> str:
+    """Return a goal as a sentence's end; ``readout`` is what people call its readout."""
+    title = readout or goal.readout
+    whose = "" if goal.of == POPULATION else f", of donor {goal.of}"
+    if goal.target is not None:
+        return (
+            f"lowest {study.drug.name} at the inlet that brings {title} to {goal.target} "
+            f"within {goal.exposure_h:g} h{whose}"
+        )
+    assert goal.effect_fraction is not None
+    potency = (
+        f"takes away {100 * goal.effect_fraction:g} % of the stimulus' effect on {title} "
+        f"within {goal.exposure_h:g} h"
+    )
+    if goal.kind == "potency":
+        return f"{study.drug.name} at the inlet that {potency}{whose}"
+    return (
+        f"{study.drug.name} that brings viability down to {100 * study.limits.viability:g} %, over the "
+        f"concentration that {potency}{whose}"
+    )
+
+
+def estimate(
+    name: str, values: np.ndarray | GoalDraws, level: float = 0.9, unit: str = "nM"
+) -> GoalEstimate:
     """Return median and central interval of a goal over particles (n,)."""
-    capped = np.minimum(values, GRID_NM[-1])
-    lower, median, upper = np.quantile(capped, [(1 - level) / 2, 0.5, (1 + level) / 2])
+    if not isinstance(values, GoalDraws):
+        values = GoalDraws(unit, values, np.minimum(values, GRID_NM[-1]))
+    tails = [(1 - level) / 2, 0.5, (1 + level) / 2]
+    lower, median, upper = np.quantile(values.capped, tails)
     return GoalEstimate(
         name,
-        "nM",
+        values.unit,
         float(median),
         float(lower),
         float(upper),
         level,
-        float(np.mean(~np.isfinite(values))),
+        float(np.mean(~np.isfinite(values.values))),
     )
 
 
-def estimates(values: Mapping[str, np.ndarray], level: float = 0.9) -> tuple[GoalEstimate, ...]:
+def estimates(
+    values: Mapping[str, np.ndarray] | Mapping[str, GoalDraws], level: float = 0.9
+) -> tuple[GoalEstimate, ...]:
     """Return every goal's estimate, in the study's order."""
     return tuple(estimate(name, one, level) for name, one in values.items())

@@ -20,7 +20,7 @@ from chiploop.dosing import (
     feasible_doses,
 )
 from chiploop.errors import SafetyRefusal
-from chiploop.goals import GRID_NM, goal_values
+from chiploop.goals import donor_tissues, goal_draws
 from chiploop.inference.likelihood import Likelihood
 from chiploop.inference.scatter import Scatter
 from chiploop.measurement import Readout
@@ -195,7 +195,8 @@ def prediction_table(
             )
         )
         risks.append(risk)
-    lead = goal_values(model, study, parameters)[study.goals[0].name]
+    donors = donor_tissues(study, posterior, chosen)
+    lead = goal_draws(model, study, parameters, donors)[study.goals[0].name]
     table = PredictionTable(
         lines=tuple(line.id for line in lines),
         programmes=tuple(programmes),
@@ -203,7 +204,7 @@ def prediction_table(
         risk=tuple(risks),
         features=tuple(features),
         noise=noise,
-        goal=np.log(np.minimum(lead, GRID_NM[-1])),
+        goal=np.log(lead.capped),
         readings=tuple(
             tuple(
                 future_reading(study, model, chip, plan, times, starts) for chip, plan in line_rows
@@ -211,6 +212,9 @@ def prediction_table(
             for line_rows in rows
         ),
         shown=shown_by_past(likelihood, rows),
+        standard=posterior.standard[chosen],
+        goal_is_dose=lead.unit == "nM",
+        turn=campaign.cycle,
     )
     return table, tuple(refused)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from chiploop.campaign_values import Campaign
-from chiploop.policies.goal_information import LinearGaussian
+from chiploop.policies.linear_gaussian import LinearGaussian
 from chiploop.policies.prediction_table import PredictionTable
 
 TIE_NATS = 0.05

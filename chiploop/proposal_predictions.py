@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import ndtri
 
-from chiploop.policies.goal_information import LinearGaussian
+from chiploop.policies.linear_gaussian import LinearGaussian
 from chiploop.policies.prediction_table import FutureReading, PredictionTable
 
 INNER, OUTER = 0.5, 0.9

@@ -1,7 +1,7 @@
 """The study: one YAML file and the protocols that it names, as one frozen value.
 
 Belongs here: what a study is, loading and checking a file, finding the files that it names.
-Not here: the parts (study_parts), how they must fit together (study_checks), YAML (study_yaml).
+Not here: the parts (study_parts, study_goals), how they must fit together (study_checks), YAML (study_yaml).
 
 ``load_study`` tells every problem at once, each with its line, field and what to write instead.
 """
@@ -26,6 +26,7 @@ from chiploop.study_fields import (
     Part,
     as_tuple,
 )
+from chiploop.study_goals import Decided, Goal, Stop
 from chiploop.study_parts import (
     Acceptance,
     Approval,
@@ -35,7 +36,6 @@ from chiploop.study_parts import (
     Controls,
     Donor,
     Drug,
-    Goal,
     Kit,
     Limits,
     Line,
@@ -44,7 +44,6 @@ from chiploop.study_parts import (
     Sampling,
     Standards,
     Stock,
-    Stop,
     Syringe,
     Timeline,
     Variation,
@@ -59,6 +58,7 @@ __all__ = [
     "Assay",
     "Chip",
     "Controls",
+    "Decided",
     "Donor",
     "Drug",
     "Goal",

@@ -1,35 +1,25 @@
 """How the parts of a study must fit together.
 
-Belongs here: one short rule per fact, judged on parsed parts. Not here: shape, units and ranges of
-one part (study_parts), what pumps can do (dosing).
+Belongs here: one short rule per fact, judged on parsed parts. Not here: goals and stop rules
+(study_goal_checks), shape, units and ranges of one part (study_parts), what pumps can do (dosing).
 A rule runs as soon as the parts that it needs are right, so that all problems come at once.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Collection, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 from chiploop.errors import Problem
+from chiploop.study_findings import Found, Rule, unknown
+from chiploop.study_goal_checks import GOAL_RULES
 from chiploop.study_limits import DAY_H
 from chiploop.study_yaml import Place, YamlText, field_name
 
 PLATE_WELLS = 96
 METHOD_KINDS = {"elisa": "window_mean", "ldh_release": "window_loss"}
 """Method of a kit -> kind of the readouts that it gives."""
-
-
-class Found(NamedTuple):
-    """One broken rule, at a place in the file."""
-
-    place: Place
-    message: str
-    hint: str = ""
-
-
-Rule = Callable[..., Iterator[Found]]
 
 
 def _chips_are_unique(lines: Any) -> Iterator[Found]:
@@ -70,7 +60,7 @@ def _stimulus_is_there(stimulus_ng_ml: Any) -> Iterator[Found]:
 
 def _stimuli_are_of_the_model(stimulus_ng_ml: Any, tissue: Any) -> Iterator[Found]:
     for name in stimulus_ng_ml:
-        yield from _unknown(name, tissue.stimuli, ("stimulus", name), f"stimulus of {tissue.model}")
+        yield from unknown(name, tissue.stimuli, ("stimulus", name), f"stimulus of {tissue.model}")
 
 
 def _drug_is_of_the_model(drug: Any, tissue: Any) -> Iterator[Found]:
@@ -204,7 +194,7 @@ def _assays_are_of_the_model(assays: Any, tissue: Any) -> Iterator[Found]:
         place: Place = ("assays", readout)
         if readout not in tissue.assayed:
             what = f"readout of {tissue.model} that comes from a plate"
-            yield from _unknown(readout, tissue.assayed, place, what)
+            yield from unknown(readout, tissue.assayed, place, what)
         elif tissue.study_readouts[readout].kind != METHOD_KINDS[assay.kit.method]:
             yield Found(
                 (*place, "kit"),
@@ -212,56 +202,25 @@ def _assays_are_of_the_model(assays: Any, tissue: Any) -> Iterator[Found]:
             )
 
 
-def _goals_are_of_the_model(goals: Any, tissue: Any) -> Iterator[Found]:
-    for position, goal in enumerate(goals):
-        place: Place = ("goals", position, "readout")
-        what = f"readout of {tissue.model} that a stimulus changes"
-        yield from _unknown(goal.readout, tissue.goal_readouts, place, what)
-
-
 def _variation_is_of_the_model(variation: Any, tissue: Any) -> Iterator[Found]:
     for spread in ("between_chips", "between_donors", "between_readings"):
         for name in getattr(variation, spread):
             place: Place = ("variation", spread, name)
-            yield from _unknown(name, tissue.study_readouts, place, f"readout of {tissue.model}")
+            yield from unknown(name, tissue.study_readouts, place, f"readout of {tissue.model}")
 
 
-def _unknown(name: str, known: Collection[str], place: Place, what: str) -> Iterator[Found]:
-    if name not in known:
-        same = difflib.get_close_matches(name.lower(), [one.lower() for one in known], n=1)
-        near = [one for one in known if one.lower() in same]
+def _vehicle_lines_are_in_the_plan(limits: Any, first_doses_nm: Any) -> Iterator[Found]:
+    wanted, given = limits.vehicle_lines, sum(dose_nm == 0.0 for dose_nm in first_doses_nm)
+    if wanted >= len(first_doses_nm):
         yield Found(
-            place,
-            f"{name} is not known here; known: {', '.join(known)}. It must be a {what}",
-            f'did you mean "{near[0]}"?' if near else "",
+            ("limits", "vehicle_lines"),
+            f"{wanted} of {len(first_doses_nm)} lines leave none for drug",
         )
-
-
-def _goals_are_measured(goals: Any, assays: Any) -> Iterator[Found]:
-    measured = ("TEER", *assays)
-    for position, goal in enumerate(goals):
-        if goal.readout not in measured:
-            yield Found(
-                ("goals", position, "readout"),
-                f'"{goal.readout}" is not measured in this study',
-                f"measured: {', '.join(measured)}",
-            )
-
-
-def _goal_names_are_unique(goals: Any) -> Iterator[Found]:
-    names = [goal.name for goal in goals]
-    for position, name in enumerate(names):
-        if name in names[:position]:
-            yield Found(("goals", position, "name"), f'goal "{name}" is here twice')
-
-
-def _goal_exposure_is_given(goals: Any, timeline: Any) -> Iterator[Found]:
-    for position, goal in enumerate(goals):
-        if goal.exposure_h > timeline.exposure_h:
-            yield Found(
-                ("goals", position, "exposure"),
-                f"{goal.exposure_h:g} h is longer than one exposure, {timeline.exposure_h:g} h",
-            )
+    elif given < wanted:
+        yield Found(
+            ("first_doses",),
+            f"{given} of the first doses are 0 nM; limits.vehicle_lines asks for {wanted}",
+        )
 
 
 def _kits_measure_their_readout(assays: Any) -> Iterator[Found]:
@@ -343,10 +302,8 @@ RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     (("sampling", "timeline"), _sampling_is_within_the_exposure),
     (("assays", "tissue"), _assays_are_of_the_model),
     (("variation", "tissue"), _variation_is_of_the_model),
-    (("goals", "tissue"), _goals_are_of_the_model),
-    (("goals", "assays"), _goals_are_measured),
-    (("goals",), _goal_names_are_unique),
-    (("goals", "timeline"), _goal_exposure_is_given),
+    (("limits", "first_doses_nm"), _vehicle_lines_are_in_the_plan),
+    *GOAL_RULES,
     (("assays",), _kits_measure_their_readout),
     (("assays", "timeline"), _plate_file_differs_by_cycle),
     (("assays", "lines"), _plate_has_room),

@@ -119,6 +119,7 @@ FlowRate = Annotated[float, Quantity("flow_rate_ul_h", above=0.0)]
 Volume = Annotated[float, Quantity("volume_ul", above=0.0)]
 Concentration = Annotated[float, Quantity("concentration_nm")]
 PositiveConcentration = Annotated[float, Quantity("concentration_nm", above=0.0)]
+Mass = Annotated[float, Quantity("mass_ng", above=0.0)]
 MassConcentration = Annotated[float, Quantity("mass_concentration_ng_ml")]
 Time = Annotated[float, Quantity("time_h")]
 Duration = Annotated[float, Quantity("time_h", above=0.0)]
@@ -139,6 +140,76 @@ def _identifier(value: Any) -> str:
         raise problem(f'"{value}" holds {shown}', "use letters, digits, '.', '_' and '-'")
     return value
 
+
+class Amount(Part):
+    """A value whose unit is one of several, in the canonical unit of its kind."""
+
+    value: float
+    unit: str
+    """Canonical: one of ``AMOUNT_UNITS``, or 1 for a plain number."""
+
+    def __str__(self) -> str:
+        return f"{self.value:g}" if self.unit == "1" else f"{self.value:g} {self.unit}"
+
+
+AMOUNT_UNITS = {
+    "concentration_nm": "nM",
+    "area_resistance_ohm_cm2": "ohm*cm2",
+    "mass_concentration_pg_ml": "pg/mL",
+}
+"""Kind of ``chiploop.units.KINDS`` -> its canonical unit."""
+
+
+@dataclass(frozen=True)
+class AmountOf:
+    """Annotation of an ``Amount`` that a file writes as text with a unit of any of these kinds."""
+
+    kinds: tuple[str, ...]
+    """Keys of ``AMOUNT_UNITS``."""
+    bare: bool = False
+    """True where a plain number is meant as well, of unit 1."""
+
+    def read(self, value: Any, info: ValidationInfo) -> Any:
+        """Return the amount, from text in a file; elsewhere what is given."""
+        if not (info.context and info.context.get("from_file")):
+            return value
+        if self.bare and isinstance(value, (int, float)) and not isinstance(value, bool):
+            return Amount(value=float(value), unit="1")
+        troubles = []
+        for kind in self.kinds:
+            try:
+                return Amount(value=parse_quantity(value, kind), unit=AMOUNT_UNITS[kind])
+            except UnitProblem as trouble:
+                troubles.append(trouble)
+        first = troubles[0]
+        if len({trouble.message for trouble in troubles}) == 1:
+            raise problem(first.message, first.hint)
+        allowed = [unit for kind in self.kinds for unit in KINDS[kind].units]
+        raise problem(
+            f"{value} is no number with a unit that can stand here; allowed: {', '.join(allowed)}"
+        )
+
+    def json_schema(self) -> dict[str, Any]:
+        """Return what an editor lets pass."""
+        texts: list[dict[str, Any]] = [
+            {
+                "type": "string",
+                "examples": [f"1 {unit}" for unit in KINDS[kind].units],
+                "pattern": _pattern(kind),
+            }
+            for kind in self.kinds
+        ]
+        return {"anyOf": [*texts, *([{"type": "number"}] if self.bare else [])]}
+
+
+_LEVEL = AmountOf(("area_resistance_ohm_cm2", "mass_concentration_pg_ml"))
+_GOAL_VALUE = AmountOf(("concentration_nm",), bare=True)
+ReadoutLevel = Annotated[Amount, BeforeValidator(_LEVEL.read), WithJsonSchema(_LEVEL.json_schema())]
+"""A value that a readout can have."""
+GoalValue = Annotated[
+    Amount, BeforeValidator(_GOAL_VALUE.read), WithJsonSchema(_GOAL_VALUE.json_schema())
+]
+"""A value that a goal can have: a concentration, or a plain ratio."""
 
 Identifier = Annotated[
     str,

@@ -56,6 +56,16 @@ def total_volume_limit_ul(study: Study) -> float:
     return study.perfusion.flow_rate_ul_h * dosed_h * (1.0 + PLAN_RESERVE)
 
 
+def batch_risk_limit_chips(study: Study) -> float:
+    """Return how many chips all doses of a cycle together may be expected to harm: as many as those of the
+    largest line, were it alone at the limit of one dose.
+    """
+    limits = study.limits
+    if limits.batch_risk_chips is not None:
+        return limits.batch_risk_chips
+    return limits.overdose_probability * max(len(line.chips) for line in study.lines)
+
+
 def readout_age_limit_h(study: Study) -> float:
     """Return how old the newest toxicity readout may be when a dose begins.
 

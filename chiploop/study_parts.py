@@ -1,7 +1,7 @@
 """The parts of a study as frozen values, and the keys under which a file writes them.
 
-Belongs here: fields, units, ranges. Not here: how a field is read (study_fields), how parts must
-fit together (study_checks), files (study).
+Belongs here: fields, units, ranges. Not here: how a field is read (study_fields), what a study
+asks and when it ends (study_goals), how parts must fit together (study_checks), files (study).
 
 One class serves both sides. In a file the value carries the unit (``flow_rate: 60 uL/h``); in
 Python and in resolved JSON the name carries it and the value is a number (``flow_rate_ul_h``).
@@ -253,16 +253,6 @@ class Assay(AssayText):
     kit: Kit  # type: ignore[assignment]
 
 
-class Goal(Part):
-    """What the study wants to know: a potency on one readout."""
-
-    name: Identifier
-    readout: Identifier
-    effect_fraction: PositivePercentage = Field(alias="effect")
-    """0.5 asks for the EC50."""
-    exposure_h: Duration = Field(alias="exposure")
-
-
 class Limits(Part):
     """What is never passed, whatever the model proposes."""
 
@@ -288,19 +278,19 @@ class Limits(Part):
     """Below this a chip counts as harmed."""
     overdose_probability: Fraction01
     """Largest accepted probability that a dose harms."""
+    batch_risk_chips: Annotated[float, Field(gt=0)] | None = None
+    """Most chips that all doses of a cycle together may be expected to bring below ``viability``; where
+    it is not stated, overdose_probability times the chips of the largest line: as if one line alone
+    were at its limit.
+    """
+    vehicle_lines: Annotated[int, Field(ge=0, le=100)] = 0
+    """Lines that get no drug in every cycle, at least."""
 
 
 class Approval(Part):
     """Who lets a proposed dose go to the pumps."""
 
     by: Literal["auto", "person"]
-
-
-class Stop(Part):
-    """When the study knows enough."""
-
-    fold: Annotated[float, Field(gt=1)]
-    """Stop once upper/lower of the leading goal's 90 % interval is at most this."""
 
 
 USUAL_VARIATION: dict[str, dict[str, float]] = {

@@ -75,6 +75,7 @@ KINDS: dict[str, Kind] = {
     "mass_concentration_pg_ml": Kind(
         "mass concentration", _scaled(_MASS_CONCENTRATION_NG_ML, "1e3", "pg/mL")
     ),
+    "mass_ng": Kind("mass", _units(ng="1", ug="1e3", mg="1e6")),
     "time_h": Kind("time", _TIME_H),
     "time_min": Kind("time", _scaled(_TIME_H, "60", "min")),
     "percent": Kind("percentage", {"%": Fraction(1)}),

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from chiploop.assays.plate_map import plate_from_dict
-from chiploop.goals import goal_values
+from chiploop.goals import Tissue, goal_values
 from chiploop.inference.prior import Prior
 from chiploop.models.batch import BatchResult
 from chiploop.models.facts import RELEASE, TEER, truth_of
@@ -88,6 +88,22 @@ class VirtualLab:
 
     def matched_factors(self) -> dict[str, np.ndarray]:
         """Return parameter -> (chips,) factors of donors, drawn as the fitted model says that donors differ."""
+        donors = [self.study.donor_of(chip).id for chip in self.chips]
+        return {
+            name: np.array([own[donor] for donor in donors])
+            for name, own in self.donor_factors().items()
+        }
+
+    def donor_factors(self) -> dict[str, dict[str, float]]:
+        """Return parameter -> donor -> factor on it."""
+        if not self.matched:
+            return {
+                name: {
+                    donor: float(np.exp(spread.between_donors * self.donor_noise(donor, name)))
+                    for donor in self.study.donors
+                }
+                for name, spread in self.model.facts.varies.items()
+            }
         prior = Prior.of_study(self.model, self.study)
         population = prior.standard(self.parameters)[0]
         factors = {}
@@ -98,18 +114,21 @@ class VirtualLab:
             donors = {}
             for donor in self.study.donors:
                 own = population.copy()
-                own[j] += sd * self.noise("donor", donor, spread.name).standard_normal()
+                own[j] += sd * self.donor_noise(donor, spread.name)
                 donors[donor] = float(prior.parameters(own)[j] / self.parameters[0, j])
-            chips = [self.study.donor_of(chip).id for chip in self.chips]
-            factors[spread.name] = np.array([donors[donor] for donor in chips])
+            factors[spread.name] = donors
         return factors
+
+    def donor_noise(self, donor: str, name: str) -> float:
+        """Return how many sd a donor differs in a parameter."""
+        return float(self.noise("donor", donor, name).standard_normal())
 
     def chip_factors(self) -> dict[str, np.ndarray]:
         """Return parameter -> (chips,) factors of donors and chips."""
         factors = {}
         for name, spread in self.model.facts.varies.items():
             donors = {
-                donor: spread.between_donors * self.noise("donor", donor, name).standard_normal()
+                donor: spread.between_donors * self.donor_noise(donor, name)
                 for donor in self.study.donors
             }
             factors[name] = np.exp(
@@ -306,8 +325,15 @@ class VirtualLab:
     # --- truth and durable state
 
     def truth(self) -> dict[str, Any]:
-        """Return what is hidden: the goals of the typical chip, parameters, viability of every chip."""
-        goals = goal_values(self.model, self.study, self.parameters)
+        """Return what is hidden: the goals of the typical chip (or donor), parameters, viability of every chip."""
+        factors = self.donor_factors()
+        donors = {
+            name: Tissue(
+                self.parameters, donor.flg, {key: own[name] for key, own in factors.items()}
+            )
+            for name, donor in self.study.donors.items()
+        }
+        goals = goal_values(self.model, self.study, self.parameters, donors)
         last = self.history[moment(self.time_h)]
         return {
             "matched": self.matched,

@@ -48,7 +48,7 @@ def closed_loop(laboratory: Any) -> Campaign:
         lab.say(cycle, "fitting the model to everything read so far")
         campaign = tasks.recalibrate(lab, campaign, [*before, *readouts], cycle)
         before = []
-        if last or enough(campaign):
+        if last or enough(lab, campaign):
             finish_hold(lab, campaign, hold)
             break
         campaign, proposal = next_doses(lab, campaign, hold)
@@ -57,10 +57,9 @@ def closed_loop(laboratory: Any) -> Campaign:
     return campaign
 
 
-def enough(campaign: Campaign) -> bool:
-    """Return whether the study's stop rule is met: the leading goal's interval is within its fold."""
-    stop, goal = campaign.study.stop, campaign.goals[0]
-    return stop is not None and goal.unreached == 0.0 and goal.upper / goal.lower <= stop.fold
+def enough(lab: Laboratory, campaign: Campaign) -> bool:
+    """Return whether the study's stop rules end it here; why is on record then."""
+    return tasks.stop_verdict(lab, campaign).stops
 
 
 def first_doses(lab: Laboratory, campaign: Campaign) -> Proposal:
@@ -148,7 +147,8 @@ def next_doses(
         if not perfusion.begun(lab, campaign.cycle, again):
             lab.say(campaign.cycle, "proposing the next doses")
             begin_h = latest_begin_h(hold) + lab.study.timeline.turnaround_h if hold else None
-            approval = tasks.record_proposal(lab, tasks.propose(lab, campaign, begin_h))
+            proposal = tasks.propose(lab, campaign, begin_h)
+            approval = tasks.record_proposal(lab, proposal, tasks.question(campaign))
             if lab.simulated:  # virtual time stands still while a person thinks
                 wait_for_decision(lab, approval, campaign.cycle)
         if not hold:

@@ -20,6 +20,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from chiploop import campaign as loop
+from chiploop import standing
 from chiploop.assays import ASSAYS
 from chiploop.assays.teer import blank_of_cell_free_chips, blank_of_lot, teer_readout
 from chiploop.campaign_values import Campaign, Proposal, proposal_from_dict
@@ -33,6 +34,8 @@ from chiploop.record.posterior_file import read_posterior, write_posterior
 from chiploop.record.replay import unknown_since
 from chiploop.record.rows import RawFile
 from chiploop.refit import explained, rng_of_fit
+from chiploop.stopping import Verdict
+from chiploop.toxicity_closures import Reopened
 from flows.fault_points import reached
 from flows.laboratory import Laboratory
 from instruments.contracts import EntersBlanks
@@ -243,7 +246,14 @@ def propose(lab: Laboratory, campaign: Campaign, begin_h: float | None = None) -
         begin_h=begin_h,
         without_lines=tuple(lab.journal.held(lab.run_id)),
         rejected={dose for p in earlier for dose in refused_doses(p.content)},
+        reopened=reopened_doses(lab),
     )
+
+
+def reopened_doses(lab: Laboratory) -> tuple[Reopened, ...]:
+    """Return what persons have reopened after harm, from the record's events of kind ``reopened``."""
+    events = lab.record.events(lab.run_id, "reopened")
+    return tuple(Reopened(float(e.content["up_to_nm"]), e.time_h) for e in events)
 
 
 def refused_doses(content: dict[str, Any]) -> set[tuple[str, float]]:
@@ -252,12 +262,48 @@ def refused_doses(content: dict[str, Any]) -> set[tuple[str, float]]:
     return {dose for dose in given if dose[1] > 0.0} or given
 
 
+def stop_verdict(lab: Laboratory, campaign: Campaign) -> Verdict:
+    """Return what the study's stop rules say, and put on record why it ends."""
+    proposal, refused = None, False
+    if standing.looks_ahead(campaign):
+        try:
+            proposal = propose(lab, campaign)
+        except SafetyRefusal:
+            refused = True
+        except FitNotAccepted:
+            pass
+    verdict = standing.stop_verdict(campaign, proposal, refused)
+    told = {event.content["cycle"] for event in lab.record.events(lab.run_id, "stop rule")}
+    if verdict.stops and campaign.cycle not in told:
+        lab.say(campaign.cycle, f"the study ends: {verdict.sentence}")
+        content = {"cycle": campaign.cycle, "why": verdict.sentence}
+        lab.record.add_event(
+            lab.run_id, "stop rule", lab.clock.now_h(), content, key=f"cycle-{campaign.cycle}"
+        )
+    return verdict
+
+
+def question(campaign: Campaign) -> str:
+    """Return why a person has to decide about the next doses, whoever else would; '' where none has to."""
+    verdict = standing.stop_verdict(campaign)
+    return verdict.sentence if verdict.outcome == "ask" else ""
+
+
 @task(name="put proposal on record", **STEP)
-def record_proposal(lab: Laboratory, proposal: Proposal) -> str:
-    """Put a proposal on record and return its id; with ``approval: auto`` the study file decides."""
+def record_proposal(lab: Laboratory, proposal: Proposal, asked: str = "") -> str:
+    """Put a proposal on record and return its id; with ``approval: auto`` the study file decides.
+
+    ``asked`` says why a person has to decide all the same.
+    """
+    if asked and asked not in proposal.notes:
+        proposal = replace(proposal, notes=(*proposal.notes, asked))
     proposal_id = lab.record.add_proposal(lab.run_id, proposal.cycle, asdict(proposal))
     reached("proposal_recorded")
-    if lab.study.approval.by == "auto" and lab.record.decision_for(proposal_id) is None:
+    if (
+        lab.study.approval.by == "auto"
+        and not asked
+        and lab.record.decision_for(proposal_id) is None
+    ):
         lab.record.add_decision(
             proposal_id, "approve", "auto", "approval.by: auto in the study file"
         )

@@ -1,94 +1,61 @@
-"""Goal-oriented expected information gain, linear-Gaussian, greedy over the lines with swaps.
+"""The default: the batch with the most expected information about the leading goal, for its cost.
 
-Belongs here: the estimator and the search over batches. Not here: simulations; the table has them all.
+Belongs here: screen, search and second look in their order. Not here: the estimators; simulations, which the
+table has all made.
 
-I(readouts; goal) = 1/2 [logdet(N + C) - logdet(N + R)] with C the covariance over posterior draws of the
-predicted readouts, R that of what a polynomial in the goal leaves of them, N the noise. Information about
-parameters that the goal does not depend on does not count.
+Every batch goes through the linear-Gaussian screen; the best that the search met are measured again by nested
+Monte Carlo, which knows of curvature and skew. What can not be told from the winner is handed on as ties.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from chiploop.policies.prediction_table import Batch, LineChoice, PredictionTable
+from chiploop.policies.batch_search import Worth, search
+from chiploop.policies.linear_gaussian import LinearGaussian
+from chiploop.policies.nested_information import NestedMonteCarlo
+from chiploop.policies.prediction_table import Batch, PredictionTable, Tie
+from chiploop.policies.scored_batch import scored_batch
 
-DEGREE = 3
-"""Of the polynomial in the goal."""
+__all__ = ["SECOND_LOOKS", "TIE_ERRORS", "LinearGaussian", "best_of", "goal_information"]
 
-
-class LinearGaussian:
-    """Information of any batch from covariances computed once."""
-
-    def __init__(self, table: PredictionTable) -> None:
-        self.table = table
-        draws = len(table.goal)
-        z = (table.goal - table.goal.mean()) / max(float(table.goal.std()), 1e-12)
-        basis = np.linalg.qr(np.stack([z**k for k in range(DEGREE + 1)], axis=1))[0]
-        self.offsets: list[int] = []
-        flat, size = [], 0
-        for features in table.features:
-            self.offsets.append(size)
-            flat.append(features.reshape(draws, -1))
-            size += flat[-1].shape[1]
-        f = np.concatenate(flat, axis=1)
-        f = f - f.mean(axis=0)
-        explained = basis.T @ f
-        total = f.T @ f
-        self.total = total / (draws - 1)
-        # the polynomial uses up degrees of freedom: without them chance agreement counts as information
-        self.rest = (total - explained.T @ explained) / (draws - 1 - DEGREE)
-
-    def information(self, candidates: dict[int, int]) -> float:
-        """Return the information in nats of giving each line its candidate: line -> candidate."""
-        if not candidates:
-            return 0.0
-        columns, noise = [], []
-        for line, candidate in sorted(candidates.items()):
-            size = self.table.features[line].shape[2]
-            columns.append(self.offsets[line] + candidate * size + np.arange(size))
-            place = self.table.place(line)
-            noise.append(np.arange(place.start, place.stop))
-        at, n = np.concatenate(columns), np.concatenate(noise)
-        own = self.table.noise[np.ix_(n, n)]
-        before = np.linalg.slogdet(own + self.total[np.ix_(at, at)])[1]
-        after = np.linalg.slogdet(own + self.rest[np.ix_(at, at)])[1]
-        return float(0.5 * (before - after))
+SECOND_LOOKS = 20
+"""Batches that are measured again."""
+TIE_ERRORS = 2.0
+"""Standard errors of a difference below which two batches count as the same."""
 
 
-def goal_information(table: PredictionTable) -> Batch:
-    """Return the batch with the most expected information about the leading goal.
+def goal_information(table: PredictionTable, rng: np.random.Generator) -> Batch:
+    """Return the batch with the most expected information about the leading goal, for its cost.
 
     Raises ValueError where a line has no allowed candidate.
     """
-    measure = LinearGaussian(table)
-    open_to = {
-        line: [int(k) for k in np.flatnonzero(allowed)]
-        for line, allowed in enumerate(table.allowed)
-    }
-    empty = [table.lines[line] for line, options in open_to.items() if not options]
-    if empty:
-        raise ValueError(f"no dose is allowed on {', '.join(empty)}")
-    chosen: dict[int, int] = {}
-    for line, options in open_to.items():
-        chosen[line] = max(options, key=lambda k: measure.information({**chosen, line: k}))
-    best = measure.information(chosen)
-    improved = True
-    while improved:
-        improved = False
-        for line, options in open_to.items():
-            for k in options:
-                value = measure.information({**chosen, line: k})
-                if value > best + 1e-9:
-                    chosen[line], best, improved = k, value, True
-    return Batch(
-        choices=tuple(
-            LineChoice(
-                table.lines[line],
-                k,
-                best - measure.information({i: c for i, c in chosen.items() if i != line}),
-            )
-            for line, k in sorted(chosen.items())
-        ),
-        information_nats=best,
-    )
+    table = table.predictable()
+    worth = Worth(table)
+    found = search(table, LinearGaussian(table), worth, SECOND_LOOKS)
+    return best_of(table, found.met, worth, NestedMonteCarlo(table, rng))
+
+
+def best_of(
+    table: PredictionTable,
+    batches: tuple[tuple[int, ...], ...],
+    worth: Worth,
+    measure: NestedMonteCarlo,
+    note: str = "",
+) -> Batch:
+    """Return the batch (one candidate per line) of most worth by nested Monte Carlo, and its ties."""
+    estimates = [measure.information(dict(enumerate(batch))) for batch in batches]
+    worths = [
+        worth.of(estimate.nats, dict(enumerate(batch)))
+        for estimate, batch in zip(estimates, batches, strict=True)
+    ]
+    order = sorted(range(len(batches)), key=lambda i: -worths[i])
+    first = order[0]
+    winner = estimates[first].scaled(worth.slope(dict(enumerate(batches[first]))))
+    ties = []
+    for i in order[1:]:
+        other = estimates[i].scaled(worth.slope(dict(enumerate(batches[i]))))
+        if worths[first] - worths[i] <= TIE_ERRORS * (winner - other).error_nats:
+            behind = estimates[first] - estimates[i]
+            ties.append(Tie(batches[i], estimates[i].nats, behind.nats, behind.error_nats))
+    return scored_batch(table, batches[first], measure, tuple(ties), note)

@@ -12,8 +12,8 @@ they are added to its future readouts and are no noise there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +21,23 @@ from chiploop.dosing import PumpProgramme
 from chiploop.inference.levels import levels_of
 from chiploop.inference.likelihood import Likelihood, on_scale
 from chiploop.models.tissue_model import TissueModel
+
+FEWEST_DRAWS = 16
+"""That must be predictable to the end before a dose is chosen by them."""
+
+
+@dataclass(frozen=True)
+class Pending:
+    """Readings that are on their way: of chips already running, or assays not yet read."""
+
+    features: np.ndarray
+    """(draws, p)."""
+    noise: np.ndarray
+    """(p, p) covariance."""
+    shared: np.ndarray
+    """(p, all features of the table) covariance with the noise of the next cycle's features: what is not yet read
+    of a chip or a donor moves both.
+    """
 
 
 @dataclass(frozen=True)
@@ -44,11 +61,98 @@ class PredictionTable:
     """Per line, what its features are."""
     shown: np.ndarray | None = None
     """(all features,) what past readings add to each; see ``shown_by_past``."""
+    standard: np.ndarray | None = None
+    """(draws, entries) the draws as standard normals of the prior."""
+    goal_is_dose: bool = True
+    """Whether the leading goal is a concentration in nM, so that a dose can be near it."""
+    pending: Pending | None = None
+    """Readings on their way, which will be known without the next cycle."""
+    cost: tuple[np.ndarray, ...] | None = None
+    """Per line (candidates,), in any one unit, above zero; None: all doses cost the same."""
+    nats_per_cost: float | None = None
+    """What a unit of cost must bring: batches are ranked by information - this x cost. None: by information per
+    cost.
+    """
+    turn: int = 0
+    """Batches given before this one, for policies that go round."""
 
     def place(self, line: int) -> slice:
         """Return where a line's features stand in ``noise``."""
         sizes = [part.shape[2] for part in self.features]
         return slice(sum(sizes[:line]), sum(sizes[: line + 1]))
+
+    def dose_nm(self, line: int) -> np.ndarray:
+        """Return (candidates,) the concentrations that a line's candidates deliver."""
+        return np.array([programme.delivered_nm for programme in self.programmes[line]])
+
+    def options(self) -> tuple[np.ndarray, ...]:
+        """Return per line the indices of its allowed candidates.
+
+        Raises ValueError that names the lines without one.
+        """
+        options = tuple(np.flatnonzero(allowed) for allowed in self.allowed)
+        empty = [
+            line for line, open_to in zip(self.lines, options, strict=True) if not len(open_to)
+        ]
+        if empty:
+            raise ValueError(f"no dose is allowed on {', '.join(empty)}")
+        return options
+
+    def predictable(self) -> PredictionTable:
+        """Return the table without the draws that could not be simulated ahead at every allowed candidate.
+
+        Raises ValueError where fewer than ``FEWEST_DRAWS`` are left.
+        """
+        finite = np.isfinite(self.goal)
+        for features, options in zip(self.features, self.options(), strict=True):
+            finite &= np.isfinite(features[:, options]).all(axis=(1, 2))
+        pending = self.pending
+        if pending is not None:
+            finite &= np.isfinite(pending.features).all(axis=1)
+        if finite.sum() < FEWEST_DRAWS:
+            raise ValueError(
+                f"{finite.sum()} of {len(finite)} draws can be simulated ahead at every allowed dose; "
+                f"at least {FEWEST_DRAWS} are needed to choose one"
+            )
+        if finite.all():
+            return self
+        return replace(
+            self,
+            features=tuple(features[finite] for features in self.features),
+            goal=self.goal[finite],
+            standard=None if self.standard is None else self.standard[finite],
+            pending=None
+            if pending is None
+            else replace(pending, features=pending.features[finite]),
+        )
+
+    def joint(self, chosen: Mapping[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return what is read if each line gets its candidate, line -> candidate; pending readings come first.
+
+        Returns
+        -------
+        features : (draws, k)
+        noise : (k, k)
+        columns : (k,)
+            Where each stands among all features, those of ``pending`` in front.
+        """
+        before = 0 if self.pending is None else self.pending.features.shape[1]
+        parts = [] if self.pending is None else [self.pending.features]
+        columns = [np.arange(before)]
+        for line, candidate in sorted(chosen.items()):
+            parts.append(self.features[line][:, candidate])
+            place = self.place(line)
+            columns.append(before + np.arange(place.start, place.stop))
+        at = np.concatenate(columns)
+        features = np.concatenate(parts, axis=1) if parts else np.zeros((len(self.goal), 0))
+        return features, self.all_noise()[np.ix_(at, at)], at
+
+    def all_noise(self) -> np.ndarray:
+        """Return the covariance of all noise, that of ``pending`` in front."""
+        if self.pending is None:
+            return self.noise
+        own, shared = self.pending.noise, self.pending.shared
+        return np.block([[own, shared], [shared.T, self.noise]])
 
 
 @dataclass(frozen=True)
@@ -63,12 +167,31 @@ class LineChoice:
 
 
 @dataclass(frozen=True)
+class Tie:
+    """Another batch that can not be told from the chosen one."""
+
+    candidates: tuple[int, ...]
+    """Per line, in the table's order."""
+    information_nats: float
+    behind_nats: float
+    """Information of the chosen batch less this one's."""
+    behind_error_nats: float
+    """Its Monte Carlo standard error, smaller than those of the two: they share draws and noise."""
+
+
+@dataclass(frozen=True)
 class Batch:
     """What a policy chose for the next cycle."""
 
     choices: tuple[LineChoice, ...]
     information_nats: float
-    """Expected information of the whole batch about the goal."""
+    """Expected information of the whole batch about the goal, whatever the policy was after."""
+    error_nats: float = 0.0
+    """Its Monte Carlo standard error."""
+    ties: tuple[Tie, ...] = ()
+    """Batches that were compared and whose worth is within the error of the comparison; best first."""
+    note: str = ""
+    """What a person should know of how it was chosen; empty where there is nothing."""
 
 
 @dataclass(frozen=True)

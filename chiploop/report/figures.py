@@ -43,6 +43,7 @@ class GoalAt:
     lower: float
     upper: float
     passed: bool
+    unit: str = "nM"
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def history_figure(goals: Mapping[str, Sequence[GoalAt]], truths: Mapping[str, f
     axes = np.atleast_1d(figure.subplots(1, len(goals)))
     set_margins(figure, 0.6, 0.1, 0.45, 0.45, wspace=0.28)
     for ax, (name, course) in zip(axes, goals.items(), strict=True):
+        unit = "" if not course or course[-1].unit == "1" else f" {course[-1].unit}"
         for one in course:
             colour, marker = (MEAN, "o") if one.passed else (FAILED, "x")
             ax.plot(
@@ -76,7 +78,7 @@ def history_figure(goals: Mapping[str, Sequence[GoalAt]], truths: Mapping[str, f
         if name in truths:
             levels.append(truths[name])
             ax.axhline(truths[name], color=TRUTH, ls=(0, (5, 3)), lw=1.1)
-            said = f"dashed: hidden truth {truths[name]:.3g} nM"
+            said = f"dashed: hidden truth {truths[name]:.3g}{unit}"
             ax.set_title(said, loc="right", fontsize=7, color=TRUTH)
         ax.set_yscale("log")
         ax.set_ylim(min(levels) / 1.35, max(levels) * 1.35)
@@ -89,7 +91,7 @@ def history_figure(goals: Mapping[str, Sequence[GoalAt]], truths: Mapping[str, f
         ax.grid(axis="y", color="#e3e6ea", lw=0.6)
         ax.set_axisbelow(True)
         ax.set_xlabel("readouts learned from, up to cycle")
-        ax.set_ylabel("concentration at the inlet (nM)")
+        ax.set_ylabel("concentration at the inlet (nM)" if unit else "ratio")
         ax.set_title(name, fontweight="bold")
     return figure
 
@@ -124,8 +126,10 @@ def dose_response_figure(
     set_margins(figure, 0.65, 0.22, 0.45, 0.45, hspace=0.04)
     given = [r.drug_nm for r in curve.readings if r.drug_nm > 0.0]
     asked = [d.nm for d in doses if d.nm > 0.0]
-    low = min([*given, *asked, goal.lower, goal.median]) / 3.0
-    high = max([*given, *asked, goal.upper, study.limits.concentration_nm]) * 2.5
+    on_axis = curve.goal.unit == "nM"  # a ratio has no place on it
+    low = min([*given, *asked, *((goal.lower, goal.median) if on_axis else ())], default=1.0) / 3.0
+    reach = goal.upper if on_axis else 0.0
+    high = max([*given, *asked, reach, study.limits.concentration_nm]) * 2.5
     zero = low / 2.2
     shown = (curve.concentrations_nm >= low / 1.4) & (curve.concentrations_nm <= high * 1.4)
     c = curve.concentrations_nm[shown]
@@ -162,10 +166,16 @@ def dose_response_figure(
         ax.plot(x * aside * 1.012**nth, k * reading.value, marker, ms=4.6, mew=0.9, mec=colour,
                 mfc=colour if last else "white", alpha=0.95, ls="none")  # fmt: skip
     half = k * float(curve.half)
-    ax.plot(
-        [goal.lower, goal.upper], [half, half], color=INK, lw=2.2, solid_capstyle="butt", zorder=5
-    )
-    ax.plot(goal.median, half, "|", color=INK, ms=9, mew=1.6, zorder=5)
+    if on_axis:
+        ax.plot(
+            [goal.lower, goal.upper],
+            [half, half],
+            color=INK,
+            lw=2.2,
+            solid_capstyle="butt",
+            zorder=5,
+        )
+        ax.plot(goal.median, half, "|", color=INK, ms=9, mew=1.6, zorder=5)
     handles: list[Any] = [
         Line2D([], [], color=MEAN, label="curve, median"),
         Patch(color=MEAN, alpha=0.45, lw=0, label="90 % of the curve"),
@@ -175,7 +185,7 @@ def dose_response_figure(
         Line2D([], [], color=QUIET, marker="o", mfc="white", ls="none", ms=4.6, label="earlier exposures"),
         Line2D([], [], color=QUIET, lw=0.9, ls=":", label="without stimulus"),
     ]  # fmt: skip
-    if truth is not None:
+    if truth is not None and on_axis:
         for panel in (ax, strip):
             panel.axvline(truth, color=TRUTH, ls=(0, (5, 3)), lw=1.1)
         handles.append(Line2D([], [], color=TRUTH, ls=(0, (5, 3)), lw=1.1, label="hidden truth"))
@@ -184,7 +194,8 @@ def dose_response_figure(
     ax.set_ylim(bottom=0.0 if curve.goal.readout != "ldh_release" else None)
     concentration_axis(ax, low, high, zero)
     ax.tick_params(labelbottom=False)
-    strip_of_doses(strip, curve.goal.name, goal, doses, zero, study.limits.concentration_nm)
+    limit_nm = study.limits.concentration_nm
+    strip_of_doses(strip, curve.goal.name, goal, doses, zero, limit_nm, on_axis)
     concentration_axis(strip, low, high, zero)
     strip.set_xlabel("concentration at the inlet (nM)")
     return figure
@@ -200,18 +211,26 @@ def concentration_axis(ax: Any, low: float, high: float, zero: float) -> None:
 
 
 def strip_of_doses(
-    ax: Any, name: str, goal: GoalAt, doses: Sequence[NextDose], zero: float, limit_nm: float
+    ax: Any,
+    name: str,
+    goal: GoalAt,
+    doses: Sequence[NextDose],
+    zero: float,
+    limit_nm: float,
+    on_axis: bool = True,
 ) -> None:
     """Mark the goal's interval, and each line's next dose with its risk."""
     ax.set_yticks(range(len(doses) + 1), ["goal", *(d.line for d in doses)])
     ax.set_ylim(max(1, len(doses)) + 0.6, -0.6)
     colour = INK if goal.passed else FAILED
-    ax.plot([goal.lower, goal.upper], [0, 0], color=colour, lw=2.4, solid_capstyle="butt")
-    ax.plot(goal.median, 0, "|", color=colour, ms=8, mew=1.6)
-    said = f"{name} {goal.median:.3g} nM ({goal.lower:.3g} to {goal.upper:.3g})" + (
+    if on_axis:
+        ax.plot([goal.lower, goal.upper], [0, 0], color=colour, lw=2.4, solid_capstyle="butt")
+        ax.plot(goal.median, 0, "|", color=colour, ms=8, mew=1.6)
+    unit = " nM" if on_axis else ""
+    said = f"{name} {goal.median:.3g}{unit} ({goal.lower:.3g} to {goal.upper:.3g})" + (
         "" if goal.passed else ", FAILED fit"
     )
-    ax.annotate(said, (goal.upper, 0), xytext=(6, 0), textcoords="offset points", va="center",
+    ax.annotate(said, (goal.upper if on_axis else zero, 0), xytext=(6, 0), textcoords="offset points", va="center",
                 fontsize=7, fontweight="bold", color=colour)  # fmt: skip
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)

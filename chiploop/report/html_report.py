@@ -140,7 +140,8 @@ class RunEvidence:
         for calibration in self.calibrations:
             passed = bool(calibration.content["info"]["passed"])
             for one in calibration.content["goals"]:
-                at = GoalAt(calibration.cycle, one["median"], one["lower"], one["upper"], passed)
+                span = (one["median"], one["lower"], one["upper"])
+                at = GoalAt(calibration.cycle, *span, passed, one["unit"])
                 found[one["name"]].append(at)
         return found
 

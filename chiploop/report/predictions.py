@@ -18,7 +18,8 @@ import numpy as np
 from scipy.special import ndtri
 
 from chiploop.dosing import ChipSchedule
-from chiploop.goals import GRID_NM, dose_responses
+from chiploop.goal_curves import GRID_NM, reference_curves
+from chiploop.goals import donor_tissues, goal_level, tissue_of
 from chiploop.inference.levels import levels_of
 from chiploop.inference.likelihood import Likelihood, on_scale, scaled
 from chiploop.inference.posterior import Posterior
@@ -159,6 +160,8 @@ class Predictions:
         chosen = some_particles(posterior)
         self.particles = posterior.particles[chosen]
         """(n, p) of the population."""
+        self.donors = donor_tissues(study, posterior, chosen)
+        """Of the donors that goals are about."""
         self.of_chips = posterior.chip_parameters(
             [study.donor_of(chip).id for chip in study.chip_ids], chosen
         )
@@ -286,9 +289,10 @@ class Predictions:
         """
         r = self.names.index(goal.readout)
         log_scale = self.is_log(goal.readout)
+        tissue = tissue_of(self.study, goal.of, self.particles, self.donors)
+        curves = reference_curves(self.model, self.study, goal.exposure_h, tissue)
         rest, vehicle, treated = (
-            part[..., r]
-            for part in dose_responses(self.model, self.study, goal.exposure_h, self.particles)
+            part[..., r] for part in (curves.rest, curves.vehicle, curves.treated)
         )
         curve = band(treated)
         base = band(vehicle)
@@ -322,7 +326,7 @@ class Predictions:
             unstimulated=float(np.median(rest)),
             vehicle=base,
             vehicle_predictive=predictive_band(vehicle, self.reading_sd(goal.readout), log_scale),
-            half=np.median(rest + (1.0 - goal.effect_fraction) * (vehicle - rest)),
+            half=np.median(goal_level(goal, rest, vehicle)),
             readings=tuple(moved),
             censored=censored,
         )

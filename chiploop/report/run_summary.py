@@ -13,7 +13,7 @@ from chiploop.record.actions import Action
 from chiploop.record.journal import Journal
 from chiploop.record.progress import pump_progress
 from chiploop.record.record import Record
-from chiploop.study import Study
+from chiploop.study import Goal, Study
 
 
 def summarise(record: Record, journal: Journal, study: Study, run_id: str) -> dict[str, Any]:
@@ -41,8 +41,8 @@ def summarise(record: Record, journal: Journal, study: Study, run_id: str) -> di
                 "time_h": round(float(content["time_h"]), 4),
                 "goal": goals[0],
                 "goals": goals,
-                "truth": truth_facts(truth, study.goals[0].name),
-                "truths": [truth_facts(truth, goal.name) for goal in study.goals],
+                "truth": truth_facts(truth, study.goals[0]),
+                "truths": [truth_facts(truth, goal) for goal in study.goals],
                 "diagnostics": {key: plain(value) for key, value in info.items()},
                 "proposal": proposal,
                 "decision": decision,
@@ -67,11 +67,11 @@ def goal_facts(goal: Mapping[str, Any]) -> dict[str, Any]:
     return {key: plain(value) for key, value in goal.items()}
 
 
-def truth_facts(truth: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+def truth_facts(truth: Mapping[str, Any], goal: Goal) -> dict[str, Any] | None:
     """Return the hidden truth of a goal; None in a real run."""
-    if name not in truth:
+    if goal.name not in truth:
         return None
-    return {"name": name, "unit": "nM", "value": plain(truth[name])}
+    return {"name": goal.name, "unit": goal.unit, "value": plain(truth[goal.name])}
 
 
 def proposed_after(

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from chiploop.goals import meaning
 from chiploop.inference.posterior import Posterior
 from chiploop.inference.prior import Prior
 from chiploop.measurement import Readout
@@ -85,12 +86,13 @@ def utc(stamp: str) -> str:
 
 def goal_meaning(study: Study, goal: Goal) -> str:
     """Return a goal as a sentence's end."""
-    share = 100 * goal.effect_fraction
-    readout = axis_of(goal.readout, study.tissue.study_readouts[goal.readout].unit).title
-    return (
-        f"{study.drug.name} at the inlet that takes away {share:g} % of the stimulus' effect on {readout} "
-        f"within {goal.exposure_h:g} h"
-    )
+    title = axis_of(goal.readout, study.tissue.study_readouts[goal.readout].unit).title
+    return meaning(study, goal, title)
+
+
+def with_unit(text: str, unit: str) -> str:
+    """Return numbers with their unit; a ratio has none."""
+    return text if unit == "1" else f"{text} {unit}"
 
 
 def goal_rows(
@@ -105,11 +107,13 @@ def goal_rows(
             GoalRow(
                 name=one["name"],
                 meaning=goal_meaning(study, by_name[one["name"]]),
-                median=f"{number(one['median'])} {one['unit']}",
-                interval=f"{number(one['lower'])} to {number(one['upper'])} {one['unit']}",
+                median=with_unit(number(one["median"]), one["unit"]),
+                interval=with_unit(
+                    f"{number(one['lower'])} to {number(one['upper'])}", one["unit"]
+                ),
                 fold=f"{one['upper'] / one['lower']:.2f}",
                 unreached=percent(one["unreached"], 1),
-                truth="–" if truth is None else f"{number(truth)} {one['unit']}",
+                truth="–" if truth is None else with_unit(number(truth), one["unit"]),
                 inside=None if truth is None else one["lower"] <= truth <= one["upper"],
             )
         )

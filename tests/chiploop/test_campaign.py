@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from chiploop import next_exposure
-from chiploop.campaign import first_proposal, observe, propose, start
+from chiploop.campaign import first_proposal, learned, observe, propose, start
 from chiploop.campaign_values import Campaign, Proposal, proposal_from_dict
 from chiploop.errors import DoseNotFeasible, FitNotAccepted, SafetyRefusal
 from chiploop.goals import estimate, goal_values
@@ -24,6 +24,7 @@ from chiploop.study import Study
 from tests.chiploop.campaigns import (
     FAILED,
     FULL,
+    PASSED,
     STUDY,
     asked,
     exact,
@@ -31,6 +32,7 @@ from tests.chiploop.campaigns import (
     given,
     pilot,
     posterior,
+    readings,
 )
 
 AFTER_PILOT = JournalTotals(
@@ -220,6 +222,31 @@ def test_the_same_record_and_generator_give_the_same_proposal(usual: Campaign) -
 def test_a_proposal_survives_the_record(usual: Campaign) -> None:
     found = proposed(usual)
     assert proposal_from_dict(json.loads(json.dumps(asdict(found)))) == found
+
+
+def test_a_proposal_of_an_older_record_without_notes_is_read(usual: Campaign) -> None:
+    content = json.loads(json.dumps(asdict(proposed(usual))))
+    for later in ("notes", "allowed_share", "least_risk"):
+        del content[later]
+    found = proposal_from_dict(content)
+    assert (found.notes, found.allowed_share, found.least_risk) == ((), None, None)
+
+
+def test_a_donors_goal_leads_with_the_donors_own_parameters() -> None:
+    donors = ("D1", "D2", "D3")
+    drawn = posterior()
+    own = np.tile(drawn.particles[:, None], (1, 3, 1))
+    own[:, 1, drawn.names.index("IC50")] /= 4.0
+    goals = tuple(
+        STUDY.goals[0].model_copy(update={"name": of, "of": of}) for of in ("D2", "population")
+    )
+    study = STUDY.model_copy(update={"goals": goals})
+    known = learned(
+        pilot(study), readings(study), replace(drawn, donors=donors, of_donors=own), PASSED
+    )
+    assert [goal.name for goal in known.goals] == ["D2", "population"]
+    assert known.goals[0].median == pytest.approx(known.goals[1].median / 4.0, rel=0.1)
+    assert proposed(known).goal == "D2"
 
 
 def test_pumps_that_round_are_told_apart_in_what_is_delivered(usual: Campaign) -> None:

@@ -91,6 +91,17 @@ def test_a_missing_or_strange_overdose_risk_refuses(
     assert verdict(study, 480.0, overdose_risk=risk).allowed is allowed
 
 
+def test_without_a_toxicity_readout_only_the_first_doses_are_given_whatever_the_fit_says(
+    study: Study,
+) -> None:
+    for asked_nm in (1.0, 100.0, 479.0):
+        refused = verdict(study, asked_nm, overdose_risk=0.0, newest_toxicity_h=None)
+        assert "toxicity has not been read out yet" in refused.reasons[0]
+        with pytest.raises(SafetyRefusal, match="toxicity has not been read out yet"):
+            check_before_wire(study, programme(study, asked_nm), LATER, 128.0, None)
+    assert verdict(study, 480.0, overdose_risk=0.0, newest_toxicity_h=None).allowed
+
+
 def test_no_drug_needs_no_overdose_risk(study: Study) -> None:
     assert verdict(study, 0.0, overdose_risk=None).allowed
 

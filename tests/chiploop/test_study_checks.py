@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chiploop.study import check_study
+from chiploop.study import Study, check_study, load_study
 from chiploop.study_checks import RULES
 
 EXAMPLE = Path(__file__).with_name("example_study.yaml")
@@ -157,6 +157,69 @@ BROKEN = [
         "longer than",
     ),
     (
+        "_goal_targets_are_of_their_readout",
+        "readout: TEER, effect: 50 %",
+        "readout: TEER, kind: target_response, target: 50 pg/mL",
+        "goals[1].target",
+        "TEER is in ohm*cm2; 50 pg/mL is no value of it",
+    ),
+    (
+        "_goals_are_of_known_donors",
+        "effect: 50 %, exposure: 48 h}\n\n",
+        "effect: 50 %, exposure: 48 h, of: D9}\n\n",
+        "goals[1].of",
+        "known: population, D1, D2, D3",
+    ),
+    (
+        "_goals_are_of_known_donors",
+        "C06: D3}",
+        "C06: D1}",
+        "goals[0].of",
+        "donor D3 is on no chip",
+    ),
+    (
+        "_questions_are_about_goals",
+        "approval:\n",
+        "stop: {decided: [{goal: EC50, below: 1 nM}]}\napproval:\n",
+        "stop.decided[0].goal",
+        "known: EC50_CCL26, EC50_TEER",
+    ),
+    (
+        "_questions_are_about_goals",
+        "approval:\n",
+        "stop: {decided: [{goal: EC50_TEER, above: 10}]}\napproval:\n",
+        "stop.decided[0].above",
+        "EC50_TEER is a concentration with its unit; 10 is none",
+    ),
+    (
+        "_budget_is_enough_for_one_cycle",
+        "approval:\n",
+        "stop: {chips: 11}\napproval:\n",
+        "stop.chips",
+        "11 is less than the 12 chips",
+    ),
+    (
+        "_misfit_can_be_asked_about",
+        "cycles: 5",
+        "cycles: 1",
+        "stop.ask_on_misfit",
+        "no doses are proposed",
+    ),
+    (
+        "_vehicle_lines_are_in_the_plan",
+        "fold_step: 4 ",
+        "vehicle_lines: 2\n  fold_step: 4 ",
+        "first_doses",
+        "1 of the first doses are 0 nM; limits.vehicle_lines asks for 2",
+    ),
+    (
+        "_vehicle_lines_are_in_the_plan",
+        "fold_step: 4 ",
+        "vehicle_lines: 4\n  fold_step: 4 ",
+        "limits.vehicle_lines",
+        "leave none for drug",
+    ),
+    (
         "_kits_measure_their_readout",
         "CCL26: {kit: ccl26_elisa",
         "CCL26: {kit: ldh_release",
@@ -194,11 +257,28 @@ BROKEN = [
 ]
 
 
+ALSO = {
+    ("_goals_are_of_known_donors", "donor D3 is on no chip"): (
+        ("C03: D3", "C03: D1"),
+        ("C09: D3", "C09: D1"),
+        ("C12: D3", "C12: D1"),
+        ("readout: CCL26, effect: 50 %", "readout: CCL26, of: D3, effect: 50 %"),
+    ),
+    ("_misfit_can_be_asked_about", "no doses are proposed"): (
+        ("approval:\n", "stop: {ask_on_misfit: true}\napproval:\n"),
+    ),
+}
+"""What has to be changed besides, for a rule that needs two places."""
+
+
 @pytest.mark.parametrize(("rule", "old", "new", "field", "message"), BROKEN)
 def test_a_broken_rule_is_told_at_its_place(
     tmp_path: Path, rule: str, old: str, new: str, field: str, message: str
 ) -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
+    for before, after in ALSO.get((rule, message), ()):
+        assert before in text
+        text = text.replace(before, after)
     assert old in text
     path = tmp_path / "study.yaml"
     path.write_text(text.replace(old, new), encoding="utf-8")
@@ -214,3 +294,63 @@ def test_every_rule_is_broken_once_above() -> None:
 def test_a_first_dose_of_zero_is_allowed() -> None:
     assert "0 nM" in EXAMPLE.read_text(encoding="utf-8")
     assert check_study(EXAMPLE) == []
+
+
+INDEX = "{name: TI, kind: therapeutic_index, readout: TEER, effect: 50 %, exposure: 48 h}"
+
+
+def with_goal(tmp_path: Path, goal: str, stop: str = "") -> Path:
+    """Return the example with another second goal, and a stop rule."""
+    old = "{name: EC50_TEER, readout: TEER, effect: 50 %, exposure: 48 h}"
+    text = EXAMPLE.read_text(encoding="utf-8")
+    assert old in text
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        text.replace(old, goal).replace("approval:\n", stop + "approval:\n"), encoding="utf-8"
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    "goal",
+    [
+        "{name: EC90, readout: TEER, effect: 90 %, exposure: 24 h}",
+        INDEX,
+        "{name: T, kind: target_response, readout: TEER, target: 1 kohm*cm2, exposure: 48 h, of: D1}",
+        "{name: T, kind: target_response, readout: CCL26, target: 0.05 ng/mL, exposure: 48 h}",
+        "{name: P, kind: potency, readout: TEER, effect: 50 %, exposure: 48 h, of: population}",
+    ],
+)
+def test_every_kind_of_goal_can_be_asked_and_survives_the_record(tmp_path: Path, goal: str) -> None:
+    study = load_study(with_goal(tmp_path, goal))
+    assert Study.model_validate_json(study.model_dump_json()) == study
+
+
+@pytest.mark.parametrize(
+    ("goal", "field", "message"),
+    [
+        ("{name: T, kind: target_response, readout: TEER, target: 1000, exposure: 48 h}", "goals[1].target",
+         "allowed: ohm*cm2, kohm*cm2, pg/mL"),
+        ("{name: T, kind: target_response, readout: TEER, exposure: 48 h}", "goals[1]",
+         '"target" is missing'),
+        ("{name: T, readout: TEER, exposure: 48 h}", "goals[1]", '"effect" is missing'),
+        ("{name: T, kind: index, readout: TEER, effect: 50 %, exposure: 48 h}", "goals[1].kind",
+         "'therapeutic_index'"),
+    ],
+)  # fmt: skip
+def test_a_goal_that_is_not_whole_is_refused_at_its_place(
+    tmp_path: Path, goal: str, field: str, message: str
+) -> None:
+    found = check_study(with_goal(tmp_path, goal))
+    assert [p.field for p in found] == [field]
+    assert message in found[0].message
+    assert found[0].line is not None
+
+
+def test_a_question_about_a_ratio_takes_a_plain_number_and_no_dose(tmp_path: Path) -> None:
+    fine = "stop: {decided: [{goal: TI, above: 10}]}\n"
+    assert check_study(with_goal(tmp_path, INDEX, fine)) == []
+    for asked, key in (("above: 10 nM", "above"), ("dose: 10 nM", "dose")):
+        stop = f"stop: {{decided: [{{goal: TI, {asked}}}]}}\n"
+        found = check_study(with_goal(tmp_path, INDEX, stop))
+        assert [p.field for p in found] == [f"stop.decided[0].{key}"]

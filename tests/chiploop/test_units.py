@@ -108,6 +108,7 @@ PINT_CANONICAL = {
     "concentration_nm": "nM",
     "mass_concentration_ng_ml": "ng/mL",
     "mass_concentration_pg_ml": "pg/mL",
+    "mass_ng": "ng",
     "time_h": "hour",
     "time_min": "minute",
     "percent": "percent",

@@ -1,0 +1,101 @@
+"""What is given while the model is in doubt: spread-out doses with replicates, chosen without the model.
+
+Belongs here: the ladder, and who gets which rung. Not here: whether the model is in doubt (inference), what is
+allowed (safety, toxicity_closures, batch_safety).
+
+The model's information is not to be trusted then, so nothing is optimised: the ladder goes from the vehicle to the
+highest allowed dose in equal steps of ln concentration, not above what was read out before, and from four lines on
+some rungs stand twice, so that chips tell their own spread.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from chiploop.errors import SafetyRefusal
+from chiploop.line_assignment import assign_doses
+from chiploop.toxicity_closures import Candidates
+
+DISTINCT_SHARE = 0.75
+"""Of the lines, those with a rung of their own; the others repeat one."""
+_SLACK = 1.02
+"""How much pumps' rounding may lift a dose above the one that was read out."""
+
+
+@dataclass(frozen=True)
+class SpreadOut:
+    """A batch without a model."""
+
+    chosen: Mapping[int, int]
+    """Line (its place in the table) -> candidate."""
+    sentence: str
+
+
+def spread_out(
+    table: Candidates,
+    line_donors: Mapping[str, Sequence[str]],
+    seed: int,
+    at_most_nm: float = math.inf,
+) -> SpreadOut:
+    """Return spread-out doses for the table's lines.
+
+    Parameters
+    ----------
+    line_donors : line -> donor of each of its chips.
+    at_most_nm : highest dose that was read out; no step above it while the model is in doubt.
+
+    Raises SafetyRefusal where a line has no allowed candidate.
+    """
+    open_nm: list[dict[float, int]] = []
+    for line, programmes, allowed in zip(table.lines, table.programmes, table.allowed, strict=True):
+        own = {
+            programmes[k].delivered_nm: int(k)
+            for k in np.flatnonzero(allowed)
+            if programmes[k].delivered_nm <= at_most_nm * _SLACK
+        }
+        if not own:
+            raise SafetyRefusal(f"no dose is allowed on {line}")
+        open_nm.append(own)
+    wanted = ladder(sorted({nm for own in open_nm for nm in own if nm > 0.0}), len(table.lines))
+    donors = {line: line_donors[line] for line in table.lines}
+    drawn = assign_doses(donors, wanted, seed)
+    chosen = {
+        i: own[nearest(list(own), drawn.doses_nm[line])]
+        for i, (line, own) in enumerate(zip(table.lines, open_nm, strict=True))
+    }
+    rungs = ", ".join(f"{nm:.3g}" for nm in sorted(set(wanted)))
+    sentence = (
+        f"the model is in doubt: spread-out doses near {rungs} nM over {len(table.lines)} lines in place of "
+        f"those the model would teach most by; lines drawn with seed {seed}, donors balanced"
+    )
+    return SpreadOut(chosen, sentence)
+
+
+def ladder(drug_nm: Sequence[float], lines: int) -> list[float]:
+    """Return one dose for each line: the vehicle, equal steps of ln concentration, some of them twice.
+
+    ``drug_nm`` are the doses above zero that may be given, ascending. One line alone gets the middle.
+    """
+    if not drug_nm:
+        return [0.0] * lines
+    low, top = drug_nm[0], drug_nm[-1]
+    if lines == 1:
+        return [math.sqrt(low * top)]
+    levels = max(2, math.ceil(DISTINCT_SHARE * lines))
+    rungs = [float(nm) for nm in np.geomspace(low, top, levels)[1:]]
+    middle = 0.5 * (len(rungs) - 1)
+    by_middle = sorted(range(len(rungs)), key=lambda i: (abs(i - middle), i))
+    again = [rungs[by_middle[i % len(rungs)]] for i in range(lines - levels)]
+    return [0.0, *rungs, *again]
+
+
+def nearest(open_nm: Sequence[float], wanted_nm: float) -> float:
+    """Return the open dose nearest to a wanted one, by ln concentration; no drug where none is wanted."""
+    drug = [nm for nm in open_nm if nm > 0.0]
+    if wanted_nm == 0.0 or not drug:
+        return min(open_nm)
+    return min(drug, key=lambda nm: (abs(math.log(nm / wanted_nm)), nm))

@@ -1,0 +1,125 @@
+"""What a study asks, and when it ends, as frozen values with the keys under which a file writes them.
+
+Belongs here: fields, units, what must stand together within one part. Not here: the other parts (study_parts), how
+parts must fit together (study_goal_checks), what a goal is as a number (goals), how a rule judges (stopping).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from chiploop.study_fields import (
+    Duration,
+    GoalValue,
+    Identifier,
+    Mass,
+    Part,
+    PositiveConcentration,
+    PositivePercentage,
+    ReadoutLevel,
+    as_tuple,
+    problem,
+)
+
+GoalKind = Literal["potency", "therapeutic_index", "target_response"]
+POPULATION = "population"
+"""Whose a goal is where it is no donor's."""
+
+
+class Goal(Part):
+    """What the study wants to know: one number of a tissue, about one readout."""
+
+    name: Identifier
+    kind: GoalKind = "potency"
+    """``potency``: the concentration that takes ``effect`` of the stimulus' effect away.
+    ``therapeutic_index``: the concentration that brings viability to its limit, over that potency.
+    ``target_response``: the lowest concentration at which the readout reaches ``target``.
+    """
+    readout: Identifier
+    effect_fraction: PositivePercentage | None = Field(default=None, alias="effect")
+    """0.5 asks for the EC50, 0.9 for the EC90; of a potency and a therapeutic index."""
+    target: ReadoutLevel | None = None
+    """With its unit, such as ``1000 ohm*cm2``; of a target response."""
+    exposure_h: Duration = Field(alias="exposure")
+    of: Identifier = POPULATION
+    """``population`` (the typical donor, wild type), or a donor of the study."""
+
+    @model_validator(mode="after")
+    def _has_what_its_kind_needs(self) -> Goal:
+        is_target = self.kind == "target_response"
+        needed, other = ("target", "effect") if is_target else ("effect", "target")
+        given = {"target": self.target, "effect": self.effect_fraction}
+        if given[needed] is None:
+            example = "1000 ohm*cm2" if is_target else "50 %"
+            raise problem(
+                f'"{needed}" is missing: a goal of kind {self.kind} states it',
+                f'write for example "{needed}: {example}"',
+            )
+        if given[other] is not None:
+            raise problem(f'"{other}" has no meaning in a goal of kind {self.kind}')
+        return self
+
+    @property
+    def unit(self) -> str:
+        """Unit of the answer."""
+        return "1" if self.kind == "therapeutic_index" else "nM"
+
+
+class Decided(Part):
+    """A question that the study answers: where a goal lies, or whether a dose will do."""
+
+    goal: Identifier
+    above: GoalValue | None = None
+    below: GoalValue | None = None
+    """With ``above`` as well: within both."""
+    dose_nm: PositiveConcentration | None = Field(default=None, alias="dose")
+    """In place of bounds: whether this dose reaches the goal and keeps viability above its limit."""
+    probability: PositivePercentage = 0.9
+    """Answered once the answer, yes or no, has this probability."""
+
+    @model_validator(mode="after")
+    def _asks_one_thing(self) -> Decided:
+        bounds = [bound for bound in (self.above, self.below) if bound is not None]
+        if bool(bounds) == (self.dose_nm is not None):
+            raise problem('a question has "above", "below" or both, or else "dose"')
+        if len(bounds) == 2 and not bounds[0].value < bounds[1].value:
+            raise problem(f"nothing lies above {bounds[0]} and below {bounds[1]}")
+        if not self.probability > 0.5:
+            raise problem(
+                f"{100 * self.probability:g} % decides nothing: the probability must be above 50 %"
+            )
+        return self
+
+
+class Stop(Part):
+    """When the study knows enough, or may not go on."""
+
+    fold: Annotated[float, Field(gt=1)] | None = None
+    """Stop once upper/lower of the leading goal's 90 % interval is at most this."""
+    information_nats: Annotated[float, Field(gt=0)] | None = None
+    """Stop once the best batch is expected to teach less than this about the leading goal."""
+    information_nats_per_chip: Annotated[float, Field(gt=0)] | None = None
+    """The same for each chip that the batch exposes."""
+    decided: Annotated[tuple[Decided, ...], BeforeValidator(as_tuple)] = ()
+    """Stop once these questions are answered, each for itself."""
+    needs: Literal["any", "all"] = "any"
+    """Whether one of the rules above is enough, or all that are stated are needed. Those below always
+    count by themselves.
+    """
+    nothing_is_safe: PositivePercentage | None = None
+    """Stop once no dose with drug is allowed, or every dose harms with this probability."""
+    cycles: Annotated[int, Field(ge=1, le=100)] | None = None
+    chips: Annotated[int, Field(ge=1)] | None = None
+    """Stop before more chips than this were exposed; a chip counts once in every cycle."""
+    drug_ng: Mass | None = Field(default=None, alias="drug")
+    """Stop once all chips together have got this much drug."""
+    ask_on_misfit: bool = False
+    """Where the data contradict the model a person decides about the next doses, whoever else would."""
+
+    @model_validator(mode="after")
+    def _names_a_rule(self) -> Stop:
+        if self == Stop.model_construct(needs=self.needs):
+            raise problem('"stop" names no rule', "write for example {fold: 2}")
+        return self

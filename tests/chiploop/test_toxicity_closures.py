@@ -1,0 +1,157 @@
+"""What has harmed is closed with all above it, until a person reopens it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chiploop.campaign_values import Campaign
+from chiploop.measurement import Readout
+from chiploop.toxicity_closures import (
+    Closure,
+    Reopened,
+    closures,
+    shown_toxicities,
+    still_allowed,
+)
+from tests.chiploop.campaigns import STUDY, given, pilot
+from tests.chiploop.candidates import fake_table, programme
+
+DONE = pilot()
+"""L1 to L4 got 0, 30, 120 and 480 nM from 24 to 72 h; chips C01 to C12, three a line."""
+
+
+def released(chip: str, value: float, end_h: float = 72.0, **more: Any) -> Readout:
+    cycle = more.pop("cycle", 1)
+    return Readout(
+        chip, "ldh_release", value, "1", 0.01, "linear", end_h, end_h - 24.0, cycle=cycle, **more
+    )
+
+
+def shown(*readouts: Readout, campaign: Campaign = DONE) -> list[tuple[str, float]]:
+    found = shown_toxicities(STUDY, campaign.schedules, readouts)
+    return [(one.chip_id, pytest.approx(one.dose_nm)) for one in found]  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("value", "is_shown"), [(0.199, False), (0.201, True), (0.9, True)])
+def test_a_release_beyond_the_viability_limit_shows_harm(value: float, is_shown: bool) -> None:
+    assert shown(released("C10", value)) == ([("C10", 480.0)] if is_shown else [])
+
+
+def test_a_failed_readout_and_other_readouts_show_nothing() -> None:
+    assert shown(released("C10", 0.5, qc="fail")) == []
+    assert shown(replace(released("C10", 0.5), readout="CCL26")) == []
+
+
+def test_only_the_sure_bound_of_a_censored_release_counts() -> None:
+    nan = float("nan")
+    assert shown(released("C10", nan, censoring="right", lower=0.3)) == [("C10", 480.0)]
+    assert shown(released("C10", nan, censoring="left", upper=0.5)) == []
+    assert shown(released("C10", nan, censoring="interval", lower=0.1, upper=0.5)) == []
+
+
+def test_harm_without_drug_blames_no_dose() -> None:
+    assert shown(released("C01", 0.9)) == []
+    assert shown(released("C10", 0.9, end_h=24.0)) == []
+
+
+def test_release_adds_up_and_the_dose_that_brings_it_over_is_blamed_once() -> None:
+    later = given(DONE, dict.fromkeys(STUDY.line_ids, 30.0), 2)
+    readouts = [
+        released("C10", 0.15),
+        released("C10", 0.06, 124.0, cycle=2),
+        released("C10", 0.06, 125.0),
+    ]
+    assert shown(*readouts, campaign=later) == [("C10", 30.0)]
+    assert shown(*readouts[:1], released("C10", 0.04, 124.0, cycle=2), campaign=later) == []
+
+
+def closed(*readouts: Readout, cycle: int = 1, **more: Any) -> tuple[Closure, ...]:
+    return closures(STUDY, DONE.schedules, readouts, cycle, **more)
+
+
+def is_closed(found: tuple[Closure, ...], nm: float) -> bool:
+    return any(one.holds(programme("L1", nm)) for one in found)
+
+
+def test_without_harm_nothing_is_closed() -> None:
+    assert closed(released("C10", 0.05), released("C07", 0.1)) == ()
+
+
+def test_a_dose_that_harmed_and_all_above_are_closed_and_none_below_later_on() -> None:
+    found = closed(released("C10", 0.5), cycle=3)
+    assert [is_closed(found, nm) for nm in (0.0, 120.0, 460.0, 475.0, 480.0, 481.0, 4000.0)] == [
+        False, False, False, True, True, True, True,
+    ]  # fmt: skip
+    assert "C10 at 480 nM fell to viability 0.50 by 72 h (limit 0.8)" in found[0].reason
+
+
+def test_the_lowest_dose_that_harmed_counts() -> None:
+    found = closed(released("C10", 0.5), released("C07", 0.3), cycle=3)
+    assert is_closed(found, 120.0)
+    assert not is_closed(found, 100.0)
+
+
+def test_right_after_harm_there_is_no_step_up_from_the_highest_dose_without() -> None:
+    found = closed(released("C10", 0.5), cycle=1)
+    assert [is_closed(found, nm) for nm in (0.0, 120.0, 122.0, 123.0, 460.0)] == [
+        False, False, False, True, True,
+    ]  # fmt: skip
+    assert any("no step up right after harm at 480 nM in cycle 1" in one.reason for one in found)
+    assert not is_closed(closed(released("C10", 0.5), cycle=2), 400.0)
+
+
+def test_harm_at_the_lowest_dose_leaves_the_vehicle_alone() -> None:
+    found = closed(released("C04", 0.5))
+    assert not is_closed(found, 0.0)
+    assert is_closed(found, 1.0)
+
+
+def test_a_person_reopens_what_was_read_until_then_but_no_step_up_right_after() -> None:
+    looked = [Reopened(up_to_nm=480.0, at_h=80.0)]
+    assert closed(released("C10", 0.5), cycle=2, reopened=looked) == ()
+    just_then = closed(released("C10", 0.5), cycle=1, reopened=looked)
+    assert [is_closed(just_then, nm) for nm in (120.0, 480.0)] == [False, True]
+    earlier = [Reopened(up_to_nm=480.0, at_h=70.0)]
+    assert is_closed(closed(released("C10", 0.5), cycle=2, reopened=earlier), 480.0)
+    lower = [Reopened(up_to_nm=400.0, at_h=80.0)]
+    assert is_closed(closed(released("C10", 0.5), cycle=2, reopened=lower), 480.0)
+
+
+# --- on a table
+
+
+def test_closures_take_doses_from_every_line_and_say_so_once_for_each() -> None:
+    table = fake_table(
+        [0.0, 100.0, 500.0], [[0.0] * 3, [0.0] * 3], [[True] * 3, [True, True, False]]
+    )
+    allowed, refused = still_allowed(table, [Closure(400.0, "harm")])
+    assert [row.tolist() for row in allowed] == [[True, True, False]] * 2
+    assert [(r.asked_nm, r.reason) for r in refused] == [(500.0, "line L1: harm")]
+    assert table.allowed[0].all(), "the table itself stays as it was"
+
+
+@pytest.mark.parametrize(("risk", "is_open"), [(0.95, True), (0.951, False), (np.nan, False)])
+def test_a_dose_that_almost_surely_harms_closes_all_above_it_on_its_line(
+    risk: float, is_open: bool
+) -> None:
+    table = fake_table([0.0, 100.0, 500.0, 900.0], [[0.0, 0.0, risk, 0.1], [0.0] * 4])
+    allowed, _ = still_allowed(table, ())
+    assert allowed[0].tolist() == [True, True, is_open, is_open]
+    assert allowed[1].all()
+
+
+def test_what_a_person_has_reopened_is_not_closed_by_the_fit_alone() -> None:
+    table = fake_table([0.0, 500.0, 900.0], [[0.0, 0.96, 0.1]])
+    allowed, _ = still_allowed(table, (), [Reopened(600.0, 80.0)])
+    assert allowed[0].tolist() == [True, True, True]
+
+
+def test_nothing_that_was_forbidden_is_opened() -> None:
+    table = fake_table([0.0, 500.0], [[0.0, 0.0]], [[True, False]])
+    allowed, refused = still_allowed(table, ())
+    assert allowed[0].tolist() == [True, False]
+    assert refused == ()

@@ -1,0 +1,105 @@
+"""Why a study ends is on record, and a person is asked where the study says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chiploop.campaign import first_proposal, start
+from chiploop.campaign_values import Campaign
+from chiploop.inference.posterior import Misfit
+from chiploop.record.record import Record
+from chiploop.study import Stop
+from flows import tasks
+from flows.closed_loop import enough
+from tests.chiploop.campaigns import FULL, PASSED, STUDY, exact, fitted
+
+FIRES = Misfit(True, 0.01, 0.07, ("TEER lags behind",), {"TEER lags": 0.01})
+
+
+@dataclass
+class Clock:
+    """A clock that goes on at each look."""
+
+    time_h: float = 70.0
+
+    def now_h(self) -> float:
+        self.time_h += 1.0
+        return self.time_h
+
+
+@dataclass
+class Lab:
+    """What these steps need of a laboratory."""
+
+    record: Record
+    study: Any = STUDY
+    run_id: str = "run-1"
+    clock: Clock = field(default_factory=Clock)
+    said: list[str] = field(default_factory=list)
+
+    def say(self, cycle: int, what: str) -> None:
+        self.said.append(what)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    with Record(str(tmp_path / "record.sqlite")) as record:
+        record.add_run("run-1", STUDY, 1, True)
+        yield Lab(record)
+
+
+def with_stop(campaign: Campaign, **keys: Any) -> Campaign:
+    stop = Stop.model_validate(keys)
+    return replace(campaign, study=campaign.study.model_copy(update={"stop": stop}))
+
+
+def test_a_met_rule_ends_the_study_and_says_why_once(lab: Lab) -> None:
+    done = with_stop(fitted(), fold=1e6)
+    assert enough(lab, done)  # type: ignore[arg-type]
+    assert enough(lab, done), "after an interruption as well"  # type: ignore[arg-type]
+    (event,) = lab.record.events("run-1", "stop rule")
+    assert event.content["cycle"] == 1
+    assert "EC50_CCL26: 90 % interval" in event.content["why"]
+    assert lab.said == [f"the study ends: {event.content['why']}"]
+
+
+def test_a_rule_that_is_not_met_leaves_no_trace(lab: Lab) -> None:
+    assert not enough(lab, with_stop(fitted(), fold=1.0001))  # type: ignore[arg-type]
+    assert not enough(lab, fitted())  # type: ignore[arg-type]
+    assert lab.record.events("run-1", "stop rule") == ()
+
+
+def test_a_question_to_a_person_keeps_the_study_file_from_deciding(lab: Lab) -> None:
+    assert STUDY.approval.by == "auto"
+    proposal = first_proposal(start(STUDY), exact, FULL)
+    doubted = replace(fitted(), info=replace(PASSED, misfit=FIRES))
+    assert tasks.question(doubted) == "", "only where the study says so"
+    asked = tasks.question(with_stop(doubted, ask_on_misfit=True))
+    assert "TEER lags behind" in asked
+    key = tasks.record_proposal.fn(lab, proposal, asked)
+    assert lab.record.decision_for(key) is None
+    (recorded,) = lab.record.proposals("run-1")
+    assert recorded.content["notes"] == [asked]
+    again = tasks.record_proposal.fn(lab, replace(proposal, notes=(asked,)), asked)
+    assert again == key, "what stands on record is not put there anew"
+
+
+def test_without_a_question_the_study_file_decides_as_before(lab: Lab) -> None:
+    key = tasks.record_proposal.fn(lab, first_proposal(start(STUDY), exact, FULL), "")
+    decision = lab.record.decision_for(key)
+    assert decision is not None
+    assert decision.by == "auto"
+
+
+def test_what_a_person_has_reopened_is_read_from_the_record(lab: Lab) -> None:
+    lab.record.add_event("run-1", "reopened", 90.0, {"up_to_nm": 480.0, "by": "person"})
+    (found,) = tasks.reopened_doses(lab)  # type: ignore[arg-type]
+    assert (found.up_to_nm, found.at_h) == (480.0, 90.0)
+    assert asdict(found) == {"up_to_nm": 480.0, "at_h": 90.0}
+    assert np.isfinite(found.at_h)
