@@ -11,6 +11,7 @@ diagnostics decides nothing: only budgets are judged then.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import reduce
@@ -71,12 +72,12 @@ class Standing:
     misfit: Misfit | None = None
 
 
-class StopRule:
+class StopRule(ABC):
     """A rule that can be combined; each kind says how it judges."""
 
+    @abstractmethod
     def judge(self, standing: Standing) -> Verdict:
         """Return what the rule says of where a study stands."""
-        raise NotImplementedError
 
     def __and__(self, other: StopRule) -> StopRule:
         return AllOf((self, other))
