@@ -59,7 +59,7 @@ def row_of(tissue: Tissue, seed: int, policy: str, wrong: bool) -> dict[str, Any
         done = found.unreached == 0.0 and found.upper / found.lower <= FOLD
         if done or len(bench.doses_nm) >= HORIZON:
             break
-        bench.run(POLICIES[policy].doses(bench, posterior, rng))
+        bench.run(POLICIES[policy](bench, posterior, rng))
     return {
         "seed": seed,
         "policy": policy,

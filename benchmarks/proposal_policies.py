@@ -7,26 +7,18 @@ Belongs here: one function per policy, from a table and what was run to four dos
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.proposal_scenario import BATCH, CANDIDATES_NM, VIABILITY_LIMIT, Bench
+from benchmarks.proposal_scenario import BATCH, CANDIDATES_NM, Bench
 from chiploop.inference.posterior import Posterior
 from chiploop.policies.goal_information import goal_information
 
 GRID_DOSES_NM = (0.0, 3.0, 17.0, 98.0, 550.0, 3_100.0, 17_700.0, 100_000.0)
 """The 8-dose log grid with the vehicle."""
-__all__ = ["GRID_DOSES_NM", "POLICIES", "VIABILITY_LIMIT", "Asked"]
 
 
-@dataclass(frozen=True)
-class Asked:
-    """One policy."""
-
-    doses: Callable[[Bench, Posterior, np.random.Generator], list[float]]
-    needs_fit: bool
-    """Whether a batch hangs on the posterior."""
+Doses = Callable[[Bench, Posterior, np.random.Generator], list[float]]
 
 
 def by_information(bench: Bench, posterior: Posterior, rng: np.random.Generator) -> list[float]:
@@ -56,10 +48,10 @@ def on_grid(bench: Bench, posterior: Posterior, rng: np.random.Generator) -> lis
     return [GRID_DOSES_NM[k] for k in half]
 
 
-POLICIES = {
-    "eig": Asked(by_information, True),
-    "eig_unbounded": Asked(without_bound, True),
-    "random": Asked(at_random, False),
-    "grid": Asked(on_grid, False),
+POLICIES: dict[str, Doses] = {
+    "eig": by_information,
+    "eig_unbounded": without_bound,
+    "random": at_random,
+    "grid": on_grid,
 }
 """Name -> policy."""

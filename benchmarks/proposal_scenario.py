@@ -20,7 +20,8 @@ from functools import cached_property
 import numpy as np
 
 from chiploop.dosing import PumpProgramme
-from chiploop.goals import GRID_NM, goal_values
+from chiploop.goal_curves import GRID_NM, REST_H
+from chiploop.goals import goal_values
 from chiploop.inference.likelihood import Likelihood
 from chiploop.inference.posterior import CalibrationInfo, Limits, Posterior
 from chiploop.inference.prior import Prior
@@ -31,7 +32,7 @@ from chiploop.measurement import Readout
 from chiploop.models.inlet import ChipInlet, chip_constants
 from chiploop.models.study_model import model_of
 from chiploop.models.tissue_model import TissueModel
-from chiploop.next_exposure import scatter_of
+from chiploop.next_exposure import EXPECTED_SD, scatter_of
 from chiploop.policies.prediction_table import (
     PlannedReadout,
     PredictionTable,
@@ -42,7 +43,7 @@ from chiploop.protocols_path import protocols_folder
 from chiploop.study import Study, load_study
 from chiploop.virtual_lab import hidden_parameters, truth_model
 
-REST_H, EXPOSURE_H = 24.0, 48.0
+EXPOSURE_H = 48.0
 TIMES_H = np.array([48.0, 72.0, 72.0])
 STARTS_H = np.array([np.nan, np.nan, 48.0])
 """Of collection windows; NaN for a reading of a moment."""
@@ -50,7 +51,6 @@ CANDIDATES_NM = (0.0, *(float(f"{c:.3g}") for c in np.geomspace(3.0, 1e5, 46)))
 """The vehicle and ten doses a decade, 3 nM to 100 uM."""
 PILOT_NM = (0.0, 30.0, 300.0, 1000.0)
 BATCH, HORIZON = 4, 80
-ASSAY_SD = {"moment": 0.01, "window_mean": 0.08, "window_loss": 0.01}
 CHIP_SD = {"TEER": 0.15, "CCL26": 0.20, "ldh_release": 0.06}
 """Between chips, on the residual's scale: a chip CV of 20 % and 6 points of viability."""
 POTENCY_NM, POTENCY_LN_SD = 100.0, 1.6
@@ -163,7 +163,7 @@ class Bench:
                     if is_window != bool(np.isfinite(STARTS_H[t])):
                         continue
                     noise = of_chip + self.of_donor[spec.name, donor]
-                    noise += ASSAY_SD[spec.kind] * deviate[0]
+                    noise += EXPECTED_SD[spec.kind] * deviate[0]
                     noise += self.scatter.reading.get(spec.name, 0.0) * deviate[1]
                     clean = shown.readouts[0, 0, t, r]
                     value = clean * np.exp(noise) if spec.scale == "log" else clean + noise
@@ -173,7 +173,7 @@ class Bench:
                             spec.name,
                             float(value),
                             spec.unit,
-                            ASSAY_SD[spec.kind],
+                            EXPECTED_SD[spec.kind],
                             spec.scale,
                             float(TIMES_H[t]),
                             float(STARTS_H[t]) if is_window else None,
@@ -207,7 +207,7 @@ class Bench:
         parameters = posterior.particles[rng.choice(n, min(DRAWS, n), replace=False)]
         past = likelihood.simulated(parameters)
         planned = tuple(
-            PlannedReadout(r, t, ASSAY_SD[spec.kind])
+            PlannedReadout(r, t, EXPECTED_SD[spec.kind])
             for r, spec in enumerate(model.readouts)
             for t in range(len(TIMES_H))
             if (spec.kind != "moment") == bool(np.isfinite(STARTS_H[t]))

@@ -94,23 +94,6 @@ def reference_curves(
     return ReferenceCurves(values[:, 0], values[:, 1], values[:, 2:], simulated.viability[:, 2:, 0])
 
 
-def dose_responses(
-    model: TissueModel, study: Study, exposure_h: float, parameters: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return readouts at the end of the population's reference experiment.
-
-    Returns
-    -------
-    unstimulated : (n, readouts)
-    vehicle : (n, readouts)
-        With stimulus, without drug.
-    treated : (n, concentrations, readouts)
-        At ``GRID_NM``.
-    """
-    curves = reference_curves(model, study, exposure_h, Tissue(parameters))
-    return curves.rest, curves.vehicle, curves.treated
-
-
 def first_at_or_below(excess: np.ndarray) -> np.ndarray:
     """Return the first concentration (n,) at which an excess (n, concentrations) has fallen to zero.
 

@@ -21,41 +21,15 @@ import numpy as np
 
 from chiploop.goal_curves import (
     GRID_NM,
-    LAST_H,
-    REST_H,
     ReferenceCurves,
     Tissue,
-    dose_responses,
     first_at_or_below,
     reference_curves,
-    reference_inlets,
 )
 from chiploop.inference.posterior import Posterior
 from chiploop.models.tissue_model import TissueModel
 from chiploop.study import Goal, Study
 from chiploop.study_goals import POPULATION
-
-__all__ = [
-    "GRID_NM",
-    "LAST_H",
-    "REST_H",
-    "GoalDraws",
-    "GoalEstimate",
-    "Tissue",
-    "crossing",
-    "dose_responses",
-    "donor_tissues",
-    "effect",
-    "estimate",
-    "estimates",
-    "goal_draws",
-    "goal_level",
-    "goal_values",
-    "harmful_nm",
-    "meaning",
-    "reference_inlets",
-    "tissue_of",
-]
 
 
 @dataclass(frozen=True)

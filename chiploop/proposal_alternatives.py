@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from chiploop.campaign_values import Campaign
+from chiploop.policies.dose_choice import nearest, span_nm
 from chiploop.policies.linear_gaussian import LinearGaussian
 from chiploop.policies.prediction_table import PredictionTable
 
@@ -41,14 +42,17 @@ class Alternative:
 def alternatives_of(
     campaign: Campaign, table: PredictionTable, chosen: Mapping[int, int]
 ) -> tuple[Alternative, ...]:
-    """Return up to five other batches of allowed candidates, the most informative first, and to stop."""
+    """Return up to four other batches of allowed candidates, the most informative first, and to stop.
+
+    Raises ValueError where a line has no allowed candidate.
+    """
     measure = LinearGaussian(table)
     best = measure.information(dict(chosen))
     wanted: list[tuple[str, dict[int, int] | None]] = [
         ("other doses", other_doses(table, measure, chosen)),
-        ("the last doses again", nearest(table, chosen, last_doses(campaign))),
+        ("the last doses again", nearest_batch(table, chosen, last_doses(campaign))),
         ("log-spaced doses", log_spaced(table, chosen)),
-        ("vehicle alone", nearest(table, chosen, dict.fromkeys(table.lines, 0.0), exactly=True)),
+        ("vehicle alone", vehicle_alone(table, chosen)),
     ]
     found: list[Alternative] = []
     seen = {tuple(sorted(chosen.items()))}
@@ -108,55 +112,25 @@ def last_doses(campaign: Campaign) -> dict[str, float]:
     return found
 
 
-def nearest(
-    table: PredictionTable,
-    chosen: Mapping[int, int],
-    wanted_nm: Mapping[str, float],
-    exactly: bool = False,
-) -> dict[int, int] | None:
-    """Return the batch of allowed candidates nearest to doses; None where a line has none, or none exactly."""
-    batch = {}
-    for i in chosen:
-        want = wanted_nm[table.lines[i]]
-        options = [int(j) for j in np.flatnonzero(table.allowed[i])]
-        if not options:
-            return None
-        asked = {j: table.programmes[i][j].asked_nm for j in options}
-        best = min(options, key=lambda j: apart(want, asked[j]))
-        if exactly and asked[best] != want:
-            return None
-        batch[i] = best
-    return batch
+def nearest_batch(
+    table: PredictionTable, chosen: Mapping[int, int], wanted_nm: Mapping[str, float]
+) -> dict[int, int]:
+    """Return the batch of allowed candidates nearest to doses, line -> nM."""
+    return {i: nearest(table, i, wanted_nm[table.lines[i]]) for i in chosen}
 
 
-def apart(one_nm: float, other_nm: float) -> float:
-    """Return how far two doses are apart: ln of their ratio, a vehicle very far from any drug."""
-    if one_nm == 0.0 or other_nm == 0.0:
-        return 0.0 if one_nm == other_nm else 1e3 + max(one_nm, other_nm)
-    return abs(float(np.log(one_nm / other_nm)))
+def vehicle_alone(table: PredictionTable, chosen: Mapping[int, int]) -> dict[int, int] | None:
+    """Return the batch without drug; None where a line must not go without."""
+    batch = nearest_batch(table, chosen, dict.fromkeys(table.lines, 0.0))
+    return None if any(table.dose_nm(i)[k] > 0.0 for i, k in batch.items()) else batch
 
 
 def log_spaced(table: PredictionTable, chosen: Mapping[int, int]) -> dict[int, int] | None:
     """Return the vehicle and doses spread evenly over the logarithm of what every line may get."""
-    highest = [
-        max(
-            (table.programmes[i][j].asked_nm for j in np.flatnonzero(table.allowed[i])), default=0.0
-        )
-        for i in chosen
-    ]
-    lowest = [
-        min(
-            (
-                table.programmes[i][j].asked_nm
-                for j in np.flatnonzero(table.allowed[i])
-                if table.programmes[i][j].asked_nm > 0.0
-            ),
-            default=0.0,
-        )
-        for i in chosen
-    ]
-    if not all(lowest) or not highest:
+    spans = [span for i in chosen if (span := span_nm(table, i)) is not None]
+    if len(spans) < len(chosen):
         return None
-    doses = [0.0, *np.geomspace(max(lowest), min(highest), len(chosen))[1:]]
+    lowest, highest = max(low for low, _ in spans), min(high for _, high in spans)
+    doses = [0.0, *np.geomspace(lowest, highest, len(chosen))[1:]]
     wanted = {table.lines[i]: float(nm) for i, nm in zip(sorted(chosen), doses, strict=True)}
-    return nearest(table, chosen, wanted)
+    return nearest_batch(table, chosen, wanted)

@@ -148,7 +148,7 @@ def card_of(
     last
         What the last card predicted, to be compared with what was read.
 
-    Raises ValueError where a dose of the proposal is not in the table.
+    Raises ValueError where a dose of the proposal is not in the table, or a line has no allowed candidate.
     """
     study = campaign.study
     chosen = chosen_of(table, proposal.doses)
@@ -176,7 +176,7 @@ def card_of(
         begins_h=begin_h,
         ends_h=begin_h + max(hours, study.sampling.effluent_h[1]),
         health=health_of(campaign, last),
-        notes=tuple(getattr(proposal, "notes", ())),
+        notes=proposal.notes,
     )
 
 

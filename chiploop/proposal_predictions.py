@@ -9,19 +9,17 @@ the narrower one for what a reading will do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import ndtri
 
+from chiploop.inference.posterior import NORMAL_POINTS
 from chiploop.policies.linear_gaussian import LinearGaussian
 from chiploop.policies.prediction_table import FutureReading, PredictionTable
 
 INNER, OUTER = 0.5, 0.9
 """Levels of the bands; equal-tailed."""
-NORMAL = ndtri((np.arange(51) + 0.5) / 51)
-"""Equally likely points of a standard normal: the ends of a 90 % interval lie within 1 % of where they should."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ def predicted_readings(
         for j, reading in enumerate(table.readings[i]):
             mean = means[:, j]
             mean = mean[np.isfinite(mean)]
-            noisy = (mean[:, None] + sds[j] * NORMAL).ravel()
+            noisy = (mean[:, None] + sds[j] * NORMAL_POINTS).ravel()
             found.append(
                 PredictedReading(
                     line=table.lines[i],
@@ -127,9 +125,10 @@ def information_parts(
     return tuple(sorted(shared, key=lambda part: -part.nats))
 
 
-def only(table: PredictionTable, chosen: Mapping[int, int], is_kept: object) -> PredictionTable:
+def only(
+    table: PredictionTable, chosen: Mapping[int, int], is_kept: Callable[[FutureReading], bool]
+) -> PredictionTable:
     """Return the table with the chosen candidates and the features that are kept alone."""
-    assert callable(is_kept)
     lines = sorted(chosen)
     kept = [[j for j, r in enumerate(table.readings[i]) if is_kept(r)] for i in lines]
     at = [table.place(i).start + j for i, js in zip(lines, kept, strict=True) for j in js]

@@ -37,11 +37,10 @@ from chiploop.models.study_model import model_of
 from chiploop.next_exposure import likelihood_of
 from chiploop.record.actions import Action
 from chiploop.record.replay import schedules_by, unknown_since
-from chiploop.study import Study, load_study
+from chiploop.study import MODEL_FOLDER, STUDY_FILE, Study, load_study
 from chiploop.study_checks import check_parts
 from chiploop.study_yaml import YamlText
 
-STUDY_FILE, MODEL_FOLDER = "study.json", "model"
 LEVEL = 0.9
 """Of every interval; equal-tailed."""
 LEARNED = 0.5
@@ -132,6 +131,18 @@ def evidence_of(
     )
 
 
+def evidence_up_to(
+    study: Study, actions: Sequence[Action], readouts: Sequence[Readout], cycle: int
+) -> tuple[Evidence, ...]:
+    """Return what the calibrations up to a cycle learned from, one by one (``evidence_of``)."""
+    return tuple(evidence_of(study, actions, readouts, one) for one in range(1, cycle + 1))
+
+
+def readouts_of(evidence: Sequence[Evidence]) -> tuple[Readout, ...]:
+    """Return the readouts of all cycles together, failed ones too."""
+    return tuple(readout for one in evidence for readout in one.readouts)
+
+
 def is_before_fit(programme_key: str, cycle: int) -> bool:
     """Return whether a programme belongs to the exposure of a cycle or to what was before it.
 
@@ -214,7 +225,6 @@ def with_model(case: RefitCase, text: Path) -> RefitCase:
         told = "; ".join(f"{problem.field}: {problem.message}" for problem in problems)
         raise FileNotValid(f"{study.name} can not be fitted with {text}: {told}")
     last = case.evidence[-1]
-    everything = tuple(r for evidence in case.evidence for r in evidence.readouts)
     return replace(
         case,
         files={
@@ -222,7 +232,7 @@ def with_model(case: RefitCase, text: Path) -> RefitCase:
             f"{MODEL_FOLDER}/{text.name}": text.read_bytes(),
             f"{MODEL_FOLDER}/{beside.name}": beside.read_bytes(),
         },
-        evidence=(replace(last, readouts=everything),),
+        evidence=(replace(last, readouts=readouts_of(case.evidence)),),
         previous=None,
     )
 
@@ -239,7 +249,7 @@ def refit(case: RefitCase) -> Refit:
     campaign = replace(
         campaign,
         cycle=case.evidence[done].cycle - 1,
-        readouts=tuple(r for evidence in case.evidence[:done] for r in evidence.readouts),
+        readouts=readouts_of(case.evidence[:done]),
         posterior=previous,
     )
     for evidence in case.evidence[done:]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from chiploop.errors import SafetyRefusal
 from chiploop.line_assignment import assign_doses
+from chiploop.policies.dose_choice import nearest_of
 from chiploop.toxicity_closures import Candidates
 
 DISTINCT_SHARE = 0.75
@@ -63,10 +64,10 @@ def spread_out(
     wanted = ladder(sorted({nm for own in open_nm for nm in own if nm > 0.0}), len(table.lines))
     donors = {line: line_donors[line] for line in table.lines}
     drawn = assign_doses(donors, wanted, seed)
-    chosen = {
-        i: own[nearest(list(own), drawn.doses_nm[line])]
-        for i, (line, own) in enumerate(zip(table.lines, open_nm, strict=True))
-    }
+    chosen = {}
+    for i, (line, own) in enumerate(zip(table.lines, open_nm, strict=True)):
+        doses = sorted(own)
+        chosen[i] = own[doses[nearest_of(np.array(doses), drawn.doses_nm[line])]]
     rungs = ", ".join(f"{nm:.3g}" for nm in sorted(set(wanted)))
     sentence = (
         f"the model is in doubt: spread-out doses near {rungs} nM over {len(table.lines)} lines in place of "
@@ -91,11 +92,3 @@ def ladder(drug_nm: Sequence[float], lines: int) -> list[float]:
     by_middle = sorted(range(len(rungs)), key=lambda i: (abs(i - middle), i))
     again = [rungs[by_middle[i % len(rungs)]] for i in range(lines - levels)]
     return [0.0, *rungs, *again]
-
-
-def nearest(open_nm: Sequence[float], wanted_nm: float) -> float:
-    """Return the open dose nearest to a wanted one, by ln concentration; no drug where none is wanted."""
-    drug = [nm for nm in open_nm if nm > 0.0]
-    if wanted_nm == 0.0 or not drug:
-        return min(open_nm)
-    return min(drug, key=lambda nm: (abs(math.log(nm / wanted_nm)), nm))

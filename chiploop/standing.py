@@ -43,14 +43,15 @@ def standing_of(
 ) -> Standing:
     """Return what the stop rules look at."""
     study, info = campaign.study, campaign.info
-    asked = {question.goal for question in study.stop.decided} if study.stop else set()
+    decided = study.stop.decided if study.stop else ()
+    with_dose = {question.goal for question in decided if question.dose_nm is not None}
     draws, harmful = {}, {}
-    if asked and campaign.posterior is not None:
+    if decided and campaign.posterior is not None:
         model, posterior = model_of(study), campaign.posterior
         donors = donor_tissues(study, posterior)
         draws = goal_draws(model, study, posterior.particles, donors)
         for goal in study.goals:
-            if goal.name in asked:
+            if goal.name in with_dose:  # the other questions do not look at harm
                 tissue = tissue_of(study, goal.of, posterior.particles, donors)
                 curves = reference_curves(model, study, goal.exposure_h, tissue)
                 harmful[goal.name] = harmful_nm(curves.viability, study.limits.viability)

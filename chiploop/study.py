@@ -83,6 +83,8 @@ __all__ = [
 
 FORMAT_VERSION = 1
 """The version of the study format that this chiploop reads."""
+STUDY_FILE, MODEL_FOLDER = "study.json", "model"
+"""Names of a run's own copies of its study and its model."""
 
 
 class StudyNotValid(FileNotValid):

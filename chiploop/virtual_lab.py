@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from chiploop.assays.plate_map import plate_from_dict
-from chiploop.goals import Tissue, goal_values
+from chiploop.goal_curves import Tissue
+from chiploop.goals import goal_values
 from chiploop.inference.prior import Prior
 from chiploop.models.batch import BatchResult
 from chiploop.models.facts import RELEASE, TEER, truth_of

@@ -28,7 +28,8 @@ from chiploop.models.facts import facts_path
 from chiploop.record.journal import Journal
 from chiploop.record.posterior_file import read_posterior, write_posterior
 from chiploop.record.record import Record
-from chiploop.refit import MODEL_FOLDER, STUDY_FILE, Refit, RefitCase, evidence_of, study_of
+from chiploop.refit import Refit, RefitCase, evidence_up_to, readouts_of, study_of
+from chiploop.study import MODEL_FOLDER, STUDY_FILE
 from flows.fit_many import DASK, Job, Outcome, carry_out_packed, need, open_workers, outcome_of
 from flows.opening import RunFiles
 from flows.prefect_server import start_in_background
@@ -63,9 +64,7 @@ def case_of_run(files: RunFiles, cycle: int | None, seed: int | None) -> RefitCa
     if cycle is not None and not 1 <= cycle <= cycles:
         raise WrongUse(f"cycle {cycle} was asked; the study of {files.run_id} has 1 to {cycles}")
     asked = max((r.cycle for r in readouts), default=0) if cycle is None else cycle
-    evidence = tuple(
-        evidence_of(files.study, actions, readouts, one) for one in range(1, asked + 1)
-    )
+    evidence = evidence_up_to(files.study, actions, readouts, asked)
     if not evidence or not any(r.qc != "fail" for r in evidence[-1].readouts):
         raise FileNotValid(
             f"{files.run_id} has no readouts of cycle {asked or 1} to learn from; nothing was fitted"
@@ -121,7 +120,7 @@ def is_of_the_loop(files: RunFiles, found: Refit) -> bool | None:
 
 def fit_as_json(files: RunFiles, case: RefitCase, found: Refit) -> dict[str, Any]:
     """Return a fit as one object of plain values."""
-    readouts = [readout for evidence in case.evidence for readout in evidence.readouts]
+    readouts = readouts_of(case.evidence)
     tissue = study_of(case.files).tissue
     is_own = tissue.sha256 == files.study.tissue.sha256
     told: dict[str, Any] = plain(

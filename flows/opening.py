@@ -24,7 +24,7 @@ from chiploop.models.facts import ModelFacts, facts_path
 from chiploop.record.journal import Journal
 from chiploop.record.raw_files import RawFileStore
 from chiploop.record.record import Record
-from chiploop.study import Study, load_study
+from chiploop.study import MODEL_FOLDER, STUDY_FILE, Study, load_study
 from flows.clock import Clock, VirtualClock, WallClock
 from flows.laboratory import Laboratory, Tell
 from flows.technician import PersonAtTerminal, Technician, VirtualTechnician
@@ -34,8 +34,7 @@ from instruments.emulators.control import LabHandle, start_lab_process
 from instruments.impedance_meters.manual_entry import in_run_folder
 from instruments.lab_settings import LabSettings
 
-STUDY_FILE, SETTINGS_FILE, VIRTUAL_FOLDER = "study.json", "lab.toml", "virtual_lab"
-MODEL_FOLDER = "model"
+SETTINGS_FILE, VIRTUAL_FOLDER = "lab.toml", "virtual_lab"
 VIRTUAL_WATCH_H, REAL_WATCH_H = 6.0, 0.1
 """Study time between two looks at pumps that run; virtual hours pass in milliseconds."""
 FACTS_FILE, LOCK_FILE, OWNER_FILE = "run.json", "run.lock", "run.owner"

@@ -10,7 +10,7 @@ import numpy as np
 
 from chiploop.inference import predictive_checks
 from chiploop.inference.likelihood import Likelihood
-from chiploop.inference.posterior import CalibrationInfo, Limits
+from chiploop.inference.posterior import FROM_MODE, CalibrationInfo, Limits
 from chiploop.inference.search import Search
 from chiploop.inference.target import Target
 from chiploop.inference.tempering import Population
@@ -41,7 +41,7 @@ def diagnose(
             f"{limits.evidence_gap}",
         ),
         (
-            at_mode >= limits.starts_at_mode or method != "bridge from the mode",
+            at_mode >= limits.starts_at_mode or method != FROM_MODE,
             f"{at_mode} of {found.heights.size} searches ended at the mode, at least "
             f"{limits.starts_at_mode} needed",
         ),

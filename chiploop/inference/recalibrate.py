@@ -25,7 +25,14 @@ from chiploop.inference.bridge import Bridge, Points, SurrogateBridge, fitted
 from chiploop.inference.diagnostics import diagnose
 from chiploop.inference.likelihood import Likelihood
 from chiploop.inference.misfit_of_fit import misfit_of
-from chiploop.inference.posterior import CalibrationInfo, Limits, Misfit, Posterior
+from chiploop.inference.posterior import (
+    FROM_MODE,
+    FROM_PRIOR,
+    CalibrationInfo,
+    Limits,
+    Misfit,
+    Posterior,
+)
 from chiploop.inference.prior import Prior
 from chiploop.inference.search import Mode, Search, search
 from chiploop.inference.starts import ModeStart, PriorStart, SurrogateStart
@@ -186,7 +193,7 @@ def attempt(
     else:
         populations = bridged(target, found.modes, rng, effort)
     posterior = posterior_of(target, found, populations)
-    method = "tempered from the prior" if from_prior else "bridge from the mode"
+    method = FROM_PRIOR if from_prior else FROM_MODE
     info = diagnose(target, found, populations, limits, method)
     return posterior, with_misfit(info, target, found.modes[0], rng)
 

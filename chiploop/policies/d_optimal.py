@@ -10,12 +10,10 @@ uncorrelated with unit variance over the draws, so that the present posterior ha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from chiploop.policies.batch_search import Worth, search
-from chiploop.policies.log_determinant import LogDeterminant
+from chiploop.policies.log_determinant import GaussianInformation, LogDeterminant
 from chiploop.policies.nested_information import NestedMonteCarlo
 from chiploop.policies.prediction_table import Batch, PredictionTable
 from chiploop.policies.scored_batch import scored_batch
@@ -24,7 +22,7 @@ LEAST_SPREAD = 1e-8
 """Of a direction of the draws, beside the widest one; less is no direction."""
 
 
-class LocalInformation:
+class LocalInformation(GaussianInformation):
     """Information about all parameters from the Jacobian at the posterior's middle."""
 
     def __init__(self, table: PredictionTable) -> None:
@@ -45,21 +43,12 @@ class LocalInformation:
         pending = None if table.pending is None else table.pending.features
         parts = [jacobian(features) for features in table.features]
         ahead = None if pending is None else jacobian(pending)
-        self.before = LogDeterminant(table, parts, ahead)
-        self.after = LogDeterminant(
-            table, [part[:0] for part in parts], None if ahead is None else ahead[:0]
+        super().__init__(
+            LogDeterminant(table, parts, ahead),
+            LogDeterminant(
+                table, [part[:0] for part in parts], None if ahead is None else ahead[:0]
+            ),
         )
-        self.of_pending = 0.5 * (self.before.of({}) - self.after.of({}))
-
-    def information(self, candidates: Mapping[int, int]) -> float:
-        """Return the nats about all parameters of giving each line its candidate: line -> candidate."""
-        gained = 0.5 * (self.before.of(candidates) - self.after.of(candidates))
-        return gained - self.of_pending
-
-    def alternatives(self, line: int, others: Mapping[int, int]) -> np.ndarray:
-        """Return (candidates,) those of the other lines with each candidate of this one."""
-        gained = 0.5 * (self.before.of_line(line, others) - self.after.of_line(line, others))
-        return np.asarray(gained - self.of_pending)
 
 
 def d_optimal(table: PredictionTable, rng: np.random.Generator) -> Batch:

@@ -17,12 +17,15 @@ def nearest(table: PredictionTable, line: int, dose_nm: float) -> int:
     vehicle is near to nothing else as long as a dose is allowed.
     """
     options = table.options()[line]
-    doses = table.dose_nm(line)[options]
-    if dose_nm <= 0.0 or not (doses > 0.0).any():
-        return int(options[np.argmin(doses)])
+    return int(options[nearest_of(table.dose_nm(line)[options], dose_nm)])
+
+
+def nearest_of(doses_nm: np.ndarray, dose_nm: float) -> int:
+    """Return the place in doses (k,) of the one that is nearest, as ``nearest`` compares them."""
+    if dose_nm <= 0.0 or not (doses_nm > 0.0).any():
+        return int(np.argmin(doses_nm))
     with np.errstate(divide="ignore"):
-        gap = np.abs(np.log(doses) - np.log(dose_nm))
-    return int(options[np.argmin(gap)])
+        return int(np.argmin(np.abs(np.log(doses_nm) - np.log(dose_nm))))
 
 
 def span_nm(table: PredictionTable, line: int) -> tuple[float, float] | None:

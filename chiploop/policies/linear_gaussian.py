@@ -16,7 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
-from chiploop.policies.log_determinant import LogDeterminant
+from chiploop.policies.log_determinant import GaussianInformation, LogDeterminant
 from chiploop.policies.prediction_table import PredictionTable
 
 DEGREE = 3
@@ -39,8 +39,8 @@ def goal_basis(goal: np.ndarray) -> np.ndarray:
     return np.asarray(np.linalg.qr(np.stack([z**k for k in range(DEGREE + 1)], axis=1))[0])
 
 
-class LinearGaussian:
-    """Information of any batch from covariances."""
+class LinearGaussian(GaussianInformation):
+    """Information of any batch about the goal from covariances."""
 
     def __init__(self, table: PredictionTable) -> None:
         draws = len(table.goal)
@@ -56,7 +56,7 @@ class LinearGaussian:
             return np.asarray(left / np.sqrt(draws - 1 - DEGREE))
 
         pending = None if table.pending is None else table.pending.features
-        self.before, self.after = (
+        before, after = (
             LogDeterminant(
                 table,
                 [part(features) for features in table.features],
@@ -64,14 +64,4 @@ class LinearGaussian:
             )
             for part in (total, rest)
         )
-        self.of_pending = 0.5 * (self.before.of({}) - self.after.of({}))
-
-    def information(self, candidates: Mapping[int, int]) -> float:
-        """Return the information in nats of giving each line its candidate: line -> candidate."""
-        gained = 0.5 * (self.before.of(candidates) - self.after.of(candidates))
-        return gained - self.of_pending
-
-    def alternatives(self, line: int, others: Mapping[int, int]) -> np.ndarray:
-        """Return (candidates,) the information of the other lines with each candidate of this one."""
-        gained = 0.5 * (self.before.of_line(line, others) - self.after.of_line(line, others))
-        return np.asarray(gained - self.of_pending)
+        super().__init__(before, after)

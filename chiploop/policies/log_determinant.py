@@ -1,7 +1,7 @@
 """Log-determinants of what is read: of one batch, and of all candidates of a line beside the lines already chosen.
 
-Belongs here: the linear algebra that Gaussian measures of information share. Not here: what the scores are
-(linear_gaussian, d_optimal), the search.
+Belongs here: what Gaussian measures of information share: the linear algebra, and the difference of two. Not here:
+what the scores are (linear_gaussian, d_optimal), the search.
 
 With scores S (rows, features) the covariance of readings is N + S'S, N the table's noise. For a line beside chosen
 ones only the Schur complement is new,
@@ -73,3 +73,21 @@ class LogDeterminant:
         by_candidate = explained.reshape(-1, count, size).transpose(1, 2, 0)
         left = own - by_candidate @ by_candidate.transpose(0, 2, 1)
         return np.asarray(2.0 * np.log(np.diag(root)).sum() + np.linalg.slogdet(left)[1])
+
+
+class GaussianInformation:
+    """Half of what one log-determinant is above another, less what pending readings give alone."""
+
+    def __init__(self, before: LogDeterminant, after: LogDeterminant) -> None:
+        self.before, self.after = before, after
+        self.of_pending = 0.5 * (before.of({}) - after.of({}))
+
+    def information(self, candidates: Mapping[int, int]) -> float:
+        """Return the nats of giving each line its candidate: line -> candidate."""
+        gained = 0.5 * (self.before.of(candidates) - self.after.of(candidates))
+        return gained - self.of_pending
+
+    def alternatives(self, line: int, others: Mapping[int, int]) -> np.ndarray:
+        """Return (candidates,) the nats of the other lines with each candidate of this one."""
+        gained = 0.5 * (self.before.of_line(line, others) - self.after.of_line(line, others))
+        return np.asarray(gained - self.of_pending)

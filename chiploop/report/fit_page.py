@@ -17,22 +17,12 @@ import chiploop
 from chiploop.fit_review import LEVEL, FitReview
 from chiploop.refit import Refit
 from chiploop.report import run_tables as tables
-from chiploop.report.fit_figures import fit_figures
+from chiploop.report.fit_figures import FitFigure, fit_figures
 from chiploop.report.svg import MARK, Drawn, drawn
 from chiploop.report.verdicts import fit_verdict, predictive_verdict
 from chiploop.study import Study
 
 TEMPLATE = "fit_page.html.j2"
-
-
-@dataclass(frozen=True)
-class CheckFigure:
-    """One figure with how to read it."""
-
-    name: str
-    title: str
-    caption: str
-    drawn: Drawn
 
 
 @dataclass(frozen=True)
@@ -42,7 +32,8 @@ class Checks:
     sentences: tuple[str, ...]
     elpd: str
     """How well single readings are told from the others; empty where that is among the sentences."""
-    figures: tuple[CheckFigure, ...]
+    figures: tuple[tuple[FitFigure, Drawn], ...]
+    """Each with what it looks like."""
 
 
 def checks_of(review: FitReview, donors: Sequence[str], simulated: bool, refused: bool) -> Checks:
@@ -51,12 +42,7 @@ def checks_of(review: FitReview, donors: Sequence[str], simulated: bool, refused
     ``refused`` says that the calibration failed; that stands in every figure.
     """
     figures = tuple(
-        CheckFigure(
-            one.name,
-            one.title,
-            one.caption,
-            drawn(one.name, one.title, one.draw, simulated, refused),
-        )
+        (one, drawn(one.name, one.title, one.draw, simulated, refused))
         for one in fit_figures(review, donors)
     )
     elpd = f"{review.left_out.sentence}."

@@ -19,7 +19,7 @@ from chiploop.record.journal import Journal
 from chiploop.record.posterior_file import read_posterior
 from chiploop.record.record import Record
 from chiploop.record.replay import schedules_of
-from chiploop.refit import LEARNED, evidence_of, review_of
+from chiploop.refit import LEARNED, evidence_up_to, readouts_of, review_of
 from chiploop.report import dose_tables as doses_of
 from chiploop.report import run_tables as tables
 from chiploop.report.chip_figures import course_figure, window_figure
@@ -98,24 +98,24 @@ class RunEvidence:
         """The model that was fitted."""
         return model_of(self.study)
 
-    @cached_property
-    def calibration_info(self) -> CalibrationInfo:
-        """The last calibration's diagnostics as they stand beside its posterior."""
-        return read_posterior(self.folder / self.calibrations[-1].content["posterior"])[1]
-
-    def posterior_of(self, back: int) -> Posterior | None:
-        """Return the posterior so many calibrations before the last; None where there was none."""
+    def calibrated_before(self, back: int) -> tuple[Posterior, CalibrationInfo] | None:
+        """Return what was found so many calibrations before the last; None where there was none."""
         if len(self.calibrations) <= back:
             return None
-        return read_posterior(self.folder / self.calibrations[-1 - back].content["posterior"])[0]
+        return read_posterior(self.folder / self.calibrations[-1 - back].content["posterior"])
 
     @cached_property
-    def posterior(self) -> Posterior:
-        """The posterior of the last calibration; ValueError where there was none."""
-        found = self.posterior_of(0)
+    def calibrated(self) -> tuple[Posterior, CalibrationInfo]:
+        """What the last calibration found, read once; ValueError where there was none."""
+        found = self.calibrated_before(0)
         if found is None:
             raise ValueError("no calibration is on record")
         return found
+
+    @property
+    def posterior(self) -> Posterior:
+        """The posterior of the last calibration; ValueError where there was none."""
+        return self.calibrated[0]
 
     @cached_property
     def predictions(self) -> Predictions:
@@ -341,18 +341,23 @@ def coverage(run: RunEvidence) -> dict[str, tuple[int, int]]:
 def review(run: RunEvidence) -> Checks:
     """Return what a person looks at to judge the last calibration, made from the record anew."""
     last = run.calibrations[-1].cycle
-    evidence = [evidence_of(run.study, run.actions, run.readouts, c) for c in range(1, last + 1)]
-    readouts = [readout for one in evidence for readout in one.readouts]
-    schedules = evidence[-1].schedules
+    evidence = evidence_up_to(run.study, run.actions, run.readouts, last)
     found, _ = review_of(
-        run.study, schedules, readouts, run.posterior, run.calibration_info, run.run.seed, last
+        run.study,
+        evidence[-1].schedules,
+        readouts_of(evidence),
+        *run.calibrated,
+        run.run.seed,
+        last,
     )
     return checks_of(found, tuple(run.study.donors), run.run.simulated, run.refused)
 
 
 def parameters(run: RunEvidence) -> list[dict[str, Any]]:
     """Return the parameter table of the last calibration."""
-    rows = tables.parameter_rows(run.model, run.study, run.posterior, run.posterior_of(1))
+    before = run.calibrated_before(1)
+    previous = None if before is None else before[0]
+    rows = tables.parameter_rows(run.model, run.study, run.posterior, previous)
     return [asdict(row) for row in rows]
 
 

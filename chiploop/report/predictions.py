@@ -15,14 +15,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri
 
 from chiploop.dosing import ChipSchedule
 from chiploop.goal_curves import GRID_NM, reference_curves
 from chiploop.goals import donor_tissues, goal_level, tissue_of
 from chiploop.inference.levels import levels_of
 from chiploop.inference.likelihood import Likelihood, on_scale, scaled
-from chiploop.inference.posterior import Posterior
+from chiploop.inference.posterior import NORMAL_POINTS, Posterior
 from chiploop.measurement import Readout
 from chiploop.models.study_model import model_of
 from chiploop.next_exposure import EXPECTED_SD, likelihood_of, scatter_of
@@ -34,8 +33,6 @@ DRAWS = 200
 """Posterior draws behind a band."""
 STEP_H = 4.0
 """Between the points of a drawn course."""
-NORMAL = ndtri((np.arange(51) + 0.5) / 51)
-"""Equally likely points of a standard normal: the ends of a 90 % interval lie within 1 % of where they should."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +134,7 @@ def band(values: np.ndarray) -> Band:
 def predictive_band(mean: np.ndarray, sd: float | np.ndarray, log_scale: bool) -> Band:
     """Return the interval of one reading around means (n, ...) with a sd on the readout's own scale."""
     centre = on_scale(mean, log_scale)
-    spread = np.multiply.outer(NORMAL, np.broadcast_to(sd, centre.shape[1:]))
+    spread = np.multiply.outer(NORMAL_POINTS, np.broadcast_to(sd, centre.shape[1:]))
     values = (centre[:, None] + spread).reshape(-1, *centre.shape[1:])
     return band(np.exp(values) if log_scale else values)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from chiploop.inference.posterior import Limits
+from chiploop.inference.posterior import FROM_MODE, Limits
 from chiploop.measurement import Readout
 from chiploop.record.actions import Action
 from chiploop.record.progress import pump_progress
@@ -18,8 +18,6 @@ from chiploop.study import Study
 
 State = Literal["good", "look", "bad"]
 WORDS: dict[State, str] = {"good": "good", "look": "look", "bad": "failed"}
-FROM_MODE = "bridge from the mode"
-"""Method of a calibration for which searches must agree; one tempered from the prior does not hang on them."""
 _ORDER: tuple[State, ...] = ("good", "look", "bad")
 
 

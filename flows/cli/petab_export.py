@@ -81,8 +81,8 @@ def run_of(asked: str, runs: Path) -> str:
     path = Path(asked)
     if path.suffix not in STUDY_FILES or not path.is_file():
         return asked
-    from chiploop.study import load_study
-    from flows.opening import FACTS_FILE, STUDY_FILE
+    from chiploop.study import STUDY_FILE, load_study
+    from flows.opening import FACTS_FILE
 
     name = load_study(path).name
     found = [

@@ -10,19 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chiploop.goal_curves import reference_curves
+from chiploop.goal_curves import GRID_NM, REST_H, Tissue, reference_curves, reference_inlets
 from chiploop.goals import (
-    GRID_NM,
-    REST_H,
     GoalDraws,
-    Tissue,
     donor_tissues,
     estimate,
     estimates,
     goal_draws,
     goal_values,
     meaning,
-    reference_inlets,
     target_nm,
     tissue_of,
 )

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chiploop.goals import GRID_NM, GoalDraws, GoalEstimate
+from chiploop.goal_curves import GRID_NM
+from chiploop.goals import GoalDraws, GoalEstimate
 from chiploop.inference.posterior import Misfit
 from chiploop.stopping import (
     AllOf,

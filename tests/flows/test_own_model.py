@@ -16,8 +16,8 @@ from chiploop.models.study_model import model_of
 from chiploop.protocols_path import protocols_folder
 from chiploop.record.chain import RecordConflict
 from chiploop.record.record import Record
-from chiploop.study import check_study, load_study
-from flows.opening import STUDY_FILE, known_run, new_run
+from chiploop.study import STUDY_FILE, check_study, load_study
+from flows.opening import known_run, new_run
 from tests.flows.conftest import SMALL_STUDY, Warm, edited
 from tests.flows.run_checks import check_volumes, only_run, wait_until_nobody_is_left
 from tests.flows.test_closed_loop import approve, wait_for_proposals
