@@ -79,6 +79,8 @@ class RefusedDose:
 
     asked_nm: float
     reason: str
+    line: str = ""
+    """Empty on records of before lines were told apart."""
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,7 @@ def feasible_doses(
                 make_programme(study, line_id, "dose", asked_nm, duration_h, quantise, remaining_ul)
             )
         except DoseNotFeasible as problem:
-            refused.append(RefusedDose(asked_nm, str(problem)))
+            refused.append(RefusedDose(asked_nm, str(problem), line_id))
     return tuple(programmes), tuple(refused)
 
 

@@ -184,7 +184,7 @@ def still_allowed(
             if still[k] and reasons:
                 still[k] = False
                 refused.append(
-                    RefusedDose(programme.asked_nm, f"line {line}: " + "; ".join(reasons))
+                    RefusedDose(programme.asked_nm, f"line {line}: " + "; ".join(reasons), line)
                 )
         left.append(still)
     return tuple(left), tuple(refused)

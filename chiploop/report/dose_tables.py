@@ -43,6 +43,8 @@ class ProposalRows:
     decided: str
     """``approve``, ``reject``, ``open`` or ``none``."""
     doses: tuple[DoseRow, ...]
+    notes: tuple[str, ...] = ()
+    """Why these are not the doses that would teach most, who changed them."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,8 @@ def one_proposal(
         )
         for dose in content["doses"]
     )
-    return ProposalRows(title, "; ".join(facts), decision, decided, doses)
+    notes = tuple(content.get("notes", ()))
+    return ProposalRows(title, "; ".join(facts), decision, decided, doses, notes)
 
 
 def delivery_rows(actions: Sequence[Action]) -> tuple[DeliveryRow, ...]:

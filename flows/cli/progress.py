@@ -93,6 +93,8 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     for cycle in summary["cycles"]:
         lines += ["", *cycle_lines(cycle, simulated)]
     lines.append("")
+    if summary.get("ended_because"):
+        lines += labelled("ended because", summary["ended_because"])
     for line, why in held_lines(summary).items():
         lines += labelled(f"line {line} HELD", why)
     return lines
@@ -116,6 +118,8 @@ def cycle_lines(cycle: Mapping[str, Any], simulated: bool) -> list[str]:
         row = f"{name:<32}{number(goal['median'], goal['unit']):>9}{interval_text(goal):>19}"
         lines.append(row + (f"{truth_text(goal, truth):>18}" if simulated else ""))
     lines += labelled("next doses, nM", doses_text(cycle))
+    for note in (cycle["proposal"] or {}).get("notes", ()):
+        lines += labelled("note", note)
     lines += labelled("diagnostics", diagnostics_text(cycle["diagnostics"]))
     return lines
 
