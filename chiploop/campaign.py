@@ -13,25 +13,23 @@ import numpy as np
 
 from chiploop.batch_safety import drug_candidates, safe_batch
 from chiploop.campaign_values import Campaign, LineDose, Proposal
-from chiploop.dosing import (
-    ChipSchedule,
-    Quantise,
-    make_programme,
-)
+from chiploop.dosing import ChipSchedule, Quantise
 from chiploop.errors import FitNotAccepted, SafetyRefusal
+from chiploop.exposure import make_exposure
 from chiploop.goals import donor_tissues, estimates, goal_draws
 from chiploop.inference.posterior import CalibrationInfo, Posterior
 from chiploop.inference.prior import Prior
 from chiploop.inference.recalibrate import USUAL_EFFORT, Effort, recalibrate
 from chiploop.measurement import Readout
 from chiploop.models.study_model import model_of
-from chiploop.next_exposure import likelihood_of, prediction_table
+from chiploop.next_exposure import highest_read_nm, likelihood_of, prediction_table
 from chiploop.policies import POLICIES
 from chiploop.record.actions import JournalTotals
-from chiploop.safety import check_dose
+from chiploop.safety import check_exposure
 from chiploop.spread_out import spread_out
 from chiploop.study import Study
 from chiploop.study_limits import batch_risk_limit_chips
+from chiploop.study_schedules import WHOLE
 from chiploop.toxicity_closures import Reopened, closures, still_allowed
 
 
@@ -91,16 +89,15 @@ def first_proposal(
     study = campaign.study
     doses = []
     for line, asked in zip(study.lines, study.first_doses_nm, strict=True):
-        programme = make_programme(
-            study, line.id, "dose", asked, study.timeline.exposure_h, quantise, remaining_ul
-        )
-        verdict = check_dose(
+        programme = make_exposure(study, line.id, asked, WHOLE, quantise, remaining_ul)
+        verdict = check_exposure(
             study,
             programme,
             highest_read_nm=None,
             overdose_risk=None,
             start_h=study.exposure_start_h(1),
             newest_toxicity_h=None,
+            cycle=1,
         )
         if not verdict.allowed:
             raise SafetyRefusal(f"first dose of line {line.id}: " + "; ".join(verdict.reasons))
@@ -121,15 +118,15 @@ def propose(
     *,
     begin_h: float | None = None,
     without_lines: Collection[str] = (),
-    rejected: Collection[tuple[str, float]] = (),
+    rejected: Collection[tuple[str, float, str]] = (),
     reopened: Collection[Reopened] = (),
     policy: str = "goal_information",
 ) -> Proposal:
     """Return doses for the next exposure.
 
     ``begin_h`` is when the exposure will begin (None: as planned). ``without_lines`` are held and get
-    none; ``rejected`` (line, asked nM) were refused by a person for this cycle and are not proposed again;
-    ``reopened`` are doses that a person lets be given again after harm.
+    none; ``rejected`` (line, asked nM, schedule) were refused by a person for this cycle and are not proposed
+    again; ``reopened`` are doses that a person lets be given again after harm.
     Where the data contradict the model no policy is asked: the doses are spread out, and ``notes`` say so.
 
     Raises
@@ -163,7 +160,8 @@ def propose(
     try:
         if misfit is not None and misfit.fires:
             donors = {line.id: tuple(line.chips.values()) for line in lines}
-            highest_nm = campaign.highest_read_nm or 0.0
+            longest_h = max(p.drug_h for programmes in table.programmes for p in programmes)
+            highest_nm = highest_read_nm(campaign, longest_h) or 0.0
             spread = spread_out(table, donors, int(rng.integers(2**31)), highest_nm)
             policy, chosen, notes = "spread_out", spread.chosen, (spread.sentence,)
         else:

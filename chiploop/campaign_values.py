@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chiploop.dosing import ChipSchedule, PumpProgramme, RefusedDose, programme_from_dict
+from chiploop.dosing import ChipSchedule, RefusedDose
+from chiploop.exposure import ExposureProgramme, exposure_from_dict
 from chiploop.goals import GoalEstimate
 from chiploop.inference.posterior import CalibrationInfo, Posterior
 from chiploop.measurement import Readout
 from chiploop.study import Study
+from chiploop.study_schedules import WHOLE
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,13 @@ class LineDose:
     """P(viability below the study's limit); None in the pilot, which has no fit."""
     eig_nats: float | None
     """Information about the leading goal that the batch would lose without this line."""
-    programme: PumpProgramme
+    programme: ExposureProgramme
+    """What the pumps do, with the schedule of the drug."""
+
+    @property
+    def schedule(self) -> str:
+        """Name of the study's schedule."""
+        return self.programme.schedule
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,11 @@ class Proposal:
         return max(self.doses, key=lambda dose: (dose.eig_nats or 0.0, dose.asked_nm))
 
 
+def schedule_in(dose: Mapping[str, Any]) -> str:
+    """Return the schedule of a line's dose that ``dataclasses.asdict`` wrote; older records name none."""
+    return str(dose.get("programme", {}).get("schedule", WHOLE))
+
+
 def proposal_from_dict(content: Mapping[str, Any]) -> Proposal:
     """Return the proposal that ``dataclasses.asdict`` wrote."""
     doses = tuple(
@@ -84,7 +97,7 @@ def proposal_from_dict(content: Mapping[str, Any]) -> Proposal:
             **{
                 **dose,
                 "chips": tuple(dose["chips"]),
-                "programme": programme_from_dict(dose["programme"]),
+                "programme": exposure_from_dict(dose["programme"]),
             }
         )
         for dose in content["doses"]

@@ -256,9 +256,10 @@ def reopened_doses(lab: Laboratory) -> tuple[Reopened, ...]:
     return tuple(Reopened(float(e.content["up_to_nm"]), e.time_h) for e in events)
 
 
-def refused_doses(content: dict[str, Any]) -> set[tuple[str, float]]:
+def refused_doses(content: dict[str, Any]) -> set[tuple[str, float, str]]:
     """Return what a rejected proposal rules out: its doses, or the vehicle where it had nothing else."""
-    given = {(dose["line"], dose["asked_nm"]) for dose in content["doses"]}
+    doses = proposal_from_dict(content).doses
+    given = {(dose.line, dose.asked_nm, dose.schedule) for dose in doses}
     return {dose for dose in given if dose[1] > 0.0} or given
 
 

@@ -83,7 +83,9 @@ def known_run(record: Record, run_id: str, runs: Path) -> RecordedRun:
 def _decide(
     run_id: str, action: DecisionAction, why: str, runs: Path, meant: str, as_json: bool
 ) -> None:
+    from chiploop.campaign_values import schedule_in
     from chiploop.record.record import Record
+    from chiploop.study_schedules import dose_words
 
     file = runs / "record.sqlite"
     if not file.exists():
@@ -114,5 +116,6 @@ def _decide(
     for dose in proposal.content["doses"]:
         risk = "no fit yet" if dose["risk"] is None else f"risk {100 * dose['risk']:.0f} %"
         print(
-            f"  {dose['line']}  {dose['asked_nm']:g} nM, {risk}, chips {', '.join(dose['chips'])}"
+            f"  {dose['line']}  {dose_words(dose['asked_nm'], schedule_in(dose), {})}, {risk}, "
+            f"chips {', '.join(dose['chips'])}"
         )
