@@ -17,7 +17,7 @@ import numpy as np
 
 from chiploop.dosing import MAX_DOSE_DEVIATION, ChipSchedule, RefusedDose
 from chiploop.exposure import ExposureProgramme
-from chiploop.given_exposures import HOURS_SLACK, given_exposures, highest_as_long
+from chiploop.given_exposures import HOURS_SLACK, given_exposures
 from chiploop.measurement import Readout
 from chiploop.models.facts import RELEASE
 from chiploop.study import Study
@@ -160,7 +160,7 @@ def closures(
         clean = [one for one in given if one.dose_nm < harmed_nm * (1.0 - _SLACK)]
         for hours in sorted({0.0, *(one.hours * (1.0 + HOURS_SLACK) for one in clean)}):
             # what was given for less time says nothing of a dose that lasts so long
-            clean_nm = highest_as_long(clean, hours) or 0.0
+            clean_nm = max((one.dose_nm for one in clean if one.hours >= hours), default=0.0)
             reason = (
                 f"no step up right after harm at {harmed_nm:.4g} nM in cycle {cycle}: the highest dose without "
                 f"was {clean_nm:.4g} nM" + (f" for as long as {hours:.3g} h" if hours else "")
