@@ -94,12 +94,15 @@ def write_figure(rows: list[dict[str, Any]], path: Path) -> None:
         axes.plot(chips, seconds[0] * chips / chips[0], color=QUIET, lw=0.8, ls=(0, (4, 3)))
         for row in rows:
             said = f"{row['seconds']:.0f} s, {row['estimated']} estimated"
-            axes.annotate(said, (row["chips"], row["seconds"]), (8, -9), textcoords="offset points")
+            at, is_first = (row["chips"], row["seconds"]), row is rows[0]
+            where, side = ((8, -10), "left") if is_first else ((-8, 4), "right")
+            axes.annotate(said, at, where, textcoords="offset points", ha=side)
         axes.text(
             chips[-1] * 1.03, seconds[0] * chips[-1] / chips[0], "linear", color=QUIET, va="center"
         )
         axes.set_xscale("log")
         axes.set_yscale("log")
+        axes.set_ylim(0.6 * seconds.min(), 1.4 * seconds.max())
         for axis in (axes.xaxis, axes.yaxis):
             plain_log_axis(axis)
         axes.set_xticks(chips)

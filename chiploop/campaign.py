@@ -7,13 +7,15 @@ numbers of the statistics (inference, policies).
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from chiploop.batch_safety import drug_candidates, safe_batch
-from chiploop.campaign_values import Campaign, LineDose, Proposal
+from chiploop.campaign_values import Campaign, LineDose, Proposal, TiedBatch
 from chiploop.dosing import ChipSchedule, Quantise
+from chiploop.edited_doses import refuse_edit
 from chiploop.errors import FitNotAccepted, SafetyRefusal
 from chiploop.exposure import make_exposure
 from chiploop.goals import donor_tissues, estimates, goal_draws
@@ -24,6 +26,8 @@ from chiploop.measurement import Readout
 from chiploop.models.study_model import model_of
 from chiploop.next_exposure import highest_read_nm, likelihood_of, prediction_table
 from chiploop.policies import POLICIES
+from chiploop.policies.own_doses import own_doses
+from chiploop.policies.prediction_table import Batch, PredictionTable
 from chiploop.record.actions import JournalTotals
 from chiploop.safety import check_exposure
 from chiploop.spread_out import spread_out
@@ -31,6 +35,19 @@ from chiploop.study import Study
 from chiploop.study_limits import batch_risk_limit_chips
 from chiploop.study_schedules import WHOLE
 from chiploop.toxicity_closures import Reopened, closures, still_allowed
+
+DOUBT = (
+    "the data contradict the model: what these doses are expected to teach and to harm is in doubt"
+)
+"""Told beside doses that a person chose all the same."""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """Doses, and what they were chosen from."""
+
+    proposal: Proposal
+    table: PredictionTable
 
 
 def start(study: Study) -> Campaign:
@@ -109,7 +126,7 @@ def first_proposal(
     return Proposal(1, "pilot", study.goals[0].name, study.drug.name, tuple(doses), None, ())
 
 
-def propose(
+def suggest(
     campaign: Campaign,
     quantise: Quantise,
     remaining_ul: Mapping[str, float],
@@ -121,20 +138,25 @@ def propose(
     rejected: Collection[tuple[str, float, str]] = (),
     reopened: Collection[Reopened] = (),
     policy: str = "goal_information",
-) -> Proposal:
-    """Return doses for the next exposure.
+    own_nm: Mapping[str, float] | None = None,
+    own_schedules: Mapping[str, str] | None = None,
+) -> Suggestion:
+    """Return doses for the next exposure, with the table that they were chosen from.
 
     ``begin_h`` is when the exposure will begin (None: as planned). ``without_lines`` are held and get
     none; ``rejected`` (line, asked nM, schedule) were refused by a person for this cycle and are not proposed
     again; ``reopened`` are doses that a person lets be given again after harm.
     Where the data contradict the model no policy is asked: the doses are spread out, and ``notes`` say so.
+    ``own_nm`` (line -> nM, every line) are a person's doses in place of a policy's: the same rules hold for
+    them, and none of them is changed. ``own_schedules`` (line -> name) says by which schedule; ``whole`` where
+    a line is not in it.
 
     Raises
     ------
     FitNotAccepted
         Where the last calibration failed its diagnostics: it proposes nothing.
     SafetyRefusal
-        Where no dose, not even the vehicle, may be given to some line.
+        Where no dose, not even the vehicle, may be given to some line, or a person's dose may not.
     """
     study = campaign.study
     if campaign.posterior is None or campaign.info is None:
@@ -148,28 +170,34 @@ def propose(
     if not lines:
         raise SafetyRefusal("every line is held until a person has looked; nothing can be dosed")
     table, refused = prediction_table(
-        campaign, lines, quantise, remaining_ul, totals, rng, set(rejected), begin_h
+        campaign, lines, quantise, remaining_ul, totals, rng, set(rejected), begin_h, own_nm
     )
     closed = closures(study, campaign.schedules, campaign.readouts, campaign.cycle, reopened)
     allowed, more = still_allowed(table, closed, reopened)
     table, refused = replace(table, allowed=allowed), (*refused, *more)
     misfit = campaign.info.misfit
     information: dict[int, float] = {}
-    batch_nats: float | None = None
+    batch: Batch | None = None
     notes: tuple[str, ...] = ()
+    is_in_doubt = misfit is not None and misfit.fires
+    if own_nm is not None:
+        refuse_edit(table, own_nm, refused, own_schedules)
+        policy = "own_doses"
+        notes = (DOUBT,) if is_in_doubt else ()
     try:
-        if misfit is not None and misfit.fires:
+        if is_in_doubt and own_nm is None:
             donors = {line.id: tuple(line.chips.values()) for line in lines}
             longest_h = max(p.drug_h for programmes in table.programmes for p in programmes)
             highest_nm = highest_read_nm(campaign, longest_h) or 0.0
             spread = spread_out(table, donors, int(rng.integers(2**31)), highest_nm)
             policy, chosen, notes = "spread_out", spread.chosen, (spread.sentence,)
         else:
-            batch = POLICIES[policy](table, rng)
+            chooses = POLICIES[policy] if own_nm is None else own_doses(own_nm, own_schedules)
+            batch = chooses(table, rng)
             at = {line: i for i, line in enumerate(table.lines)}
             chosen = {at[choice.line]: choice.candidate for choice in batch.choices}
             information = {at[choice.line]: choice.information_nats for choice in batch.choices}
-            batch_nats = batch.information_nats
+            notes += (batch.note,) if batch.note else ()
     except ValueError as problem:
         raise SafetyRefusal(f"{problem}: " + "; ".join(r.reason for r in refused[:4])) from None
     safe = safe_batch(
@@ -180,6 +208,8 @@ def propose(
         vehicle_lines=min(study.limits.vehicle_lines, len(lines)),
         worth=information,
     )
+    if own_nm is not None and safe.changed:
+        raise SafetyRefusal("; ".join(safe.notes) + ". Nothing was changed")
     doses = []
     for i, line in enumerate(lines):
         programme = table.programmes[i][safe.chosen[i]]
@@ -195,15 +225,44 @@ def propose(
             )
         )
     share, least = drug_candidates(table)
-    return Proposal(
+    told = None if safe.changed else batch
+    proposal = Proposal(
         campaign.cycle + 1,
         policy,
         study.goals[0].name,
         study.drug.name,
         tuple(doses),
-        None if safe.changed else batch_nats,
+        None if told is None else told.information_nats,
         refused,
         (*notes, *safe.notes),
         share,
         least,
+        begin_h,
+        None if told is None else told.error_nats,
+        () if told is None else tied(table, told),
+    )
+    return Suggestion(proposal, table)
+
+
+def propose(*given: Any, **more: Any) -> Proposal:
+    """Return the proposal of ``suggest`` alone; same parameters, same errors."""
+    return suggest(*given, **more).proposal
+
+
+def tied(table: PredictionTable, batch: Batch) -> tuple[TiedBatch, ...]:
+    """Return the batches that can not be told from the chosen one."""
+    return tuple(
+        TiedBatch(
+            {
+                line: table.programmes[i][k].asked_nm
+                for i, (line, k) in enumerate(zip(table.lines, tie.candidates, strict=True))
+            },
+            tie.behind_nats,
+            tie.behind_error_nats,
+            {
+                line: table.programmes[i][k].schedule
+                for i, (line, k) in enumerate(zip(table.lines, tie.candidates, strict=True))
+            },
+        )
+        for tie in batch.ties
     )

@@ -6,7 +6,7 @@ Belongs here: the values that pass between the steps of the loop. Not here: the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from chiploop.dosing import ChipSchedule, RefusedDose
@@ -59,6 +59,19 @@ class LineDose:
 
 
 @dataclass(frozen=True)
+class TiedBatch:
+    """Another batch whose information is within the error of the comparison."""
+
+    doses_nm: Mapping[str, float]
+    """Line -> asked dose."""
+    behind_nats: float
+    """What it is estimated to teach less."""
+    behind_error_nats: float
+    schedules: Mapping[str, str] = field(default_factory=dict)
+    """Line -> schedule."""
+
+
+@dataclass(frozen=True)
 class Proposal:
     """Doses for the next exposure of every line, not yet approved."""
 
@@ -78,6 +91,14 @@ class Proposal:
     """Share of the candidates with drug, of all lines, that may be given; None in the pilot."""
     least_risk: float | None = None
     """Smallest risk among all feasible candidates with drug."""
+    begin_h: float | None = None
+    """Study time at which the exposure was expected to begin when this was proposed; None: as planned."""
+    eig_error_nats: float | None = None
+    """Monte Carlo standard error of the batch's information."""
+    ties: tuple[TiedBatch, ...] = ()
+    """Batches that can not be told from this one by what they teach; the best first."""
+    edited_from: str = ""
+    """Id of the proposal whose doses a person changed; empty where nobody did."""
 
     @property
     def lead(self) -> LineDose:
@@ -103,5 +124,7 @@ def proposal_from_dict(content: Mapping[str, Any]) -> Proposal:
         for dose in content["doses"]
     )
     refused = tuple(RefusedDose(**one) for one in content["refused"])
+    ties = tuple(TiedBatch(**one) for one in content.get("ties", ()))
     notes = tuple(content.get("notes", ()))
-    return Proposal(**{**content, "doses": doses, "refused": refused, "notes": notes})
+    parts = {"doses": doses, "refused": refused, "ties": ties, "notes": notes}
+    return Proposal(**{**content, **parts})

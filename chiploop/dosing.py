@@ -79,6 +79,8 @@ class RefusedDose:
 
     asked_nm: float
     reason: str
+    line: str = ""
+    """Empty on records of before lines were told apart."""
     schedule: str = "whole"
 
 

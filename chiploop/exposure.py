@@ -178,7 +178,7 @@ def feasible_exposures(
                     make_exposure(study, line_id, asked_nm, schedule, quantise, remaining_ul)
                 )
             except DoseNotFeasible as problem:
-                refused.append(RefusedDose(asked_nm, str(problem), schedule))
+                refused.append(RefusedDose(asked_nm, str(problem), line_id, schedule))
     return tuple(programmes), tuple(refused)
 
 

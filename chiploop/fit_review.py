@@ -211,7 +211,11 @@ def sentences(review: FitReview) -> tuple[str, ...]:
     if len(review.left_out.doubtful):
         said.append(f"{review.left_out.sentence}.")
     if review.profiles is not None:
-        said += [
-            one.sentence for one in review.profiles.of_parameters if one.verdict == "prior-driven"
-        ]
+        blind = [one for one in review.profiles.of_parameters if one.verdict == "prior-driven"]
+        if len(blind) > 1:
+            said.append(
+                f"{', '.join(one.name for one in blind)}: prior-driven. From one end of their priors to the other "
+                "the data rule out nothing."
+            )
+        said += [one.sentence for one in blind] if len(blind) == 1 else []
     return tuple(said)

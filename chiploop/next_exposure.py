@@ -88,6 +88,13 @@ def candidates_nm(study: Study) -> tuple[float, ...]:
     return (0.0, *sorted({min(c, top) for c in grid}))
 
 
+def with_own(grid_nm: tuple[float, ...], own_nm: float | None) -> tuple[float, ...]:
+    """Return the grid with one more dose, in order; itself where it is there already or there is none."""
+    if own_nm is None or any(np.isclose(own_nm, nm, rtol=1e-9, atol=0.0) for nm in grid_nm):
+        return grid_nm
+    return tuple(sorted({*grid_nm, own_nm}))
+
+
 def prediction_table(
     campaign: Campaign,
     lines: Sequence[Line],
@@ -97,8 +104,12 @@ def prediction_table(
     rng: np.random.Generator,
     rejected: set[tuple[str, float, str]],
     begin_h: float | None,
+    own_nm: Mapping[str, float] | None = None,
 ) -> tuple[PredictionTable, tuple[RefusedDose, ...]]:
-    """Return what every candidate on every line would show, simulated once, and what was refused."""
+    """Return what every candidate on every line would show, simulated once, and what was refused.
+
+    ``own_nm``, line -> dose, are candidates beside those of the grid.
+    """
     study, posterior = campaign.study, campaign.posterior
     assert posterior is not None
     model = model_of(study)
@@ -139,7 +150,11 @@ def prediction_table(
     at = 0
     for line, chips, line_rows in zip(lines, line_chips, rows, strict=True):
         feasible, out = feasible_exposures(
-            study, line.id, candidates_nm(study), quantise, remaining_ul
+            study,
+            line.id,
+            with_own(candidates_nm(study), (own_nm or {}).get(line.id)),
+            quantise,
+            remaining_ul,
         )
         refused += out
         if not feasible:
@@ -189,6 +204,7 @@ def prediction_table(
             RefusedDose(
                 programme.asked_nm,
                 f"line {line.id}: " + "; ".join(verdict.reasons),
+                line.id,
                 programme.schedule,
             )
             for programme, verdict in zip(feasible, verdicts, strict=True)

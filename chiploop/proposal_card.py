@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -126,7 +127,7 @@ class Card:
     def decision(self) -> str:
         """The decision in one line."""
         doses = ", ".join(
-            f"{one.line} {one.asked_nm:g} nM"
+            f"{one.line} {f'{one.asked_nm:g} nM' if one.asked_nm else 'vehicle'}"
             + (f" ({one.schedule_text})" if one.schedule_text else "")
             for one in self.lines
         )
@@ -135,6 +136,37 @@ class Card:
         if goal.expected_fold is None:
             return f"{self.drug}: {doses}. Now {now}"
         return f"{self.drug}: {doses}. Now {now}, expected afterwards {goal.expected_fold:.2g}-fold"
+
+
+def card_from_dict(content: Mapping[str, Any]) -> Card:
+    """Return the card that ``dataclasses.asdict`` wrote, as JSON gives it back."""
+    return Card(
+        **{
+            **content,
+            "goal": GoalOutlook(**content["goal"]),
+            "lines": tuple(line_from_dict(one) for one in content["lines"]),
+            "parts": tuple(InformationPart(**one) for one in content["parts"]),
+            "predicted": tuple(reading_from_dict(one) for one in content["predicted"]),
+            "alternatives": tuple(Alternative(**one) for one in content["alternatives"]),
+            "health": ModelHealth(
+                **{**content["health"], "warnings": tuple(content["health"]["warnings"])}
+            ),
+            "notes": tuple(content["notes"]),
+        }
+    )
+
+
+def line_from_dict(content: Mapping[str, Any]) -> LineCard:
+    """Return one line of a card."""
+    listed = {name: tuple(content[name]) for name in ("chips", "donors")}
+    syringes = tuple(SyringeUse(**one) for one in content["syringes"])
+    return LineCard(**{**content, **listed, "syringes": syringes})
+
+
+def reading_from_dict(content: Mapping[str, Any]) -> PredictedReading:
+    """Return one predicted reading of a card."""
+    bands = {name: tuple(content[name]) for name in ("inner", "outer", "model")}
+    return PredictedReading(**{**content, **bands})
 
 
 def card_of(

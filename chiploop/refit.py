@@ -202,6 +202,8 @@ class Refit:
     review: FitReview | None = None
     candidate: Candidate | None = None
     """What it is compared with other models by; with a review alone."""
+    not_reviewed: str = ""
+    """Why there is no review although one was asked for."""
 
 
 def with_model(case: RefitCase, text: Path) -> RefitCase:
@@ -262,15 +264,18 @@ def refit(case: RefitCase) -> Refit:
     if not case.is_reviewed:
         return found
     assert campaign.posterior is not None and campaign.info is not None
-    review, candidate = review_of(
-        study,
-        campaign.schedules,
-        campaign.readouts,
-        campaign.posterior,
-        campaign.info,
-        case.seed,
-        campaign.cycle,
-    )
+    try:
+        review, candidate = review_of(
+            study,
+            campaign.schedules,
+            campaign.readouts,
+            campaign.posterior,
+            campaign.info,
+            case.seed,
+            campaign.cycle,
+        )
+    except ValueError as problem:  # a fit is kept, whatever can be said of it
+        return replace(found, not_reviewed=str(problem))
     return replace(found, review=review, candidate=candidate)
 
 

@@ -204,6 +204,7 @@ def still_allowed(
                     RefusedDose(
                         programme.asked_nm,
                         f"line {line}: " + "; ".join(reasons),
+                        line,
                         programme.schedule,
                     )
                 )

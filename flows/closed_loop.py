@@ -21,6 +21,7 @@ from chiploop.errors import WaitingForPerson
 from chiploop.measurement import Readout
 from chiploop.record.chain import RecordConflict, canonical, digest
 from chiploop.record.progress import ProgrammeProgress
+from chiploop.record.rows import Decision
 from chiploop.study_schedules import dose_words
 from flows import exposure_parts, perfusion, tasks
 from flows.clock import refuse_when_stopped
@@ -65,9 +66,9 @@ def enough(lab: Laboratory, campaign: Campaign) -> bool:
 
 def first_doses(lab: Laboratory, campaign: Campaign) -> Proposal:
     """Return the pilot ladder once it is approved; nothing flows before."""
-    proposal_id = tasks.record_proposal(lab, tasks.propose(lab, campaign))
-    wait_for_decision(lab, proposal_id, 1)
-    decision = lab.record.decision_for(proposal_id)
+    tasks.record_proposal(lab, tasks.propose(lab, campaign))
+    wait_for_decision(lab, 1)
+    proposal_id, decision = standing(lab, 1)
     if decision is None or decision.action == "reject":
         raise WaitingForPerson(
             f"the first doses of the study were rejected ({decision.why if decision else ''}). "
@@ -153,22 +154,23 @@ def next_doses(
 ) -> tuple[Campaign, Proposal]:
     """Propose, wait for the decision and for the end of the hold; hold again while nobody has decided."""
     for turn in count(2):
-        again, approval = f"hold-{turn}", None
+        again, is_offered = f"hold-{turn}", False
         if not perfusion.begun(lab, campaign.cycle, again):
             lab.say(campaign.cycle, "proposing the next doses")
             begin_h = latest_begin_h(hold) + lab.study.timeline.turnaround_h if hold else None
-            proposal = tasks.propose(lab, campaign, begin_h)
-            approval = tasks.record_proposal(lab, proposal, tasks.question(campaign))
+            offered = tasks.propose(lab, campaign, begin_h)
+            tasks.record_proposal(lab, offered, tasks.question(campaign))
+            is_offered = True
             if lab.simulated:  # virtual time stands still while a person thinks
-                wait_for_decision(lab, approval, campaign.cycle)
+                wait_for_decision(lab, campaign.cycle + 1)
         if not hold:
             raise WaitingForPerson(
                 "every line is held until a person has looked; nothing was dosed"
             )
         campaign = finish_hold(lab, campaign, hold)
-        decision = lab.record.decision_for(approval) if approval else None
-        if approval is not None and decision is not None and decision.action == "approve":
-            return campaign, approved(lab, approval)
+        proposal_id, decision = standing(lab, campaign.cycle + 1)
+        if is_offered and decision is not None and decision.action == "approve":
+            return campaign, approved(lab, proposal_id)
         lab.say(campaign.cycle, "no approved doses yet: stimulus without drug on every line")
         hold = start_hold(lab, campaign.cycle, again)
     raise AssertionError("count does not end")
@@ -177,6 +179,12 @@ def next_doses(
 def latest_begin_h(started: list[ProgrammeProgress]) -> float:
     """Return when the last of these programmes began."""
     return max(progress.begins_h for progress in started)
+
+
+def standing(lab: Laboratory, cycle: int) -> tuple[str, Decision | None]:
+    """Return the last proposal on record of a cycle, which may be a person's edit, and what was decided."""
+    own = [p.key for p in lab.record.proposals(lab.run_id) if p.cycle == cycle]
+    return (own[-1], lab.record.decision_for(own[-1])) if own else ("", None)
 
 
 def approved(lab: Laboratory, proposal_id: str) -> Proposal:
@@ -189,13 +197,14 @@ def approved(lab: Laboratory, proposal_id: str) -> Proposal:
     return proposal_from_dict(content)
 
 
-def wait_for_decision(lab: Laboratory, proposal_id: str, cycle: int) -> None:
-    """Return once a person has decided; nobody and no timeout decides in a person's place."""
-    if lab.record.decision_for(proposal_id) is not None:
+def wait_for_decision(lab: Laboratory, cycle: int) -> None:
+    """Return once a person has decided about a cycle's doses; nobody and no timeout does in a person's place."""
+    if standing(lab, cycle)[1] is not None:
         return
     lab.record.add_state(lab.run_id, "waiting for a person", lab.clock.now_h())
-    lab.say(cycle, f"WAITING FOR A PERSON: chiploop approve {lab.run_id}")
-    while lab.record.decision_for(proposal_id) is None:
+    told = f"chiploop propose {lab.run_id} shows the doses, chiploop approve {lab.run_id}"
+    lab.say(max(1, cycle - 1), f"WAITING FOR A PERSON: {told}")
+    while standing(lab, cycle)[1] is None:
         refuse_when_stopped(lab.clock.stopped_by())
         time.sleep(POLL_S)
     lab.record.add_state(lab.run_id, "running", lab.clock.now_h())

@@ -66,8 +66,13 @@ def case_of_run(files: RunFiles, cycle: int | None, seed: int | None) -> RefitCa
     asked = max((r.cycle for r in readouts), default=0) if cycle is None else cycle
     evidence = evidence_up_to(files.study, actions, readouts, asked)
     if not evidence or not any(r.qc != "fail" for r in evidence[-1].readouts):
+        earlier = [one.cycle for one in evidence if any(r.qc != "fail" for r in one.readouts)]
+        failed = sum(len(one.readouts) for one in evidence[-1:])
+        why = f"all its {failed} readouts failed or were excluded; " if failed else ""
+        instead = f"; fit up to the one before with --cycle {earlier[-1]}" if earlier else ""
         raise FileNotValid(
-            f"{files.run_id} has no readouts of cycle {asked or 1} to learn from; nothing was fitted"
+            f"{files.run_id} has no readouts of cycle {asked or 1} to learn from; {why}nothing was "
+            f"fitted{instead}"
         )
     return RefitCase(
         files=frozen_texts(files),
@@ -168,7 +173,10 @@ def plain(value: Any) -> Any:
 
 
 def review_in_short(found: Refit) -> dict[str, Any] | None:
-    """Return what a review asks a person to look at; None where there is no review."""
+    """Return what a review asks a person to look at; None where none was asked for."""
+    if found.not_reviewed:
+        said = f"This fit could not be reviewed: {found.not_reviewed}."
+        return {"look_at": [said], "elpd": None, "elpd_se": None, "predictive_p": {}}
     if found.review is None:
         return None
     return {

@@ -23,7 +23,7 @@ from chiploop import campaign as loop
 from chiploop import standing
 from chiploop.assays import ASSAYS
 from chiploop.assays.teer import blank_of_cell_free_chips, blank_of_lot, teer_readout
-from chiploop.campaign_values import Campaign, Proposal, proposal_from_dict
+from chiploop.campaign_values import Campaign, proposal_from_dict
 from chiploop.dosing import remaining_ul
 from chiploop.errors import FileNotValid, FitNotAccepted, SafetyRefusal, WaitingForPerson
 from chiploop.exports import read_export
@@ -35,9 +35,9 @@ from chiploop.record.replay import unknown_since
 from chiploop.record.rows import RawFile
 from chiploop.refit import explained, rng_of_fit
 from chiploop.stopping import Verdict
-from chiploop.toxicity_closures import Reopened
 from flows.fault_points import reached
 from flows.laboratory import Laboratory
+from flows.proposing import Books, Offer, card_on_record, keep_card, offer, offered_again, rejected
 from instruments.contracts import EntersBlanks
 from instruments.delivery import quantise_with
 
@@ -218,49 +218,35 @@ def recalibrate(
 
 
 @task(name="propose", **STEP)
-def propose(lab: Laboratory, campaign: Campaign, begin_h: float | None = None) -> Proposal:
+def propose(lab: Laboratory, campaign: Campaign, begin_h: float | None = None) -> Offer:
     """Return doses for the next exposure, which begins at begin_h (None: as planned).
 
     A proposal on record that nobody has rejected stands as it is; before anything was read it is the pilot.
     """
     cycle = campaign.cycle + 1
     earlier = [p for p in lab.record.proposals(lab.run_id) if p.cycle == cycle]
-    decisions = [lab.record.decision_for(p.key) for p in earlier]
-    standing = [
-        p
-        for p, d in zip(earlier, decisions, strict=True)
-        if d is None or d.action == "approve" or campaign.cycle == 0
-    ]
+    standing = [p for p in earlier if campaign.cycle == 0 or not rejected(lab.record, p.key)]
     if standing:
-        return proposal_from_dict(standing[-1].content)
-    left = remaining_ul(lab.study, lab.journal.totals(lab.run_id).drawn_ul)
-    round_off = quantise_with(lab.bench.pumps)
+        stands = standing[-1]
+        offered = Offer(
+            proposal_from_dict(stands.content), card_on_record(lab.record, lab.run_id, stands.key)
+        )
+        if offered.card is not None or campaign.cycle == 0:
+            return offered
+        try:
+            return offered_again(books(lab), campaign, stands)
+        except (FitNotAccepted, SafetyRefusal):  # its doses meet their limits at the wire
+            return offered
     if campaign.cycle == 0:
-        return loop.first_proposal(campaign, round_off, left)
-    return loop.propose(
-        campaign,
-        round_off,
-        left,
-        lab.journal.totals(lab.run_id),
-        np.random.default_rng([lab.seed, campaign.cycle, 2]),
-        begin_h=begin_h,
-        without_lines=tuple(lab.journal.held(lab.run_id)),
-        rejected={dose for p in earlier for dose in refused_doses(p.content)},
-        reopened=reopened_doses(lab),
-    )
+        left = remaining_ul(lab.study, lab.journal.totals(lab.run_id).drawn_ul)
+        return Offer(loop.first_proposal(campaign, quantise_with(lab.bench.pumps), left), None)
+    return offer(books(lab), campaign, begin_h)
 
 
-def reopened_doses(lab: Laboratory) -> tuple[Reopened, ...]:
-    """Return what persons have reopened after harm, from the record's events of kind ``reopened``."""
-    events = lab.record.events(lab.run_id, "reopened")
-    return tuple(Reopened(float(e.content["up_to_nm"]), e.time_h) for e in events)
-
-
-def refused_doses(content: dict[str, Any]) -> set[tuple[str, float, str]]:
-    """Return what a rejected proposal rules out: its doses, or the vehicle where it had nothing else."""
-    doses = proposal_from_dict(content).doses
-    given = {(dose.line, dose.asked_nm, dose.schedule) for dose in doses}
-    return {dose for dose in given if dose[1] > 0.0} or given
+def books(lab: Laboratory) -> Books:
+    """Return what is on record of the run, with the rounding of the pumps that are open."""
+    round_off = quantise_with(lab.bench.pumps)
+    return Books(lab.study, lab.run_id, lab.seed, lab.record, lab.journal, round_off)
 
 
 def stop_verdict(lab: Laboratory, campaign: Campaign) -> Verdict:
@@ -268,7 +254,7 @@ def stop_verdict(lab: Laboratory, campaign: Campaign) -> Verdict:
     proposal, refused = None, False
     if standing.looks_ahead(campaign):
         try:
-            proposal = propose(lab, campaign)
+            proposal = propose(lab, campaign).proposal
         except SafetyRefusal:
             refused = True
         except FitNotAccepted:
@@ -291,15 +277,20 @@ def question(campaign: Campaign) -> str:
 
 
 @task(name="put proposal on record", **STEP)
-def record_proposal(lab: Laboratory, proposal: Proposal, asked: str = "") -> str:
-    """Put a proposal on record and return its id; with ``approval: auto`` the study file decides.
+def record_proposal(lab: Laboratory, made: Offer, asked: str = "") -> str:
+    """Put a proposal and its card on record and return its id; with ``approval: auto`` the study file decides.
 
     ``asked`` says why a person has to decide all the same.
     """
+    proposal, card = made.proposal, made.card
     if asked and asked not in proposal.notes:
         proposal = replace(proposal, notes=(*proposal.notes, asked))
+        card = None if card is None else replace(card, notes=proposal.notes)
     proposal_id = lab.record.add_proposal(lab.run_id, proposal.cycle, asdict(proposal))
     reached("proposal_recorded")
+    if card is not None and card_on_record(lab.record, lab.run_id, proposal_id) is None:
+        keep_card(lab.record, lab.run_id, proposal_id, card, lab.clock.now_h())
+        reached("card_recorded")
     if (
         lab.study.approval.by == "auto"
         and not asked
@@ -318,7 +309,7 @@ def outlook(lab: Laboratory, campaign: Campaign) -> None:
     Where the fit failed or no dose is safe there is none: that is no trouble of a study that ended.
     """
     try:
-        proposal = propose(lab, campaign)
+        proposal = propose(lab, campaign).proposal
     except (FitNotAccepted, SafetyRefusal) as refusal:
         lab.say(campaign.cycle, f"no outlook: {refusal}")
         return

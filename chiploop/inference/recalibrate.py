@@ -38,7 +38,7 @@ from chiploop.inference.search import Mode, Search, search
 from chiploop.inference.starts import ModeStart, PriorStart, SurrogateStart
 from chiploop.inference.surrogate import Surrogate
 from chiploop.inference.target import Target
-from chiploop.inference.tempering import Pace, Population, temper, tempered
+from chiploop.inference.tempering import NothingSimulated, Pace, Population, temper, tempered
 from chiploop.models.batch import thread_count
 from chiploop.models.tissue_model import TissueModel
 
@@ -156,7 +156,7 @@ def recalibrate(
     Raises
     ------
     FitNotAccepted
-        Where no start of the search can be simulated, so that there is nothing to show.
+        Where no start of the search, or no particle of any try, can be simulated: there is nothing to show.
     """
     target = Target(likelihood, prior)
     tries = (
@@ -164,11 +164,21 @@ def recalibrate(
         (effort.harder(), False),
         (effort.harder(), True),
     )
+    found: tuple[Posterior, CalibrationInfo] | None = None
     for tried, from_prior in tries:
-        posterior, info = attempt(target, rng, previous, tried, limits, from_prior)
-        if info.passed:
+        try:
+            found = attempt(target, rng, previous, tried, limits, from_prior)
+        except NothingSimulated:  # the next try begins elsewhere, with more
+            continue
+        if found[1].passed:
             break
-    return posterior, info
+    if found is None:
+        raise FitNotAccepted(
+            f"in none of {len(tries)} tries could a single particle be simulated, from the prior's neither: the "
+            "model breaks down where the readouts point. Nothing was learned and nothing is proposed; see "
+            "chiploop model check"
+        )
+    return found
 
 
 def attempt(

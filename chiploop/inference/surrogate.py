@@ -25,8 +25,8 @@ DROPPED = 1e-2
 """Variance of a unit's readouts, in units of their own, that is left out of the quadratic parts."""
 PRECISION = np.float32
 """Of the quadratic parts."""
-PIECE = 256
-"""Points at a time."""
+PIECE = 16384
+"""Points times units at a time: what they need stays in the cache."""
 RIDGE = 1e-8
 """Of the mean square of the features: only against exact collinearity."""
 
@@ -40,17 +40,14 @@ class Polynomial:
     """(k,) which readouts they are; where residuals are combined, their places."""
     center: np.ndarray
     """(v,) of the cloud."""
-    inverse: np.ndarray
-    """(v, v) turns a distance from the center into independent unit normals over the cloud."""
     constant: np.ndarray
     """(k,)"""
     linear: np.ndarray
     """(k, v)"""
     active: np.ndarray
-    """(v, a) directions in which any readout is bent, orthonormal."""
+    """(v, a) directions in which any readout is bent."""
     square: np.ndarray
-    """(a, b a): y' Q_j y with y = x' active are the b bends, Q_j symmetric; in single precision, which is enough
-    for what a simulation accepts or refuses."""
+    """(b, a, a): with y = active' (variables - center), y' Q_j y are the b bends, Q_j symmetric."""
     shares: np.ndarray
     """(b, k) what each bend adds to each readout."""
 
@@ -66,9 +63,10 @@ class Polynomial:
     ) -> Polynomial:
         """Return the polynomials of coefficients (features, k), with what hardly bends left out.
 
-        Readouts of one chip bend alike and in few directions: the coefficients are a tensor of low rank
-        (truncated higher-order singular value decomposition, De Lathauwer et al. 2000, SIAM J. Matrix Anal. Appl.
-        21:1253). ``sd`` (k,) are the readings' own.
+        ``inverse`` (v, v) turns a distance from the center into independent unit normals over the cloud, of which
+        the features are made. Readouts of one chip bend alike and in few directions: the coefficients are a tensor
+        of low rank (truncated higher-order singular value decomposition, De Lathauwer et al. 2000, SIAM J. Matrix
+        Anal. Appl. 21:1253). ``sd`` (k,) are the readings' own.
         """
         v, k = len(center), len(rows)
         i, j = np.triu_indices(v)
@@ -78,32 +76,103 @@ class Polynomial:
         scaled = matrix / sd[:, None, None]
         left = leading(scaled.reshape(k, -1))
         active = leading(np.moveaxis(scaled, 1, 0).reshape(v, -1))
-        small = active.T @ np.tensordot(left, scaled, (0, 0)) @ active  # (b, a, a)
         return cls(
             unit,
             rows,
             center,
-            inverse,
             found[0],
-            found[1 : v + 1].T,
-            active,
-            np.swapaxes(small, 0, 1).reshape(active.shape[1], -1).astype(PRECISION),
+            found[1 : v + 1].T @ inverse,
+            inverse.T @ active,
+            active.T @ np.tensordot(left, scaled, (0, 0)) @ active,
             (left * sd[:, None]).T,
         )
 
+
+class Polynomials:
+    """The polynomials of several units, side by side; smaller ones are filled up with zeros."""
+
+    def __init__(self, units: Sequence[Polynomial], v: int) -> None:
+        count = len(units)
+        self.k = max((len(one.rows) for one in units), default=0)
+        self.a = max((one.active.shape[1] for one in units), default=0)
+        self.b = max((len(one.square) for one in units), default=0)
+        self.unit = np.array([one.unit for one in units], dtype=int)
+        self.rows = np.array([row for one in units for row in one.rows], dtype=int)
+        """(m,) the readouts, unit after unit."""
+        self.filled = np.array(
+            [self.k * u + i for u, one in enumerate(units) for i in range(len(one.rows))], dtype=int
+        )
+        """(m,) where each stands among all places (units, k)."""
+        self.center = np.array([one.center for one in units]).reshape(count, v, 1)
+        self.constant = np.zeros((count, self.k, 1))
+        self.slopes = np.zeros((count, self.a + self.k, v))
+        """The active directions, then the linear parts."""
+        square = np.zeros((count, self.b, self.a, self.a))
+        shares = np.zeros((count, self.b, self.k))
+        for u, one in enumerate(units):
+            k, a, b = len(one.rows), one.active.shape[1], len(one.square)
+            self.constant[u, :k, 0] = one.constant
+            self.slopes[u, :a] = one.active.T
+            self.slopes[u, self.a : self.a + k] = one.linear
+            square[u, :b, :a, :a] = one.square
+            shares[u, :b, :k] = one.shares
+        self.square = square.reshape(count, self.b * self.a, self.a).astype(PRECISION)
+        self.shares = shares.astype(PRECISION)
+
     def bent(self, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return y' Q (n, b, a) and the means (n, k) at the chip's variables own (n, v)."""
-        x = (own - self.center) @ self.inverse.T
-        y = (x @ self.active).astype(PRECISION)
-        half = (y @ self.square).reshape(len(x), len(self.shares), y.shape[1])
-        bend = np.einsum("nba,na->nb", half, y)
-        return half, self.constant + x @ self.linear.T + bend @ self.shares
+        """Return Q y (units, b, a, n) and the readouts' means (m, n) at the units' variables own (units, v, n)."""
+        count, _, n = own.shape
+        along = self.slopes @ (own - self.center)
+        y = along[:, : self.a].astype(PRECISION)
+        half = (self.square @ y).reshape(count, self.b, self.a, n)
+        bend = np.einsum("uban,uan->ubn", half, y)
+        means = along[:, self.a :] + self.constant + np.swapaxes(self.shares, 1, 2) @ bend
+        return half, means.reshape(-1, n)[self.filled]
 
     def pulled(self, half: np.ndarray, pull: np.ndarray) -> np.ndarray:
-        """Return the gradient (n, v) by the chip's variables of what has the gradient pull (n, k) by its means."""
-        by_bend = (pull @ self.shares.T).astype(PRECISION)
-        by_y = 2.0 * np.einsum("nb,nba->na", by_bend, half)
-        return np.asarray((pull @ self.linear + by_y @ self.active.T) @ self.inverse)
+        """Return the gradient (units, v, n) by the variables of what has the gradient pull (m, n) by the means."""
+        count, n = len(half), pull.shape[1]
+        filled = np.zeros((count * self.k, n))
+        filled[self.filled] = pull
+        by_means = filled.reshape(count, self.k, n)
+        by_bend = self.shares @ by_means.astype(PRECISION)
+        by_y = 2.0 * np.einsum("ubn,uban->uan", by_bend, half)
+        by_own = np.swapaxes(self.slopes, 1, 2) @ np.concatenate([by_y, by_means], axis=1)
+        return np.asarray(by_own)
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """Blocks of readouts that have the same size."""
+
+    rows: np.ndarray
+    """(blocks, size) the readouts."""
+    places: np.ndarray
+    """(blocks, size) of their residuals."""
+    inverse: np.ndarray
+    """(blocks, size, size) inverse Cholesky factors."""
+
+    @classmethod
+    def of(cls, target: Target) -> list[Whitening]:
+        """Return the blocks of a target, by size."""
+        at = 0
+        by_size: dict[int, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
+        for block in target.likelihood.blocks:
+            size = len(block.rows)
+            inverse = solve_triangular(block.factor, np.eye(size), lower=True)
+            by_size.setdefault(size, []).append((block.rows, at + np.arange(size), inverse))
+            at += size
+        return [
+            cls(*(np.stack(part) for part in zip(*same, strict=True))) for same in by_size.values()
+        ]
+
+    def standard(self, gaps: np.ndarray) -> np.ndarray:
+        """Return gaps (all readouts, n) as standard normals (blocks, size, n)."""
+        return np.asarray(self.inverse @ gaps[self.rows])
+
+    def back(self, weighted: np.ndarray) -> np.ndarray:
+        """Return the gradient (blocks, size, n) by the gaps of what has the gradient weighted (residuals, n)."""
+        return np.asarray(np.swapaxes(self.inverse, 1, 2) @ weighted[self.places])
 
 
 def leading(unfolded: np.ndarray) -> np.ndarray:
@@ -118,15 +187,16 @@ class Surrogate:
     """The posterior with polynomials in the model's place."""
 
     def __init__(
-        self, target: Target, units: Sequence[Polynomial], combined: tuple[Polynomial, float] | None
+        self, target: Target, units: Sequence[Polynomial], left_out: float | None = None
     ) -> None:
         self.target = target
         self.likelihood = target.likelihood
-        self.units = tuple(units)
-        self.combined = combined
-        """Combinations of all residuals in place of the readouts, and the squares of what was left out."""
+        unknowns = target.unknowns
+        self.polynomials = Polynomials(units, unknowns.p + bool(unknowns.lines))
+        self.left_out = left_out
+        """Where the polynomials are combinations of all residuals: the squares of what they do not say."""
         self.chips = unit_chips(target)
-        self.whitening = whitening(target)
+        self.whitening = Whitening.of(target)
 
     @classmethod
     def trained(
@@ -149,76 +219,70 @@ class Surrogate:
                 continue
             center, inverse, found = regression(own[:, u], means[:, at], weights)
             if is_single:
-                return cls(target, (), combined(target, center, inverse, found))
+                polynomial, left_out = combined(target, center, inverse, found)
+                return cls(target, (polynomial,), left_out)
             units.append(Polynomial.of(u, at, center, inverse, found, likelihood.own_sd[at]))
-        return cls(target, units, None)
+        return cls(target, units)
 
     @staticmethod
     def least_points(target: Target) -> int:
         """Return how many points the polynomials need at least."""
-        v = target.unknowns.p + (1 if target.unknowns.lines else 0)
+        v = target.unknowns.p + bool(target.unknowns.lines)
         return 1 + v + v * (v + 1) // 2
 
     def log_posterior(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return log likelihood + log prior (n,) and its gradient (n, dims)."""
+        size = min(256, max(8, PIECE // len(self.chips)))
         with np.errstate(over="ignore", invalid="ignore"):  # an orbit may leave for anywhere
-            # in pieces that stay in the cache
-            parts = [self.piece(z[at : at + PIECE]) for at in range(0, len(z), PIECE)]
+            parts = [self.piece(z[at : at + size]) for at in range(0, len(z), size)]
         if not parts:
             return np.zeros(0), np.zeros_like(z)
         return np.concatenate([d for d, _ in parts]), np.concatenate([g for _, g in parts])
 
     def piece(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return what ``log_posterior`` does for a few points."""
-        own = own_variables(self.target, z, self.chips)
-        if self.combined is not None:
-            polynomial, left_out = self.combined
-            half, r = polynomial.bent(own[:, 0])
-            r = np.concatenate([r, np.full((len(z), 1), np.sqrt(left_out))], axis=1)
-            by_own = polynomial.pulled(half, -r[:, :-1])[:, None]
-            return self.target.log_posterior(r, z), self.chained(z, by_own) - z
-        likelihood = self.likelihood
-        means = np.empty((len(z), len(likelihood.used)))
-        halves = []
-        for unit in self.units:
-            half, means[:, unit.rows] = unit.bent(own[:, unit.unit])
-            halves.append(half)
-        effects = z[:, self.target.unknowns.at_effects]
-        for k, effect in enumerate(likelihood.effects):
-            means[:, effect.rows] += effects[:, k, None] * effect.loadings
-        r, by_means = self.pull(means)
+        own = np.moveaxis(own_variables(self.target, z, self.chips), 0, 2)  # (units, v, n)
+        half, found = self.polynomials.bent(own[self.polynomials.unit])
         by_own = np.zeros_like(own)
-        for unit, half in zip(self.units, halves, strict=True):
-            by_own[:, unit.unit] = unit.pulled(half, by_means[:, unit.rows])
-        gradient = self.chained(z, by_own) - z
+        if self.left_out is not None:
+            by_own[self.polynomials.unit] = self.polynomials.pulled(half, -found)
+            r = np.concatenate([found.T, np.full((len(z), 1), np.sqrt(self.left_out))], axis=1)
+            return self.target.log_posterior(r, z), self.chained(z, np.moveaxis(by_own, 2, 0)) - z
+        likelihood = self.likelihood
+        means = np.empty((len(likelihood.used), len(z)))
+        means[self.polynomials.rows] = found
+        effects = z[:, self.target.unknowns.at_effects].T
+        for k, effect in enumerate(likelihood.effects):
+            means[effect.rows] += effect.loadings[:, None] * effects[k]
+        r, by_means = self.pull(means)
+        by_own[self.polynomials.unit] = self.polynomials.pulled(
+            half, by_means[self.polynomials.rows]
+        )
+        gradient = self.chained(z, np.moveaxis(by_own, 2, 0)) - z
         for k, effect in enumerate(likelihood.effects):
             place = self.target.unknowns.at_effects.start + k
-            gradient[:, place] += by_means[:, effect.rows] @ effect.loadings
-        return self.target.log_posterior(r, z), gradient
+            gradient[:, place] += effect.loadings @ by_means[effect.rows]
+        return self.target.log_posterior(r.T, z), gradient
 
     def pull(self, means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return residuals (n, m) of means (n, m) with effects, and the log likelihood's gradient by them."""
+        """Return residuals (m, n) of means (m, n) with effects, and the log likelihood's gradient by them."""
         likelihood = self.likelihood
-        gaps = likelihood.rows.value - means
-        r = np.empty((len(means), likelihood.n_residuals))
+        gaps = likelihood.rows.value[:, None] - means
+        r = np.empty((likelihood.n_residuals, means.shape[1]))
         by_means = np.zeros_like(means)
         censored = likelihood.bounds.rows
         if censored.size:
-            log_p, by_means[:, censored] = log_probability_slope(
-                likelihood.bounds, means[:, censored]
-            )
-            r[:, likelihood.n_exact :] = np.sqrt(-2.0 * log_p)
-        at = 0
-        for block, white in zip(likelihood.blocks, self.whitening, strict=True):
-            r[:, at : at + len(block.rows)] = gaps[:, block.rows] @ white.T
-            at += len(block.rows)
-        weighted = r[:, : likelihood.n_exact]
+            log_p, slope = log_probability_slope(likelihood.bounds, means[censored].T)
+            by_means[censored] = slope.T
+            r[likelihood.n_exact :] = np.sqrt(-2.0 * log_p.T)
+        for blocks in self.whitening:
+            r[blocks.places] = blocks.standard(gaps)
+        weighted = r[: likelihood.n_exact]
         if likelihood.scatter.chip_tails is not None:
-            r[:, : likelihood.n_exact], weighted = likelihood.robust_pull(weighted)
-        at = 0
-        for block, white in zip(likelihood.blocks, self.whitening, strict=True):
-            by_means[:, block.rows] = weighted[:, at : at + len(block.rows)] @ white
-            at += len(block.rows)
+            tailed, by_tailed = likelihood.robust_pull(weighted.T)
+            r[: likelihood.n_exact], weighted = tailed.T, by_tailed.T
+        for blocks in self.whitening:
+            by_means[blocks.rows] = blocks.back(weighted)
         return r, by_means
 
     def chained(self, z: np.ndarray, by_own: np.ndarray) -> np.ndarray:
@@ -269,14 +333,6 @@ def own_variables(target: Target, z: np.ndarray, chips: np.ndarray) -> np.ndarra
     return np.concatenate([own, dose[..., None]], axis=2)
 
 
-def whitening(target: Target) -> list[np.ndarray]:
-    """Return the inverse Cholesky factor (m, m) of each block of readouts."""
-    return [
-        solve_triangular(block.factor, np.eye(len(block.rows)), lower=True)
-        for block in target.likelihood.blocks
-    ]
-
-
 def regression(
     own: np.ndarray, means: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -300,13 +356,11 @@ def combined(
     ``found`` (features, m) are the coefficients of all readouts' means.
     """
     likelihood = target.likelihood
+    gaps = -found.T
+    gaps[:, 0] += likelihood.rows.value
     r = np.empty_like(found)
-    at = 0
-    for block, white in zip(likelihood.blocks, whitening(target), strict=True):
-        gaps = -found[:, block.rows]
-        gaps[0] += likelihood.rows.value[block.rows]
-        r[:, at : at + len(block.rows)] = gaps @ white.T
-        at += len(block.rows)
+    for blocks in Whitening.of(target):
+        r[:, blocks.places] = np.moveaxis(blocks.standard(gaps), 2, 0)
     i, j = np.triu_indices(len(center))
     diagonal = np.flatnonzero(i == j) + 1 + len(center)
     mean = r[0] + r[diagonal].sum(axis=0)

@@ -20,6 +20,10 @@ LEARNING = 3
 """Moves after a resampling before which the force is taken anew; then it stays."""
 
 
+class NothingSimulated(ValueError):
+    """No particle of a start has a density."""
+
+
 @dataclass(frozen=True)
 class Pace:
     """How particles are moved."""
@@ -65,7 +69,7 @@ class Population:
 def temper(target: Target, start: Start, rng: np.random.Generator, pace: Pace) -> Population:
     """Return a population tempered from the start to the posterior.
 
-    Raises ValueError where no particle of the start can be simulated.
+    Raises NothingSimulated where no particle of the start can be simulated.
     """
     return tempered(Bridge(target, start), rng, pace)
 
@@ -73,7 +77,7 @@ def temper(target: Target, start: Start, rng: np.random.Generator, pace: Pace) -
 def tempered(between: Bridge, rng: np.random.Generator, pace: Pace) -> Population:
     """Return a population tempered over a bridge.
 
-    Raises ValueError where no particle of the start has a density.
+    Raises NothingSimulated where no particle of the start has a density.
     """
     start = between.start
     n = pace.particles
@@ -84,7 +88,7 @@ def tempered(between: Bridge, rng: np.random.Generator, pace: Pace) -> Populatio
     while beta < 1.0:
         ratio = np.where(np.isfinite(now.log_target), now.log_target - now.log_start, -np.inf)
         if not np.isfinite(ratio).any():
-            raise ValueError("no particle of the start can be simulated")
+            raise NothingSimulated("no particle of the start can be simulated")
         step = largest_step(ratio, 1.0 - beta, pace.keep)
         weights = np.exp(step * (ratio - ratio.max()))
         weights /= weights.sum()

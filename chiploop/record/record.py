@@ -60,6 +60,7 @@ from chiploop.record.rows import (
     RecordedRun,
     content_of,
     decision_of,
+    decision_row,
     event_of,
     readout_of,
     readout_row,
@@ -280,15 +281,37 @@ class Record:
             proposal = by_key(session, ProposalRow, proposal_id)
             if proposal is None:
                 raise RecordConflict(f"there is no proposal {proposal_id} on record to {action}")
-            row = DecisionRow(
-                natural_key=proposal_id,
-                run_id=proposal.run_id,
-                proposal_sha256=digest(proposal.content),
-                action=action,
-                by=by,
-                why=why,
+            return self._add(session, decision_row(proposal, action, by, why))[1]
+
+    def replace_proposal(
+        self, proposal_id: str, content: Mapping[str, Any], by: str, why: str
+    ) -> str:
+        """Put a person's edit in the place of an open proposal and approve it; return its id.
+
+        All in one transaction: nobody ever sees the open proposal turned down and nothing in its place.
+        RecordConflict where there is no such proposal, it is not the cycle's last, or it is decided.
+        """
+        text = canonical(content)
+        with self._writing() as session:
+            old = by_key(session, ProposalRow, proposal_id)
+            if old is None:
+                raise RecordConflict(f"there is no proposal {proposal_id} on record to edit")
+            if by_key(session, DecisionRow, proposal_id) is not None:
+                raise RecordConflict(f"{proposal_id} was decided before; nothing was changed")
+            edit_id = f"{old.run_id}/c{old.cycle:02d}/p{old.attempt + 1}"
+            if by_key(session, ProposalRow, edit_id) is not None:
+                raise RecordConflict(f"{proposal_id} was replaced before; nothing was changed")
+            edit = ProposalRow(
+                natural_key=edit_id,
+                run_id=old.run_id,
+                cycle=old.cycle,
+                attempt=old.attempt + 1,
+                content=text,
             )
-            return self._add(session, row)[1]
+            self._add(session, edit)
+            self._add(session, decision_row(old, "reject", by, f"edited into {edit_id}: {why}"))
+            self._add(session, decision_row(edit, "approve", by, why))
+        return edit_id
 
     # -- asking
 

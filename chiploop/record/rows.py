@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from chiploop.measurement import Readout
-from chiploop.record.chain import canonical
+from chiploop.record.chain import canonical, digest
 from chiploop.record.tables import CalibrationRow, DecisionRow, EventRow, ProposalRow, ReadoutRow
 
 DecisionAction = Literal["approve", "reject"]
@@ -131,6 +131,18 @@ def readout_of(row: ReadoutRow) -> Readout:
         raw_sha256=row.raw_sha256,
         cycle=row.cycle,
         curve=tuple(json.loads(row.curve or "[]")),
+    )
+
+
+def decision_row(proposal: ProposalRow, action: DecisionAction, by: str, why: str) -> DecisionRow:
+    """Return the row of what was decided about a proposal, with the digest of what it said."""
+    return DecisionRow(
+        natural_key=proposal.natural_key,
+        run_id=proposal.run_id,
+        proposal_sha256=digest(proposal.content),
+        action=action,
+        by=by,
+        why=why,
     )
 
 

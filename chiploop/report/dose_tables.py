@@ -45,6 +45,8 @@ class ProposalRows:
     decided: str
     """``approve``, ``reject``, ``open`` or ``none``."""
     doses: tuple[DoseRow, ...]
+    notes: tuple[str, ...] = ()
+    """Why these are not the doses that would teach most, who changed them."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,8 @@ def one_proposal(
         )
         for dose in content["doses"]
     )
-    return ProposalRows(title, "; ".join(facts), decision, decided, doses)
+    notes = tuple(content.get("notes", ()))
+    return ProposalRows(title, "; ".join(facts), decision, decided, doses, notes)
 
 
 def asked_text(dose: Mapping[str, Any], schedules: Mapping[str, Schedule]) -> str:

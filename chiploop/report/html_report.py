@@ -31,6 +31,7 @@ from chiploop.report.figures import (
 )
 from chiploop.report.fit_page import Checks, checks_of, environment
 from chiploop.report.predictions import DRAWS, LEVEL, Course, Predicted, Predictions
+from chiploop.report.run_summary import ended_because
 from chiploop.report.svg import MARK, Drawn, drawn
 from chiploop.report.verdicts import verdicts
 from chiploop.study import Goal, Study
@@ -210,6 +211,7 @@ def page(run: RunEvidence) -> dict[str, Any]:
         "learned": LEARNED,
         "scatter": scatter_rows(study),
         "proposals": proposals,
+        "ended_because": ended_because(record, run_id),
         "deliveries": doses_of.delivery_rows(run.actions),
         "held": run.held,
         "readout_counts": tables.readout_counts(run.readouts),

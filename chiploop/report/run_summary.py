@@ -60,7 +60,14 @@ def summarise(record: Record, journal: Journal, study: Study, run_id: str) -> di
         "first_doses": [plain(nm) for nm in study.first_doses_nm],
         "cycles": cycles,
         "held": journal.held(run_id),
+        "ended_because": ended_because(record, run_id),
     }
+
+
+def ended_because(record: Record, run_id: str) -> str:
+    """Return which stop rule ended the study; empty where none did."""
+    events = record.events(run_id, "stop rule")
+    return str(events[-1].content["why"]) if events else ""
 
 
 def goal_facts(goal: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,6 +133,7 @@ def proposal_facts(content: Mapping[str, Any]) -> dict[str, Any]:
         "batch_eig_nats": content["eig_nats"],
         "doses": doses,
         "refused": len(content["refused"]),
+        "notes": list(content.get("notes", ())),
     }
 
 

@@ -100,6 +100,11 @@ def fit_verdict(info: Mapping[str, Any] | None) -> Verdict:
             f"{info['starts_at_mode']} of {info['starts']} searches agree",
             f"at least {limits.starts_at_mode}",
         ),
+        judged(
+            info["acceptance"] >= limits.acceptance,
+            f"{100 * info['acceptance']:.0f} % of the last moves accepted",
+            f"at least {100 * limits.acceptance:.0f} %",
+        ),
     ]
     if not info["passed"] and all(line.state == "good" for line in lines):
         lines.append(Line("; ".join(info["failures"]) or "not accepted", "", "bad"))

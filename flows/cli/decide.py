@@ -5,17 +5,20 @@ from __future__ import annotations
 import getpass
 import os
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from chiploop.errors import WrongUse
+from flows.cli.edit import DOSE, doses_of, edit_as_json, edited, opened, schedules_of
 from flows.cli.screen import JSON_OPTION, print_json
 
 if TYPE_CHECKING:
     from chiploop.record.record import Record
-    from chiploop.record.rows import DecisionAction, RecordedRun
+    from chiploop.record.rows import DecisionAction, RecordedContent, RecordedRun
 
 RUN = typer.Argument(help="Run id, as `chiploop run` printed it.")
 PROPOSAL = typer.Option(
@@ -29,13 +32,20 @@ def approve(
     why: str = typer.Option("", "--why", help="Reason, kept on record."),
     runs: Path = RUNS,
     proposal: str = PROPOSAL,
+    dose: list[str] = DOSE,
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Approve the open proposal of a run, in the name of the person logged in.
 
+    With --dose other doses take the place of those proposed on the lines named: scored and checked like any, put
+    on record as a proposal of yours that names what it replaces, and approved. Where a limit forbids one nothing
+    is changed (exit code 5). `chiploop propose RUN --dose ...` shows them before.
     Limits are checked again between approval and wire. Exit code 2 where the run is unknown, or its
-    proposal is missing or decided. With --json: {"ok", "proposal", "action", "by"}.
+    proposal is missing or decided. With --json: {"ok", "proposal", "action", "by"}, and with --dose "edit".
     """
+    if dose:
+        _approve_edited(run, why, runs, proposal, dose, as_json)
+        return
     _decide(run, "approve", why, runs, proposal, as_json)
 
 
@@ -83,29 +93,14 @@ def known_run(record: Record, run_id: str, runs: Path) -> RecordedRun:
 def _decide(
     run_id: str, action: DecisionAction, why: str, runs: Path, meant: str, as_json: bool
 ) -> None:
-    from chiploop.campaign_values import schedule_in
     from chiploop.record.record import Record
-    from chiploop.study_schedules import dose_words
 
     file = runs / "record.sqlite"
     if not file.exists():
         raise WrongUse(f"there is no record in {runs}; name the folder of your runs with --runs")
     with Record(f"sqlite:///{file.as_posix()}") as record:
         recorded = known_run(record, run_id, runs)
-        proposal = record.latest_proposal(run_id)
-        if proposal is None:
-            raise WrongUse(f"run {run_id} has proposed nothing yet")
-        if meant and meant != proposal.key:
-            raise WrongUse(
-                f"{meant} is not the open proposal of {run_id}; that is {proposal.key}. Nothing was decided"
-            )
-        decided = record.decision_for(proposal.key)
-        if decided is not None:
-            raise WrongUse(
-                f"{proposal.key} was decided before: {decided.action} by {decided.by} at "
-                f"{decided.at_utc}; "
-                "a decision is not taken back"
-            )
+        proposal = _open_proposal(record, run_id, meant)
         by = os_login()
         record.add_decision(proposal.key, action, by, why)
     if as_json:
@@ -113,7 +108,62 @@ def _decide(
         return
     simulated = "  SIMULATED" if recorded.simulated else ""
     print(f"{action}  {proposal.key}  by {by}{simulated}")
-    for dose in proposal.content["doses"]:
+    _print_doses(proposal.content["doses"])
+
+
+def _open_proposal(record: Record, run_id: str, meant: str) -> RecordedContent:
+    """Return the run's open proposal; WrongUse where there is none, or another one was meant."""
+    proposal = record.latest_proposal(run_id)
+    if proposal is None:
+        raise WrongUse(f"run {run_id} has proposed nothing yet")
+    if meant and meant != proposal.key:
+        raise WrongUse(
+            f"{meant} is not the open proposal of {run_id}; that is {proposal.key}. Nothing was decided"
+        )
+    decided = record.decision_for(proposal.key)
+    if decided is not None:
+        raise WrongUse(
+            f"{proposal.key} was decided before: {decided.action} by {decided.by} at {decided.at_utc}; "
+            "a decision is not taken back"
+        )
+    return proposal
+
+
+def _approve_edited(
+    run: str, why: str, runs: Path, meant: str, dose: list[str], as_json: bool
+) -> None:
+    if not why.strip():
+        raise WrongUse("another dose than the one proposed needs its reason: --why TEXT")
+    from chiploop.record.chain import RecordConflict
+    from flows.proposing import keep_card
+
+    doses_nm, schedules = doses_of(dose), schedules_of(dose)
+    with opened(run, runs) as (files, books):
+        standing, by = _open_proposal(books.record, books.run_id, meant), os_login()
+        found = edited(files, books, standing, doses_nm, by, why, schedules)
+        content = asdict(found.proposal)
+        try:
+            key = books.record.replace_proposal(standing.key, content, by, why)
+        except RecordConflict as problem:  # somebody decided meanwhile
+            raise WrongUse(str(problem)) from None
+        if found.card is not None:
+            keep_card(books.record, books.run_id, key, found.card, found.card.begins_h)
+    if as_json:
+        told = {"ok": True, "proposal": key, "action": "approve", "by": by}
+        print_json({**told, "edit": edit_as_json(standing, found)})
+        return
+    simulated = "  SIMULATED" if files.simulated else ""
+    print(f"approve  {key}  in place of {standing.key}  by {by}{simulated}")
+    _print_doses(content["doses"])
+    for note in found.proposal.notes:
+        print(f"  note: {note}")
+
+
+def _print_doses(doses: Sequence[Mapping[str, Any]]) -> None:
+    from chiploop.campaign_values import schedule_in
+    from chiploop.study_schedules import dose_words
+
+    for dose in doses:
         risk = "no fit yet" if dose["risk"] is None else f"risk {100 * dose['risk']:.0f} %"
         print(
             f"  {dose['line']}  {dose_words(dose['asked_nm'], schedule_in(dose), {})}, {risk}, "

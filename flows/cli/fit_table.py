@@ -34,21 +34,21 @@ def columns(first: str, *others: str) -> Table:
     return table
 
 
-def number(value: float | None) -> str:
+def number(value: float | None, unit: str = "") -> str:
     """Return three digits, without a power of ten where few zeros do; that a potency lies beyond the search."""
     if value is None:
         return "-"
-    if value >= HIGHEST_NM:
+    if value >= HIGHEST_NM and unit == "nM":
         return f">{HIGHEST_NM:g}"
     rounded = float(f"{value:.3g}")
     return f"{rounded:.0f}" if 1000.0 <= abs(rounded) else f"{rounded:g}"
 
 
-def between(interval: Mapping[str, float | None]) -> str:
+def between(interval: Mapping[str, Any], unit: str = "") -> str:
     """Return an interval; a dash where there is none."""
     if interval["lower"] is None or interval["upper"] is None:
         return "-"
-    return f"{number(interval['lower'])} to {number(interval['upper'])}"
+    return f"{number(interval['lower'], unit)} to {number(interval['upper'], unit)}"
 
 
 def verdict(told: Mapping[str, Any]) -> str:
@@ -82,7 +82,8 @@ def show_fit(console: Console, told: Mapping[str, Any], info: CalibrationInfo | 
     for name, goal in told["goals"].items():
         share = f"{100 * goal['unreached']:.1f} %"
         label = f"{name}, {goal['unit']}"
-        goals.add_row(escape(label), number(goal["median"]), between(goal), share)
+        median, unit = number(goal["median"], goal["unit"]), goal["unit"]
+        goals.add_row(escape(label), median, between(goal, unit), share)
     console.print("", goals, "")
     parameters = columns("parameter", "median", "90 % interval", "prior 90 %", "narrowed")
     parameters.add_column()
@@ -143,5 +144,6 @@ def show_runs(console: Console, told: Sequence[Mapping[str, Any]]) -> None:
         line(console, f"{mark(one)}{one['run']}, cycle {one['cycle']}: {verdict(one)}")
         for name, goal in one["goals"].items():
             label = f"  {name}, {goal['unit']}"
-            line(console, f"{label:<32}{number(goal['median']):>9}{between(goal):>20}")
+            median, interval = number(goal["median"], goal["unit"]), between(goal, goal["unit"])
+            line(console, f"{label:<32}{median:>9}{interval:>20}")
         show_comparison(console, one)

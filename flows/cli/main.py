@@ -109,6 +109,18 @@ def _reject() -> Command:
     return reject
 
 
+def _propose() -> Command:
+    from flows.cli.propose import propose
+
+    return propose
+
+
+def _reopen() -> Command:
+    from flows.cli.reopen import reopen
+
+    return reopen
+
+
 def _settle() -> Command:
     from flows.cli.settle import settle
 
@@ -154,9 +166,11 @@ VERBS: dict[str, Verb] = {
     "stop": Verb("Stop the pumps now, from anywhere.", _stop),
     "fit": Verb("Fit runs again from their record, one or many at a time.", _fit),
     "ingest": Verb("Read a plate reader's export and show tidy readouts.", _ingest),
-    "approve": Verb("Approve the proposed doses, by name.", _approve),
+    "propose": Verb("Show the next doses with all that speaks for and against them.", _propose),
+    "approve": Verb("Approve the proposed doses, or your own, by name.", _approve),
     "exclude": Verb("Leave readouts out of later fits, by name and with the reason.", _exclude),
     "reject": Verb("Reject the proposed doses, by name and with the reason.", _reject),
+    "reopen": Verb("Let doses be given again that harm had closed.", _reopen),
     "settle": Verb("Say what a pump gave where its counter could not tell.", _settle),
     "model": Verb("Look at tissue models, check your own, simulate chips.", _model),
     "instruments": Verb("Find, test, prime, stop or simulate instruments.", _instruments),

@@ -93,6 +93,8 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     for cycle in summary["cycles"]:
         lines += ["", *cycle_lines(cycle, simulated)]
     lines.append("")
+    if summary.get("ended_because"):
+        lines += labelled("ended because", summary["ended_because"])
     for line, why in held_lines(summary).items():
         lines += labelled(f"line {line} HELD", why)
     return lines
@@ -113,9 +115,11 @@ def cycle_lines(cycle: Mapping[str, Any], simulated: bool) -> list[str]:
     lines = [head + (f"{'hidden truth':>18}" if simulated else "")]
     for goal, truth in zip(cycle["goals"], cycle["truths"], strict=True):
         name = f"{INDENT}{goal['name']}, {goal['unit']}"
-        row = f"{name:<32}{number(goal['median']):>9}{interval_text(goal):>19}"
+        row = f"{name:<32}{number(goal['median'], goal['unit']):>9}{interval_text(goal):>19}"
         lines.append(row + (f"{truth_text(goal, truth):>18}" if simulated else ""))
     lines += labelled("next doses, nM", doses_text(cycle))
+    for note in (cycle["proposal"] or {}).get("notes", ()):
+        lines += labelled("note", note)
     lines += labelled("diagnostics", diagnostics_text(cycle["diagnostics"]))
     return lines
 
@@ -131,14 +135,14 @@ def labelled(label: str, text: str) -> list[str]:
     )
 
 
-def number(value: float) -> str:
+def number(value: float, unit: str) -> str:
     """Return three digits; that a potency lies beyond all that was searched where it does."""
-    return f">{HIGHEST_NM:g}" if value >= HIGHEST_NM else f"{value:.3g}"
+    return f">{HIGHEST_NM:g}" if value >= HIGHEST_NM and unit == "nM" else f"{value:.3g}"
 
 
 def interval_text(goal: Mapping[str, Any]) -> str:
     """Return the interval of a goal."""
-    return f"{number(goal['lower'])} to {number(goal['upper'])}"
+    return f"{number(goal['lower'], goal['unit'])} to {number(goal['upper'], goal['unit'])}"
 
 
 def truth_text(goal: Mapping[str, Any], truth: Mapping[str, Any] | None) -> str:
@@ -148,7 +152,7 @@ def truth_text(goal: Mapping[str, Any], truth: Mapping[str, Any] | None) -> str:
     if truth["value"] is None:
         return "none"
     inside = goal["lower"] <= truth["value"] <= goal["upper"]
-    return f"{number(truth['value'])} {'inside' if inside else 'OUTSIDE'}"
+    return f"{number(truth['value'], goal['unit'])} {'inside' if inside else 'OUTSIDE'}"
 
 
 def doses_text(cycle: Mapping[str, Any]) -> str:

@@ -157,6 +157,19 @@ def test_a_parameter_that_nothing_is_said_of_is_named() -> None:
     assert any(said.startswith("k2: prior-driven") for said in found.sentences)
 
 
+def test_parameters_that_nothing_is_said_of_are_named_in_one_line() -> None:
+    blind = replace(MODEL, design=np.where(np.arange(3) > 0, 0.0, MODEL.design))
+    likelihood, posterior, info = made()
+    likelihood = likelihood_of(blind, likelihood.used, SCATTER)
+    target = Target(likelihood, PRIOR)
+    mode = search(target, np.zeros((1, target.dims))).modes[0]
+    rng = np.random.default_rng(3)
+    z = mode.z + rng.standard_normal((1280, target.dims)) @ np.linalg.cholesky(mode.covariance).T
+    posterior = replace(posterior, standard=z, particles=np.exp(z[:, :3]))
+    said = [one for one in reviewed(likelihood, posterior, info).sentences if "prior-driven" in one]
+    assert len(said) == 1 and said[0].startswith("k1, k2: prior-driven")
+
+
 def test_a_search_that_missed_the_best_fit_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     right = module.mode_of
 

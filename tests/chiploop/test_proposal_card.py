@@ -17,7 +17,7 @@ from chiploop.measurement import Readout
 from chiploop.next_exposure import prediction_table
 from chiploop.policies.prediction_table import FutureReading, PredictionTable
 from chiploop.proposal_alternatives import alternatives_of, is_other
-from chiploop.proposal_card import Card, card_of, predictions_held
+from chiploop.proposal_card import Card, card_from_dict, card_of, predictions_held
 from chiploop.proposal_predictions import (
     PredictedReading,
     information_parts,
@@ -74,8 +74,12 @@ def card(campaign: Campaign, table: PredictionTable) -> Card:
 def test_a_card_is_plain_data(card: Card) -> None:
     text = json.dumps(asdict(card), allow_nan=False)
     assert json.loads(text)["lines"][1]["line"] == "L2"
-    assert card.decision.startswith(f"{card.drug}: L1 0 nM, L2 ")
+    assert card.decision.startswith(f"{card.drug}: L1 vehicle, L2 ")
     assert "expected afterwards" in card.decision
+
+
+def test_a_card_survives_its_record(card: Card) -> None:
+    assert card_from_dict(json.loads(json.dumps(asdict(card)))) == card
 
 
 def test_the_expected_interval_shrinks_by_the_information(card: Card, campaign: Campaign) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from chiploop import campaign as loop
+from chiploop import refit as module
 from chiploop.dosing import PumpProgramme, make_programme, remaining_ul
 from chiploop.inference.posterior import CalibrationInfo, Posterior
 from chiploop.measurement import Readout
@@ -227,6 +228,20 @@ def test_seed_and_cycle_alone_decide_about_the_random_numbers(
     other = refit(replace(case, seed=SEED + 1))
     assert refit(case).posterior.particles.tobytes() == first.posterior.particles.tobytes()
     assert other.posterior.particles.tobytes() != first.posterior.particles.tobytes()
+
+
+def test_a_fit_that_can_not_be_reviewed_is_kept_and_says_why(
+    actions: list[Action], files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise ValueError("no particle of the posterior can be simulated")
+
+    monkeypatch.setattr(module, "review_of", broken)
+    case = case_of(files, actions, 1)
+    found = refit(replace(case, is_reviewed=True))
+    assert found.posterior.particles.tobytes() == refit(case).posterior.particles.tobytes()
+    assert found.review is None
+    assert found.not_reviewed == "no particle of the posterior can be simulated"
 
 
 def test_a_readout_that_failed_stays_out(actions: list[Action], files: dict[str, bytes]) -> None:

@@ -89,6 +89,7 @@ def science(runs: Path, run_id: str) -> dict[str, Any]:
             "state": run.state,
             "proposals": [(p.cycle, p.content) for p in record.proposals(run_id)],
             "decisions": [(d.action, d.by) for d in record.decisions(run_id)],
+            "cards": [event.content["cycle"] for event in record.events(run_id, "card")],
             "goals": [c.content["goals"] for c in record.calibrations(run_id)],
             "readouts": [repr(asdict(readout)) for readout in record.readouts(run_id)],
             "outlook": [event.content for event in record.events(run_id, "outlook")],

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from chiploop.campaign_values import schedule_in
+from chiploop.record.actions import is_part_of_dose
 from chiploop.record.record import Record
 from chiploop.refit import evidence_of
 from chiploop.study import load_study
@@ -24,6 +26,7 @@ from tests.flows.run_checks import (
     science,
     wait_until_nobody_is_left,
 )
+from tests.flows.test_closed_loop import wait_for_proposals
 from tests.flows.warm_chiploop import PASSAGES
 
 PULSES = [
@@ -182,3 +185,37 @@ def test_killed_among_the_pulses_and_resumed_every_part_is_given_once_as_if_undi
     wait_until_nobody_is_left(tmp_path / run_id)
     assert check_volumes(tmp_path, run_id) == pulsed.intents
     assert science(tmp_path, run_id) == pulsed.science
+
+
+def test_an_edit_of_one_line_leaves_the_pulses_of_the_other_and_may_name_its_own(
+    warm: Warm, tmp_path: Path
+) -> None:
+    study = edited(SMALL_STUDY, tmp_path, [*PULSES, ("by: auto", "by: person")])
+    runs = tmp_path / "runs"
+    running = warm.start("simulate", study, "--runs", runs, "--json")
+    wait_for_proposals(runs, 1, running)
+    run_id = only_run(runs)
+    assert warm.run("approve", run_id, "--runs", runs).code == 0
+    wait_for_proposals(runs, 2, running)
+    with Record(str(runs / "record.sqlite")) as record:
+        proposed = record.proposals(run_id)[-1].content["doses"]
+    kept, other = sorted(proposed, key=lambda dose: -dose["asked_nm"])
+    assert schedule_in(kept) == "pulses" and other["asked_nm"] == 0.0
+    command = ("approve", run_id, "--runs", runs, "--why", "to see", "--dose")
+    whole = warm.run(*command, f"{other['line']}=60nM")
+    assert whole.code == 2 and "no schedule is named" in whole.err
+    ended = warm.run(*command, f"{other['line']}=60nM@pulses")
+    assert ended.code == 0, ended.err
+    assert "vehicle -> 60 nM, pulses" in ended.out
+    done = running.wait()
+    assert done.code == 0, done.err
+    check_volumes(runs, run_id)
+    with journal_of(runs, run_id) as journal:
+        phases = Counter(
+            action.intent.key.split("/")[2]
+            for action in journal.actions(run_id)
+            if "/c02/" in action.intent.key
+            and is_part_of_dose(action.intent.programme_key)
+            and action.intent.pump.endswith(("low", "high"))
+        )
+    assert phases == {"L1": 3, "L2": 3}

@@ -17,6 +17,7 @@ from chiploop.record.record import Record
 from chiploop.study import Stop
 from flows import tasks
 from flows.closed_loop import enough
+from flows.proposing import Offer, reopened_doses
 from tests.chiploop.campaigns import FULL, PASSED, STUDY, exact, fitted
 
 FIRES = Misfit(True, 0.01, 0.07, ("TEER lags behind",), {"TEER lags": 0.01})
@@ -82,16 +83,17 @@ def test_a_question_to_a_person_keeps_the_study_file_from_deciding(lab: Lab) -> 
     assert tasks.question(doubted) == "", "only where the study says so"
     asked = tasks.question(with_stop(doubted, ask_on_misfit=True))
     assert "TEER lags behind" in asked
-    key = tasks.record_proposal.fn(lab, proposal, asked)
+    key = tasks.record_proposal.fn(lab, Offer(proposal, None), asked)
     assert lab.record.decision_for(key) is None
     (recorded,) = lab.record.proposals("run-1")
     assert recorded.content["notes"] == [asked]
-    again = tasks.record_proposal.fn(lab, replace(proposal, notes=(asked,)), asked)
+    again = tasks.record_proposal.fn(lab, Offer(replace(proposal, notes=(asked,)), None), asked)
     assert again == key, "what stands on record is not put there anew"
 
 
 def test_without_a_question_the_study_file_decides_as_before(lab: Lab) -> None:
-    key = tasks.record_proposal.fn(lab, first_proposal(start(STUDY), exact, FULL), "")
+    offered = Offer(first_proposal(start(STUDY), exact, FULL), None)
+    key = tasks.record_proposal.fn(lab, offered, "")
     decision = lab.record.decision_for(key)
     assert decision is not None
     assert decision.by == "auto"
@@ -99,7 +101,7 @@ def test_without_a_question_the_study_file_decides_as_before(lab: Lab) -> None:
 
 def test_what_a_person_has_reopened_is_read_from_the_record(lab: Lab) -> None:
     lab.record.add_event("run-1", "reopened", 90.0, {"up_to_nm": 480.0, "by": "person"})
-    (found,) = tasks.reopened_doses(lab)  # type: ignore[arg-type]
+    (found,) = reopened_doses(lab)  # type: ignore[arg-type]
     assert (found.up_to_nm, found.at_h) == (480.0, 90.0)
     assert asdict(found) == {"up_to_nm": 480.0, "at_h": 90.0}
     assert np.isfinite(found.at_h)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.stats import chi2, norm
 
 from chiploop.errors import FitNotAccepted
+from chiploop.inference import recalibrate as module
 from chiploop.inference.posterior import Limits, Posterior
 from chiploop.inference.prior import Prior
 from chiploop.inference.recalibrate import Effort, attempt, recalibrate, starts_of
 from chiploop.inference.target import Target
+from chiploop.inference.tempering import NothingSimulated
 from chiploop.models.study_model import model_of
 from chiploop.next_exposure import likelihood_of as likelihood_of_study
 from chiploop.study import load_study
@@ -328,3 +331,35 @@ def test_a_model_that_breaks_down_everywhere_is_told_and_teaches_nothing() -> No
     likelihood = likelihood_of(broken, study(MODEL, np.random.default_rng(0)).likelihood.used)
     with pytest.raises(FitNotAccepted, match="none of 8 starts of the search can be simulated"):
         recalibrate(likelihood, PRIOR, np.random.default_rng(0))
+
+
+def refused_tries(monkeypatch: pytest.MonkeyPatch, count: int) -> list[bool]:
+    """Let the first tries find no particle that can be simulated; return from what each try began."""
+    begun: list[bool] = []
+    real = module.attempt
+
+    def tried(*given: Any) -> Any:
+        begun.append(given[-1])
+        if len(begun) <= count:
+            raise NothingSimulated("no particle of the start can be simulated")
+        return real(*given)
+
+    monkeypatch.setattr(module, "attempt", tried)
+    return begun
+
+
+def test_a_try_in_which_nothing_can_be_simulated_leads_to_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    used = study(MODEL, np.random.default_rng(0)).likelihood
+    begun = refused_tries(monkeypatch, 1)
+    _, info = recalibrate(used, PRIOR, np.random.default_rng(1), None, QUICK, LOOSE)
+    assert begun == [False, False] and info.passed
+
+
+def test_where_no_try_can_be_simulated_nothing_is_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = study(MODEL, np.random.default_rng(0)).likelihood
+    begun = refused_tries(monkeypatch, 3)
+    with pytest.raises(FitNotAccepted, match="in none of 3 tries"):
+        recalibrate(used, PRIOR, np.random.default_rng(1), None, QUICK, LOOSE)
+    assert begun == [False, False, True]

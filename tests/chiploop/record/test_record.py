@@ -179,6 +179,51 @@ def test_after_a_rejection_the_next_proposal_of_the_cycle_is_a_new_attempt(recor
     assert record.decision_for(second) is None
 
 
+def test_an_edit_takes_the_place_of_an_open_proposal_and_is_approved_at_once(
+    record: Record,
+) -> None:
+    key = record.add_proposal("r1", 2, {"doses": [1]})
+    edit = record.replace_proposal(key, {"doses": [2]}, "nora", "the first is too bold")
+    assert (key, edit) == ("r1/c02/p1", "r1/c02/p2")
+    old, new = record.decision_for(key), record.decision_for(edit)
+    assert old is not None and new is not None
+    assert (old.action, old.by) == ("reject", "nora")
+    assert "edited into r1/c02/p2: the first is too bold" in old.why
+    assert (new.action, new.by, new.why) == ("approve", "nora", "the first is too bold")
+    assert [p.content for p in record.proposals("r1")] == [{"doses": [1]}, {"doses": [2]}]
+    assert record.verify().faults == ()
+
+
+def test_an_edit_that_can_not_be_written_whole_changes_nothing(
+    record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = record.add_proposal("r1", 2, {"doses": [1]})
+    real, calls = Record._add, []
+
+    def failing(self: Record, session: Any, row: Any) -> Any:
+        calls.append(row)
+        if len(calls) == 3:
+            raise RecordConflict("the disk is full")
+        return real(self, session, row)
+
+    monkeypatch.setattr(Record, "_add", failing)
+    with pytest.raises(RecordConflict):
+        record.replace_proposal(key, {"doses": [2]}, "nora", "why")
+    monkeypatch.undo()
+    assert record.decision_for(key) is None
+    assert len(record.proposals("r1")) == 1
+    assert record.verify().faults == ()
+
+
+def test_only_an_open_proposal_can_be_edited(record: Record) -> None:
+    with pytest.raises(RecordConflict, match="there is no proposal r1/c02/p1"):
+        record.replace_proposal("r1/c02/p1", {}, "nora", "why")
+    key = record.add_proposal("r1", 2, {"doses": [1]})
+    record.add_decision(key, "approve", "nora")
+    with pytest.raises(RecordConflict, match="was decided before"):
+        record.replace_proposal(key, {"doses": [2]}, "nora", "why")
+
+
 def test_a_decision_about_nothing_is_refused(record: Record) -> None:
     with pytest.raises(RecordConflict, match="no proposal"):
         record.add_decision("r1/c09/p1", "approve", "lab")

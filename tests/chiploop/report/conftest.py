@@ -179,8 +179,17 @@ def build(stack: ExitStack, folder: Path, simulated: bool, info: CalibrationInfo
     record.add_calibration(RUN_ID, 1, {**content, "posterior": "cal-01/posterior.nc"})
     if info.passed:
         doses = [replace(dose, risk=0.01, eig_nats=0.1) for dose in pilot.doses]
-        after = replace(pilot, cycle=2, doses=tuple(doses), eig_nats=0.3, policy="goal_information")
+        note = "edited by A. Scientist, L2 30 nM -> 60 nM: <nearer> the middle"
+        after = replace(
+            pilot,
+            cycle=2,
+            doses=tuple(doses),
+            eig_nats=0.3,
+            policy="goal_information",
+            notes=(note,),
+        )
         record.add_proposal(RUN_ID, 2, asdict(after))
+    record.add_event(RUN_ID, "stop rule", 72.0, {"cycle": 1, "why": "cycles: 1, at most 1"})
     if simulated:
         record.add_event(RUN_ID, "truth", 72.0, {"goals": {"EC50_CCL26": 260.0, "EC50_TEER": 99.0}})
     return run

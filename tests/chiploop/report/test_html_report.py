@@ -155,6 +155,11 @@ def test_who_decided_and_what_was_given_is_told(text: str) -> None:
     assert re.search(r"<td>L4</td>.*?<td class=\"n\">480</td>\s*<td class=\"n\">480</td>", text)
 
 
+def test_what_a_person_should_know_of_a_proposal_and_why_the_study_ended_is_told(text: str) -> None:
+    assert "edited by A. Scientist, L2 30 nM -&gt; 60 nM: &lt;nearer&gt; the middle" in text
+    assert "<b>Why the study ended:</b> cycles: 1, at most 1" in text
+
+
 def test_reasons_of_failed_and_censored_readouts_are_told_and_escaped(text: str) -> None:
     assert "fit &lt;of&gt; impedance failed" in text
     assert "below LLOQ" in text

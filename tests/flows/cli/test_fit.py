@@ -409,6 +409,16 @@ def without_readouts(runs: Path, run: str) -> None:
         database.commit()
 
 
+def with_failed_readouts(runs: Path, run: str) -> None:
+    with closing(sqlite3.connect(runs / "record.sqlite")) as database:
+        for (guard,) in database.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        ).fetchall():
+            database.execute(f"DROP TRIGGER {guard}")
+        database.execute("UPDATE readouts SET qc = 'fail'")
+        database.commit()
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
@@ -419,6 +429,7 @@ def without_readouts(runs: Path, run: str) -> None:
         (without_model, "skin_chip.ant"),
         (with_a_cut_posterior, "is damaged"),
         (without_readouts, "has no readouts of cycle 1"),
+        (with_failed_readouts, "readouts failed or were excluded; nothing was fitted"),
     ],
 )
 def test_a_run_that_can_not_be_used_leaves_with_3_and_nothing_is_written(

@@ -176,6 +176,7 @@ def test_long_lists_of_doses_and_reasons_are_wrapped_below_their_label() -> None
         "simulated": True,
         "run_id": "r",
         "seed": 1,
+        "ended_because": "EC50_CCL26: 90 % interval 1.9-fold, at most 2-fold " * 3,
         "held": {"L3": "L3-low: " + "the counter moved by another volume than asked " * 3},
         "cycles": [
             {
@@ -183,7 +184,7 @@ def test_long_lists_of_doses_and_reasons_are_wrapped_below_their_label() -> None
                 "time_h": 72.0,
                 "goals": [goal],
                 "truths": [{"name": "EC50_CCL26", "unit": "nM", "value": 12.0}],
-                "proposal": {"doses": doses},
+                "proposal": {"doses": doses, "notes": ["edited by nora, " + "L1 3 -> 4 nM, " * 9]},
                 "decision": None,
                 "diagnostics": {
                     "passed": False,
@@ -203,6 +204,8 @@ def test_long_lists_of_doses_and_reasons_are_wrapped_below_their_label() -> None
     assert "OUTSIDE" in text
     assert "FAILED" in text and "ESS 3 is below 100" in text
     assert "line L3 HELD" in text
+    assert "note            edited by nora" in text
+    assert "ended because   EC50_CCL26: 90 % interval" in text
 
 
 # --- stopping

@@ -1,0 +1,105 @@
+"""``chiploop propose``: the card of a run's next doses, as on record or as a person would change them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from chiploop.errors import WrongUse
+from flows.cli.decide import RUN, RUNS, os_login
+from flows.cli.edit import DOSE, doses_of, edited, opened, schedules_of
+from flows.cli.screen import JSON_OPTION, print_json
+
+if TYPE_CHECKING:
+    from flows.opening import RunFiles
+    from flows.proposing import Books, Offer
+
+
+def propose(
+    run: str = RUN,
+    dose: list[str] = DOSE,
+    runs: Path = RUNS,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Show the next doses of a run with everything that speaks for and against them.
+
+    The open proposal as it stands on record; where there is none, what would be proposed from the last fit.
+    With --dose the open proposal with your doses, scored and checked: nothing is put on record, `chiploop approve
+    RUN --dose ...` does that. Moves no liquid. Exit code 2 where there is nothing to propose from, 5 where a limit
+    forbids a dose, 6 where the fit was not accepted. With --json: {"ok", "run", "proposal", "state", "simulated",
+    "doses", "schedules", "card", "ties", "refused"}.
+    """
+    from flows.cli.card_text import card_lines, pilot_lines
+    from flows.fit import plain
+
+    doses_nm, schedules = doses_of(dose), schedules_of(dose)
+    with opened(run, runs) as (files, books):
+        made, proposal_id, state = looked_at(files, books, doses_nm, schedules)
+    if as_json:
+        told: dict[str, Any] = {
+            "ok": True,
+            "run": files.run_id,
+            "proposal": proposal_id,
+            "state": state,
+            "simulated": files.simulated,
+            "doses": {one.line: one.asked_nm for one in made.proposal.doses},
+            "schedules": {one.line: one.schedule for one in made.proposal.doses},
+            "card": None if made.card is None else plain(asdict(made.card)),
+            "ties": [asdict(one) for one in made.proposal.ties],
+            "refused": [asdict(one) for one in made.proposal.refused],
+        }
+        print_json(told)
+        return
+    head = f"{'SIMULATED  ' if files.simulated else ''}{files.run_id}, cycle {made.proposal.cycle}: {state}"
+    lines = (
+        pilot_lines(made.proposal) if made.card is None else card_lines(made.card, made.proposal)
+    )
+    typer.echo("\n".join([head, "", *lines]))
+    if state == "open":
+        approve = f"chiploop approve {files.run_id}"
+        typer.echo(f"\nTo give them:         {approve}")
+        typer.echo(f"Other doses:          {approve} --dose LINE=DOSE --why TEXT")
+        typer.echo(f"None of them:         chiploop reject {files.run_id} --why TEXT")
+
+
+def looked_at(
+    files: RunFiles,
+    books: Books,
+    doses_nm: Mapping[str, float],
+    schedules: Mapping[str, str],
+) -> tuple[Offer, str | None, str]:
+    """Return what is shown, the id of the proposal on record that it is about, and its state."""
+    from chiploop.campaign_values import proposal_from_dict
+    from flows.proposing import (
+        Offer,
+        campaign_on_record,
+        card_on_record,
+        offer,
+        offered_again,
+    )
+
+    standing = books.record.latest_proposal(books.run_id)
+    fitted = max((c.cycle for c in books.record.calibrations(books.run_id)), default=0)
+    if standing is None or fitted >= (standing.cycle or 0):  # what stands was given by now
+        if doses_nm:
+            raise WrongUse(f"{books.run_id} has no open proposal whose doses could be changed")
+        return offer(books, campaign_on_record(files, books), None), None, "not on record"
+    decision = books.record.decision_for(standing.key)
+    if doses_nm:
+        if decision is not None:
+            raise WrongUse(f"{standing.key} is decided: {decision.action} by {decision.by}")
+        made = edited(files, books, standing, doses_nm, os_login(), "", schedules)
+        return made, standing.key, "edited, not on record"
+    state = "open" if decision is None else f"{decision.action} by {decision.by}"
+    card = card_on_record(books.record, books.run_id, standing.key)
+    if card is None and standing.cycle != 1:
+        return (
+            offered_again(books, campaign_on_record(files, books), standing),
+            standing.key,
+            state,
+        )
+    return Offer(proposal_from_dict(standing.content), card), standing.key, state
