@@ -20,6 +20,7 @@ from functools import cached_property
 import numpy as np
 
 from chiploop.dosing import PumpProgramme
+from chiploop.exposure import ExposureProgramme
 from chiploop.goal_curves import GRID_NM, REST_H
 from chiploop.goals import goal_values
 from chiploop.inference.likelihood import Likelihood
@@ -41,6 +42,7 @@ from chiploop.policies.prediction_table import (
 )
 from chiploop.protocols_path import protocols_folder
 from chiploop.study import Study, load_study
+from chiploop.study_schedules import WHOLE
 from chiploop.virtual_lab import hidden_parameters, truth_model
 
 EXPOSURE_H = 48.0
@@ -237,7 +239,9 @@ class Bench:
             allowed.append(is_allowed if bounded else np.ones(len(CANDIDATES_NM), dtype=bool))
             programmes.append(
                 tuple(
-                    PumpProgramme(f"L{i + 1}", "dose", c, c, EXPOSURE_H, (), 0.0, 1.0)
+                    ExposureProgramme(
+                        WHOLE, (PumpProgramme(f"L{i + 1}", "dose", c, c, EXPOSURE_H, (), 0.0, 1.0),)
+                    )
                     for c in CANDIDATES_NM
                 )
             )

@@ -179,14 +179,22 @@ def _vehicle(table: Candidates, line: int) -> int | None:
 def _next_lower(
     table: Candidates, line: int, k: int, chips: Sequence[int], left: float
 ) -> int | None:
-    """Return the highest allowed lower dose within what is left; else the lowest, else None."""
-    dose_nm = table.programmes[line][k].delivered_nm
+    """Return the highest allowed lower dose within what is left, by the same schedule where one fits; else the
+    least harmful, else None.
+    """
+    own = table.programmes[line][k]
     lower = [
         int(j)
         for j in np.flatnonzero(table.allowed[line])
-        if table.programmes[line][j].delivered_nm < dose_nm
+        if table.programmes[line][j].delivered_nm < own.delivered_nm
     ]
     fits = [j for j in lower if _harm(table, line, j, chips) <= left]
     if fits:
-        return max(fits, key=lambda j: table.programmes[line][j].delivered_nm)
+
+        def order(j: int) -> tuple[bool, float]:
+            other = table.programmes[line][j]
+            same = other.schedule == own.schedule or other.delivered_nm == 0.0
+            return same, other.delivered_nm
+
+        return max(fits, key=order)
     return min(lower, key=lambda j: _harm(table, line, j, chips), default=None)

@@ -14,28 +14,26 @@ import numpy as np
 
 from chiploop.batch_safety import drug_candidates, safe_batch
 from chiploop.campaign_values import Campaign, LineDose, Proposal, TiedBatch
-from chiploop.dosing import (
-    ChipSchedule,
-    Quantise,
-    make_programme,
-)
+from chiploop.dosing import ChipSchedule, Quantise
 from chiploop.edited_doses import refuse_edit
 from chiploop.errors import FitNotAccepted, SafetyRefusal
+from chiploop.exposure import make_exposure
 from chiploop.goals import donor_tissues, estimates, goal_draws
 from chiploop.inference.posterior import CalibrationInfo, Posterior
 from chiploop.inference.prior import Prior
 from chiploop.inference.recalibrate import USUAL_EFFORT, Effort, recalibrate
 from chiploop.measurement import Readout
 from chiploop.models.study_model import model_of
-from chiploop.next_exposure import likelihood_of, prediction_table
+from chiploop.next_exposure import highest_read_nm, likelihood_of, prediction_table
 from chiploop.policies import POLICIES
 from chiploop.policies.own_doses import own_doses
 from chiploop.policies.prediction_table import Batch, PredictionTable
 from chiploop.record.actions import JournalTotals
-from chiploop.safety import check_dose
+from chiploop.safety import check_exposure
 from chiploop.spread_out import spread_out
 from chiploop.study import Study
 from chiploop.study_limits import batch_risk_limit_chips
+from chiploop.study_schedules import WHOLE
 from chiploop.toxicity_closures import Reopened, closures, still_allowed
 
 DOUBT = (
@@ -108,16 +106,15 @@ def first_proposal(
     study = campaign.study
     doses = []
     for line, asked in zip(study.lines, study.first_doses_nm, strict=True):
-        programme = make_programme(
-            study, line.id, "dose", asked, study.timeline.exposure_h, quantise, remaining_ul
-        )
-        verdict = check_dose(
+        programme = make_exposure(study, line.id, asked, WHOLE, quantise, remaining_ul)
+        verdict = check_exposure(
             study,
             programme,
             highest_read_nm=None,
             overdose_risk=None,
             start_h=study.exposure_start_h(1),
             newest_toxicity_h=None,
+            cycle=1,
         )
         if not verdict.allowed:
             raise SafetyRefusal(f"first dose of line {line.id}: " + "; ".join(verdict.reasons))
@@ -138,19 +135,21 @@ def suggest(
     *,
     begin_h: float | None = None,
     without_lines: Collection[str] = (),
-    rejected: Collection[tuple[str, float]] = (),
+    rejected: Collection[tuple[str, float, str]] = (),
     reopened: Collection[Reopened] = (),
     policy: str = "goal_information",
     own_nm: Mapping[str, float] | None = None,
+    own_schedules: Mapping[str, str] | None = None,
 ) -> Suggestion:
     """Return doses for the next exposure, with the table that they were chosen from.
 
     ``begin_h`` is when the exposure will begin (None: as planned). ``without_lines`` are held and get
-    none; ``rejected`` (line, asked nM) were refused by a person for this cycle and are not proposed again;
-    ``reopened`` are doses that a person lets be given again after harm.
+    none; ``rejected`` (line, asked nM, schedule) were refused by a person for this cycle and are not proposed
+    again; ``reopened`` are doses that a person lets be given again after harm.
     Where the data contradict the model no policy is asked: the doses are spread out, and ``notes`` say so.
     ``own_nm`` (line -> nM, every line) are a person's doses in place of a policy's: the same rules hold for
-    them, and none of them is changed.
+    them, and none of them is changed. ``own_schedules`` (line -> name) says by which schedule; ``whole`` where
+    a line is not in it.
 
     Raises
     ------
@@ -182,17 +181,18 @@ def suggest(
     notes: tuple[str, ...] = ()
     is_in_doubt = misfit is not None and misfit.fires
     if own_nm is not None:
-        refuse_edit(table, own_nm, refused)
+        refuse_edit(table, own_nm, refused, own_schedules)
         policy = "own_doses"
         notes = (DOUBT,) if is_in_doubt else ()
     try:
         if is_in_doubt and own_nm is None:
             donors = {line.id: tuple(line.chips.values()) for line in lines}
-            highest_nm = campaign.highest_read_nm or 0.0
+            longest_h = max(p.drug_h for programmes in table.programmes for p in programmes)
+            highest_nm = highest_read_nm(campaign, longest_h) or 0.0
             spread = spread_out(table, donors, int(rng.integers(2**31)), highest_nm)
             policy, chosen, notes = "spread_out", spread.chosen, (spread.sentence,)
         else:
-            chooses = POLICIES[policy] if own_nm is None else own_doses(own_nm)
+            chooses = POLICIES[policy] if own_nm is None else own_doses(own_nm, own_schedules)
             batch = chooses(table, rng)
             at = {line: i for i, line in enumerate(table.lines)}
             chosen = {at[choice.line]: choice.candidate for choice in batch.choices}
@@ -259,6 +259,10 @@ def tied(table: PredictionTable, batch: Batch) -> tuple[TiedBatch, ...]:
             },
             tie.behind_nats,
             tie.behind_error_nats,
+            {
+                line: table.programmes[i][k].schedule
+                for i, (line, k) in enumerate(zip(table.lines, tie.candidates, strict=True))
+            },
         )
         for tie in batch.ties
     )

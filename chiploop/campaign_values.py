@@ -6,14 +6,16 @@ Belongs here: the values that pass between the steps of the loop. Not here: the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from chiploop.dosing import ChipSchedule, PumpProgramme, RefusedDose, programme_from_dict
+from chiploop.dosing import ChipSchedule, RefusedDose
+from chiploop.exposure import ExposureProgramme, exposure_from_dict
 from chiploop.goals import GoalEstimate
 from chiploop.inference.posterior import CalibrationInfo, Posterior
 from chiploop.measurement import Readout
 from chiploop.study import Study
+from chiploop.study_schedules import WHOLE
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,13 @@ class LineDose:
     """P(viability below the study's limit); None in the pilot, which has no fit."""
     eig_nats: float | None
     """Information about the leading goal that the batch would lose without this line."""
-    programme: PumpProgramme
+    programme: ExposureProgramme
+    """What the pumps do, with the schedule of the drug."""
+
+    @property
+    def schedule(self) -> str:
+        """Name of the study's schedule."""
+        return self.programme.schedule
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,8 @@ class TiedBatch:
     behind_nats: float
     """What it is estimated to teach less."""
     behind_error_nats: float
+    schedules: Mapping[str, str] = field(default_factory=dict)
+    """Line -> schedule."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +106,11 @@ class Proposal:
         return max(self.doses, key=lambda dose: (dose.eig_nats or 0.0, dose.asked_nm))
 
 
+def schedule_in(dose: Mapping[str, Any]) -> str:
+    """Return the schedule of a line's dose that ``dataclasses.asdict`` wrote; older records name none."""
+    return str(dose.get("programme", {}).get("schedule", WHOLE))
+
+
 def proposal_from_dict(content: Mapping[str, Any]) -> Proposal:
     """Return the proposal that ``dataclasses.asdict`` wrote."""
     doses = tuple(
@@ -103,7 +118,7 @@ def proposal_from_dict(content: Mapping[str, Any]) -> Proposal:
             **{
                 **dose,
                 "chips": tuple(dose["chips"]),
-                "programme": programme_from_dict(dose["programme"]),
+                "programme": exposure_from_dict(dose["programme"]),
             }
         )
         for dose in content["doses"]

@@ -1,8 +1,8 @@
 """A dose as something that the pumps of a line can really do, and what a chip really got.
 
 Belongs here: stocks, mixing, rounding, syringe budgets, segments of a chip's schedule. Not here:
-whether a dose may be given (safety), the pumps themselves (instruments), which dose is wanted
-(policies).
+the parts of one exposure (exposure), whether a dose may be given (safety), the pumps themselves
+(instruments), which dose is wanted (policies).
 
 A line has one pump per role: ``medium``, ``stimulus`` and one per drug stock. What flows into its
 chips is concentration = sum(stock_j q_j) / sum(q_j), shared equally by the chips of the line. Every
@@ -14,7 +14,7 @@ the stimulus is the same at every dose.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -75,12 +75,13 @@ class PumpProgramme:
 
 @dataclass(frozen=True)
 class RefusedDose:
-    """A candidate dose that the pumps of a line can not make."""
+    """A candidate dose that the pumps of a line can not make, or that a limit forbids."""
 
     asked_nm: float
     reason: str
     line: str = ""
     """Empty on records of before lines were told apart."""
+    schedule: str = "whole"
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,7 @@ def make_programme(
     duration_h: float,
     quantise: Quantise,
     remaining_ul: Mapping[str, float],
+    stocks: Sequence[str] = (),
 ) -> PumpProgramme:
     """Return the programme that makes a concentration on a line with the weakest stock that fits.
 
@@ -174,6 +176,7 @@ def make_programme(
     duration_h : how long the phase lasts; every step's volume is its rate times this.
     quantise : the pumps' own rounding; its ValueError is a reason, not an accident.
     remaining_ul : pump name -> content of its syringe in uL; a pump that is absent counts as empty.
+    stocks : the drug stocks that a dose may take; empty for any.
 
     Raises
     ------
@@ -191,10 +194,12 @@ def make_programme(
         raise ValueError(f"a {purpose} phase carries no drug, {asked_nm:g} nM was asked")
     line_flow_ul_h = study.line_flow_rate_ul_h(line_id)
 
-    stocks: tuple[str, ...] = (purpose,)
-    if purpose == "dose":
-        stocks = tuple(sorted(study.stocks, key=lambda s: study.stocks[s].concentration_nm))
-        stocks = stocks if asked_nm > 0.0 else ("stimulus",)
+    if purpose != "dose":
+        stocks = (purpose,)
+    elif asked_nm == 0.0:
+        stocks = ("stimulus",)
+    else:
+        stocks = stocks or drug_stocks(study)
     reasons: list[str] = []
     for stock in stocks:
         try:
@@ -214,29 +219,9 @@ def make_programme(
     )
 
 
-def feasible_doses(
-    study: Study,
-    line_id: str,
-    candidates_nm: Iterable[float],
-    duration_h: float,
-    quantise: Quantise,
-    remaining_ul: Mapping[str, float],
-) -> tuple[tuple[PumpProgramme, ...], tuple[RefusedDose, ...]]:
-    """Return the programmes of those candidate doses that the line can make, and the others with
-    their reasons.
-
-    ValueError as in :func:`make_programme`; both tuples keep the order of ``candidates_nm``.
-    """
-    programmes: list[PumpProgramme] = []
-    refused: list[RefusedDose] = []
-    for asked_nm in candidates_nm:
-        try:
-            programmes.append(
-                make_programme(study, line_id, "dose", asked_nm, duration_h, quantise, remaining_ul)
-            )
-        except DoseNotFeasible as problem:
-            refused.append(RefusedDose(asked_nm, str(problem), line_id))
-    return tuple(programmes), tuple(refused)
+def drug_stocks(study: Study) -> tuple[str, ...]:
+    """Return the drug stocks of a study, the weakest first."""
+    return tuple(sorted(study.stocks, key=lambda name: study.stocks[name].concentration_nm))
 
 
 def delivered_segments(

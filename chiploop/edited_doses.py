@@ -9,17 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from chiploop.dosing import RefusedDose
 from chiploop.errors import SafetyRefusal, WrongUse
 from chiploop.policies.prediction_table import PredictionTable
+from chiploop.study_schedules import WHOLE
 
 
 def refuse_edit(
-    table: PredictionTable, own_nm: Mapping[str, float], refused: Sequence[RefusedDose]
+    table: PredictionTable,
+    own_nm: Mapping[str, float],
+    refused: Sequence[RefusedDose],
+    schedules: Mapping[str, str] | None = None,
 ) -> None:
     """Raise SafetyRefusal that says of every dose of a person why it may not be given.
+
+    ``schedules`` (line -> name) as ``policies.own_doses`` has them.
 
     WrongUse for a line that gets no dose in this cycle, or one that was given none.
     """
@@ -38,18 +42,24 @@ def refuse_edit(
     problems = []
     for i, line in enumerate(table.lines):
         asked = [programme.asked_nm for programme in table.programmes[i]]
-        at = [k for k, nm in enumerate(asked) if math.isclose(nm, own_nm[line], rel_tol=1e-9)]
+        by = (schedules or {}).get(line, WHOLE) if own_nm[line] > 0.0 else WHOLE
+        ways = [
+            k for k in range(len(asked)) if table.programmes[i][k].schedule == by or not asked[k]
+        ]
+        at = [k for k in ways if math.isclose(asked[k], own_nm[line], rel_tol=1e-9)]
         if at and table.allowed[i][at[0]]:
             continue
         why = [
             one.reason.removeprefix(f"line {line}: ")
             for one in refused
-            if one.line == line and math.isclose(one.asked_nm, own_nm[line], rel_tol=1e-9)
+            if (one.line, one.schedule) == (line, by)
+            and math.isclose(one.asked_nm, own_nm[line], rel_tol=1e-9)
         ]
-        able = ", ".join(f"{asked[k]:g}" for k in np.flatnonzero(table.allowed[i])) or "none"
+        able = ", ".join(f"{asked[k]:g}" for k in ways if table.allowed[i][k]) or "none"
+        how = "" if by == WHOLE else f" by {by}"
         problems.append(
-            f"{own_nm[line]:g} nM on {line}: {'; '.join(why) or 'not allowed'}. Of those looked at, {able} nM may "
-            "be given there"
+            f"{own_nm[line]:g} nM{how} on {line}: {'; '.join(why) or 'not allowed'}. Of those looked at, "
+            f"{able} nM may be given there"
         )
     if problems:
         raise SafetyRefusal("; ".join(problems) + ". Nothing was changed")

@@ -14,12 +14,12 @@ from chiploop.campaign_values import Campaign
 from chiploop.dosing import (
     ChipSchedule,
     ChipSegment,
-    PumpProgramme,
     Quantise,
     RefusedDose,
-    feasible_doses,
 )
 from chiploop.errors import SafetyRefusal
+from chiploop.exposure import ExposureProgramme, feasible_exposures
+from chiploop.given_exposures import given_exposures, highest_as_long
 from chiploop.goals import donor_tissues, goal_draws
 from chiploop.inference.likelihood import Likelihood
 from chiploop.inference.scatter import Scatter
@@ -37,8 +37,9 @@ from chiploop.policies.prediction_table import (
     table_features,
 )
 from chiploop.record.actions import JournalTotals
-from chiploop.safety import check_dose, newest_toxicity_h
+from chiploop.safety import check_exposure, newest_toxicity_h
 from chiploop.study import Line, Study
+from chiploop.study_schedules import WHOLE
 
 DRAWS = 256
 """Posterior draws in the prediction table."""
@@ -101,7 +102,7 @@ def prediction_table(
     remaining_ul: Mapping[str, float],
     totals: JournalTotals,
     rng: np.random.Generator,
-    rejected: set[tuple[str, float]],
+    rejected: set[tuple[str, float, str]],
     begin_h: float | None,
     own_nm: Mapping[str, float] | None = None,
 ) -> tuple[PredictionTable, tuple[RefusedDose, ...]]:
@@ -114,7 +115,6 @@ def prediction_table(
     model = model_of(study)
     cycle = campaign.cycle + 1
     begin = study.exposure_start_h(cycle) if begin_h is None else begin_h
-    end = begin + study.timeline.exposure_h
     chosen = rng.choice(
         len(posterior.particles), min(DRAWS, len(posterior.particles)), replace=False
     )
@@ -146,13 +146,13 @@ def prediction_table(
     )
     programmes, allowed, risks, features = [], [], [], []
     refused: list[RefusedDose] = []
+    newest_h = newest_toxicity_h(study, campaign.readouts)
     at = 0
     for line, chips, line_rows in zip(lines, line_chips, rows, strict=True):
-        feasible, out = feasible_doses(
+        feasible, out = feasible_exposures(
             study,
             line.id,
             with_own(candidates_nm(study), (own_nm or {}).get(line.id)),
-            end - begin,
             quantise,
             remaining_ul,
         )
@@ -161,8 +161,12 @@ def prediction_table(
             raise SafetyRefusal(
                 f"no dose is allowed on {line.id}: " + "; ".join(one.reason for one in out[:4])
             )
+        highest_nm = {
+            hours: highest_read_nm(campaign, hours)
+            for hours in {programme.drug_h for programme in feasible}
+        }
         inlets = [
-            chip_inlet(study, with_dose(study, waiting[chip], programme, begin, end), begin)
+            chip_inlet(study, with_exposure(study, waiting[chip], programme, begin), begin)
             for programme in feasible
             for chip in line.chips
         ]
@@ -184,20 +188,24 @@ def prediction_table(
         # a draw that can not be simulated ahead is not known to be safe
         risk = (~(viability >= study.limits.viability)).mean(axis=0)
         verdicts = [
-            check_dose(
+            check_exposure(
                 study,
                 programme,
-                highest_read_nm=campaign.highest_read_nm,
+                highest_read_nm=highest_nm[programme.drug_h],
                 overdose_risk=float(r),
                 start_h=begin,
-                newest_toxicity_h=newest_toxicity_h(study, campaign.readouts),
+                newest_toxicity_h=newest_h,
                 totals=totals,
+                cycle=cycle,
             )
             for programme, r in zip(feasible, risk, strict=True)
         ]
         refused += [
             RefusedDose(
-                programme.asked_nm, f"line {line.id}: " + "; ".join(verdict.reasons), line.id
+                programme.asked_nm,
+                f"line {line.id}: " + "; ".join(verdict.reasons),
+                line.id,
+                programme.schedule,
             )
             for programme, verdict in zip(feasible, verdicts, strict=True)
             if not verdict.allowed
@@ -206,7 +214,8 @@ def prediction_table(
         allowed.append(
             np.array(
                 [
-                    verdict.allowed and (line.id, programme.asked_nm) not in rejected
+                    verdict.allowed
+                    and (line.id, programme.asked_nm, programme.schedule) not in rejected
                     for programme, verdict in zip(feasible, verdicts, strict=True)
                 ],
                 dtype=bool,
@@ -265,11 +274,30 @@ def waited(study: Study, schedule: ChipSchedule, until_h: float) -> ChipSchedule
     return schedule.with_segment(stimulus_segment(study, 0.0, end, until_h))
 
 
-def with_dose(
-    study: Study, schedule: ChipSchedule, programme: PumpProgramme, start_h: float, end_h: float
+def highest_read_nm(campaign: Campaign, drug_h: float) -> float | None:
+    """Return the highest dose whose readouts are in and that was given for as many hours; None where none was.
+
+    A study whose doses all last the whole exposure has no shorter ones to tell apart.
+    """
+    study = campaign.study
+    if campaign.highest_read_nm is None or set(study.schedules) == {WHOLE}:
+        return campaign.highest_read_nm
+    read = {r.chip_id for r in campaign.readouts if r.qc != "fail"}
+    given = given_exposures((campaign.schedules[c] for c in read), study.timeline.exposure_h)
+    as_long_nm = highest_as_long(given, drug_h)
+    return min(campaign.highest_read_nm, as_long_nm or 0.0)
+
+
+def with_exposure(
+    study: Study, schedule: ChipSchedule, exposure: ExposureProgramme, start_h: float
 ) -> ChipSchedule:
-    """Return the schedule with a programme's dose as it would be delivered."""
-    return schedule.with_segment(stimulus_segment(study, programme.delivered_nm, start_h, end_h))
+    """Return the schedule with an exposure's parts as they would be delivered."""
+    for after_h, part in exposure.timed():
+        begin_h = start_h + after_h
+        schedule = schedule.with_segment(
+            stimulus_segment(study, part.delivered_nm, begin_h, begin_h + part.duration_h)
+        )
+    return schedule
 
 
 def stimulus_segment(study: Study, drug_nm: float, start_h: float, end_h: float) -> ChipSegment:

@@ -22,6 +22,7 @@ from chiploop.dosing import (
 from chiploop.errors import DoseNotFeasible
 from chiploop.models.facts import truth_of
 from chiploop.study import Study
+from chiploop.study_schedules import WHOLE, schedule_words
 
 if TYPE_CHECKING:
     from chiploop.assays.plate_map import PlateMap
@@ -202,7 +203,7 @@ def _cycle_rows(study: Study, cycle: int, lines: tuple[str, ...]) -> Iterator[Ti
             what = f"cycle 1: {study.drug.name} {dose_nm:g} nM with stimulus"
             yield TimetableRow(start_h, end_h, what, (line,), "pumps")
     else:
-        what = f"cycle {cycle}: {study.drug.name} as proposed, with stimulus"
+        what = f"cycle {cycle}: {study.drug.name} as proposed, with stimulus{_by_schedule(study)}"
         yield TimetableRow(start_h, end_h, what, lines, "pumps")
     window_h = study.effluent_window_h(cycle)
     yield TimetableRow(*window_h, f"cycle {cycle}: collect effluent", lines, "bench")
@@ -223,6 +224,17 @@ def _cycle_rows(study: Study, cycle: int, lines: tuple[str, ...]) -> Iterator[Ti
     if study.timeline.turnaround_h > 0:
         next_h = study.exposure_start_h(cycle + 1)
         yield TimetableRow(end_h, next_h, "stimulus without drug", lines, "pumps")
+
+
+def _by_schedule(study: Study) -> str:
+    """Return how a dose may be given; empty where that is the whole exposure alone."""
+    if set(study.schedules) == {WHOLE}:
+        return ""
+    ways = [
+        f"{name} ({words})" if (words := schedule_words(schedule)) else name
+        for name, schedule in study.schedules.items()
+    ]
+    return "; by " + " or ".join(ways)
 
 
 def plate_map(

@@ -9,7 +9,7 @@ Whoever picks among batches that are near the best loses next to nothing; so nea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -37,6 +37,8 @@ class Alternative:
     is_tie: bool
     highest_risk: float
     """Of a line of the batch."""
+    schedules: Mapping[str, str] = field(default_factory=dict)
+    """Line -> schedule."""
 
 
 def alternatives_of(
@@ -64,7 +66,8 @@ def alternatives_of(
         doses = {table.lines[i]: table.programmes[i][k].asked_nm for i, k in batch.items()}
         risk = max(float(table.risk[i][k]) for i, k in batch.items())
         loss = best - nats
-        found.append(Alternative(name, doses, nats, loss, abs(loss) < TIE_NATS, risk))
+        by = {table.lines[i]: table.programmes[i][k].schedule for i, k in batch.items()}
+        found.append(Alternative(name, doses, nats, loss, abs(loss) < TIE_NATS, risk, by))
     found.sort(key=lambda one: -one.information_nats)
     return (*found, Alternative("stop now", {}, 0.0, best, best < TIE_NATS, 0.0))
 

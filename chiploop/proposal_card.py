@@ -22,6 +22,7 @@ from chiploop.proposal_predictions import (
     predicted_readings,
 )
 from chiploop.study import Study
+from chiploop.study_schedules import study_words
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,9 @@ class LineCard:
     vehicle_fraction: float
     hours: float
     syringes: tuple[SyringeUse, ...]
+    schedule: str = "whole"
+    schedule_text: str = ""
+    """In words; empty where drug flows for the whole exposure."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,7 @@ class Card:
         """The decision in one line."""
         doses = ", ".join(
             f"{one.line} {f'{one.asked_nm:g} nM' if one.asked_nm else 'vehicle'}"
+            + (f" ({one.schedule_text})" if one.schedule_text else "")
             for one in self.lines
         )
         goal = self.goal
@@ -202,12 +207,7 @@ def card_of(
         parts=information_parts(table, chosen),
         predicted=predicted_readings(table, chosen, donors_of(study)),
         alternatives=alternatives_of(campaign, table, chosen),
-        # nM times uL is 1e-6 nmol
-        drug_nmol=1e-6
-        * sum(
-            dose.delivered_nm * sum(step.volume_ul for step in dose.programme.steps)
-            for dose in proposal.doses
-        ),
+        drug_nmol=sum(dose.programme.drug_nmol for dose in proposal.doses),
         begins_h=begin_h,
         ends_h=begin_h + max(hours, study.sampling.effluent_h[1]),
         health=health_of(campaign, last),
@@ -220,10 +220,11 @@ def chosen_of(table: PredictionTable, doses: Sequence[LineDose]) -> dict[int, in
     chosen = {}
     for dose in doses:
         i = table.lines.index(dose.line)
-        asked = [programme.asked_nm for programme in table.programmes[i]]
-        if dose.asked_nm not in asked:
+        asked = [(programme.asked_nm, programme.schedule) for programme in table.programmes[i]]
+        own = (dose.asked_nm, dose.schedule)
+        if own not in asked:
             raise ValueError(f"{dose.asked_nm:g} nM on {dose.line} was not simulated")
-        chosen[i] = asked.index(dose.asked_nm)
+        chosen[i] = asked.index(own)
     return chosen
 
 
@@ -266,6 +267,8 @@ def line_card(campaign: Campaign, dose: LineDose, remaining_ul: Mapping[str, flo
             )
             for step in dose.programme.steps
         ),
+        schedule=dose.schedule,
+        schedule_text=study_words(study, dose.schedule),
     )
 
 

@@ -11,7 +11,7 @@ a proposed dose, and ``WIRE_RULES`` between approval and wire, which know nothin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from chiploop.record.actions import JournalTotals
 from chiploop.safety_rules import PROPOSAL_RULES, WIRE_RULES, DoseFacts, Rule
 
 if TYPE_CHECKING:
+    from chiploop.exposure import ExposureProgramme
     from chiploop.measurement import Readout
     from chiploop.study import Study
 
@@ -43,6 +44,7 @@ def check_dose(
     start_h: float,
     newest_toxicity_h: float | None,
     totals: JournalTotals | None = None,
+    cycle: int | None = None,
 ) -> SafetyVerdict:
     """Return whether a proposed programme may be given.
 
@@ -55,6 +57,7 @@ def check_dose(
     start_h : study time at which the programme would begin.
     newest_toxicity_h : as :func:`newest_toxicity_h` says; None at the cold start.
     totals : what the run's pumps have moved; None for a run that has moved nothing.
+    cycle : whose exposure it is a part of; other parts of that one are the same dose.
     """
     totals = totals or JournalTotals()
     return _verdict(
@@ -63,10 +66,67 @@ def check_dose(
         totals,
         start_h,
         PROPOSAL_RULES,
+        cycle=cycle,
         highest_read_nm=highest_read_nm,
         overdose_risk=overdose_risk,
         newest_toxicity_h=newest_toxicity_h,
     )
+
+
+def check_exposure(
+    study: Study,
+    exposure: ExposureProgramme,
+    *,
+    highest_read_nm: float | None,
+    overdose_risk: float | None,
+    start_h: float,
+    newest_toxicity_h: float | None,
+    totals: JournalTotals | None = None,
+    cycle: int,
+) -> SafetyVerdict:
+    """Return whether a proposed exposure may be given: each of its parts, after all that come before it.
+
+    ``overdose_risk`` is of the whole exposure, ``start_h`` when it would begin; the others as in
+    :func:`check_dose`.
+    """
+    reasons: list[str] = []
+    for part, begins_h, moved in _each_part(exposure, start_h, totals or JournalTotals(), cycle):
+        verdict = check_dose(
+            study,
+            part,
+            highest_read_nm=highest_read_nm,
+            overdose_risk=overdose_risk,
+            start_h=begins_h,
+            newest_toxicity_h=newest_toxicity_h,
+            totals=moved,
+            cycle=cycle,
+        )
+        reasons += [reason for reason in verdict.reasons if reason not in reasons]
+    return SafetyVerdict(not reasons, tuple(reasons))
+
+
+def check_exposure_before_wire(
+    study: Study,
+    exposure: ExposureProgramme,
+    totals: JournalTotals,
+    start_h: float,
+    newest_toxicity_h: float | None,
+    cycle: int,
+) -> None:
+    """Raise SafetyRefusal where a part of an approved exposure would break a limit: what can not be given to
+    its end is not begun.
+    """
+    for part, begins_h, moved in _each_part(exposure, start_h, totals, cycle):
+        check_before_wire(study, part, moved, begins_h, newest_toxicity_h, cycle=cycle)
+
+
+def _each_part(
+    exposure: ExposureProgramme, start_h: float, totals: JournalTotals, cycle: int
+) -> Iterator[tuple[PumpProgramme, float, JournalTotals]]:
+    """Yield every part, when it begins, and what the pumps have moved by then if the parts before are given."""
+    for after_h, part in exposure.timed():
+        yield part, start_h + after_h, totals
+        totals = totals.with_programme(part, start_h + after_h, cycle)
 
 
 def check_before_wire(
@@ -76,6 +136,7 @@ def check_before_wire(
     start_h: float,
     newest_toxicity_h: float | None,
     rules: tuple[Rule, ...] = WIRE_RULES,
+    cycle: int | None = None,
 ) -> None:
     """Raise SafetyRefusal where the approved programme breaks a limit; the last look before the
     pumps.
@@ -88,9 +149,17 @@ def check_before_wire(
     totals : without this programme's own intents.
     newest_toxicity_h : as :func:`newest_toxicity_h` says; None at the cold start, where only the
         study's first doses are allowed.
+    cycle : whose exposure it is a part of; other parts of that one are the same dose. None: it
+        stands alone.
     """
     verdict = _verdict(
-        study, programme, totals, start_h, rules, newest_toxicity_h=newest_toxicity_h
+        study,
+        programme,
+        totals,
+        start_h,
+        rules,
+        newest_toxicity_h=newest_toxicity_h,
+        cycle=cycle,
     )
     if not verdict.allowed:
         raise SafetyRefusal(
@@ -122,12 +191,15 @@ def _verdict(
     highest_read_nm: float | None = None,
     overdose_risk: float | None = None,
     newest_toxicity_h: float | None = None,
+    cycle: int | None = None,
 ) -> SafetyVerdict:
     if programme.line not in study.line_ids:
         return SafetyVerdict(False, (f"there is no line {programme.line} in {study.name}",))
     n_chips = len(study.line(programme.line).chips)
     known = {"medium", "stimulus", *study.stocks}
     steps = tuple(step for step in programme.steps if step.stock in known)
+    if cycle is not None and programme.purpose == "dose":
+        totals = totals.before(cycle)
     facts = DoseFacts(
         study=study,
         programme=programme,
@@ -140,6 +212,7 @@ def _verdict(
         highest_read_nm=highest_read_nm,
         overdose_risk=overdose_risk,
         newest_toxicity_h=newest_toxicity_h,
+        cycle=cycle,
     )
     reasons = tuple(reason for rule in rules if (reason := rule(facts)) is not None)
     return SafetyVerdict(allowed=not reasons, reasons=reasons)

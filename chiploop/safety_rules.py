@@ -33,6 +33,7 @@ from chiploop.study_limits import (
     readout_age_limit_h,
     total_volume_limit_ul,
 )
+from chiploop.study_schedules import LATEST_START_H
 
 if TYPE_CHECKING:
     from chiploop.study import Study
@@ -69,6 +70,8 @@ class DoseFacts:
     """P(viability < limit) by the fit; None where nobody has computed it."""
     newest_toxicity_h: float | None = None
     """Study time of the newest toxicity readout; None before the first."""
+    cycle: int | None = None
+    """Whose exposure the programme is a part of; None where it stands alone."""
 
     @property
     def n_chips(self) -> int:
@@ -79,6 +82,13 @@ class DoseFacts:
     def moved(self) -> tuple[Moved, ...]:
         """What the line's pumps moved so far."""
         return self.totals.moved.get(self.programme.line, ())
+
+    @property
+    def same_dose(self) -> tuple[Moved, ...]:
+        """What the line's pumps moved in other parts of the same exposure."""
+        if self.cycle is None or self.programme.purpose != "dose":
+            return ()
+        return tuple(one for one in self.moved if one.cycle == self.cycle and one.purpose == "dose")
 
 
 Rule = Callable[[DoseFacts], str | None]
@@ -172,12 +182,29 @@ def _flow_rate(facts: DoseFacts) -> str | None:
 
 
 def _dose_volume(facts: DoseFacts) -> str | None:
-    """No dose brings a chip more than the limit of one dose."""
+    """No dose brings a chip more than the limit of one dose, all its parts together."""
     limit_ul = dose_volume_limit_ul(facts.study)
-    if facts.programme.purpose == "dose" and _above(facts.volume_ul, limit_ul):
+    before_ul = sum(one.volume_ul for one in facts.same_dose) / facts.n_chips
+    volume_ul = before_ul + facts.volume_ul
+    if facts.programme.purpose == "dose" and _above(volume_ul, limit_ul):
         return (
-            f"the dose brings {facts.volume_ul:g} uL to each chip, the limit is {limit_ul:g} uL "
+            f"the dose brings {volume_ul:g} uL to each chip, the limit is {limit_ul:g} uL "
             "in one dose"
+        )
+    return None
+
+
+def _within_exposure(facts: DoseFacts) -> str | None:
+    """The parts of one dose are over after one exposure, but for rounding and a late start."""
+    if not facts.same_dose:
+        return None
+    exposure_h = facts.study.timeline.exposure_h
+    begun_h = min(one.begin_h for one in facts.same_dose)
+    last_h = facts.start_h + facts.programme.duration_h - begun_h
+    if not last_h <= exposure_h * (1.0 + MAX_END_DEVIATION) + LATEST_START_H:
+        return (
+            f"this part would end {last_h:.4g} h after the begin of its dose, an exposure lasts "
+            f"{exposure_h:g} h"
         )
     return None
 
@@ -383,7 +410,7 @@ def _drug_mass(facts: DoseFacts) -> str | None:
 
 
 def _interval(facts: DoseFacts) -> str | None:
-    """A dose begins no earlier than the turnaround after the line's last dose."""
+    """A dose begins no earlier than the turnaround after the line's last dose, which is none of its own parts."""
     last_h = facts.totals.last_dose_end_h.get(facts.programme.line)
     if facts.programme.purpose != "dose" or last_h is None:
         return None
@@ -409,6 +436,7 @@ _ALWAYS: tuple[Rule, ...] = (
     _syringe,
     _drug_mass,
     _interval,
+    _within_exposure,
 )
 PROPOSAL_RULES: tuple[Rule, ...] = (*_ALWAYS, _fold_step, _overdose, _readout_age)
 """What a proposed dose must meet. The volume of all doses is none of it: what would be given if a

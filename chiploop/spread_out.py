@@ -5,7 +5,8 @@ allowed (safety, toxicity_closures, batch_safety).
 
 The model's information is not to be trusted then, so nothing is optimised: the ladder goes from the vehicle to the
 highest allowed dose in equal steps of ln concentration, not above what was read out before, and from four lines on
-some rungs stand twice, so that chips tell their own spread.
+some rungs stand twice, so that chips tell their own spread. Where a study has schedules, the longest is given,
+which is the whole exposure where it has that.
 """
 
 from __future__ import annotations
@@ -53,10 +54,12 @@ def spread_out(
     """
     open_nm: list[dict[float, int]] = []
     for line, programmes, allowed in zip(table.lines, table.programmes, table.allowed, strict=True):
+        longest_h = max(programme.drug_h for programme in programmes)
         own = {
             programmes[k].delivered_nm: int(k)
             for k in np.flatnonzero(allowed)
             if programmes[k].delivered_nm <= at_most_nm * _SLACK
+            and (programmes[k].drug_h >= longest_h or programmes[k].delivered_nm == 0.0)
         }
         if not own:
             raise SafetyRefusal(f"no dose is allowed on {line}")

@@ -50,6 +50,7 @@ from chiploop.study_parts import (
 )
 from chiploop.study_problems import problems_of, valid_parts
 from chiploop.study_references import References
+from chiploop.study_schedules import WHOLE, Schedule
 from chiploop.study_yaml import YamlText, read_yaml
 
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "Perfusion",
     "PlanningSd",
     "Sampling",
+    "Schedule",
     "Standards",
     "Stock",
     "Stop",
@@ -118,7 +120,11 @@ class _Shared(Part):
         BeforeValidator(as_tuple),
         Field(min_length=1, alias="first_doses"),
     ]
-    """Pilot ladder, one dose per line, in the order of the lines."""
+    """Pilot ladder, one dose per line, in the order of the lines; each for the whole exposure."""
+    schedules: Annotated[dict[Identifier, Schedule], Field(min_length=1)] = {WHOLE: Schedule()}
+    """Name -> when drug flows within an exposure: every concentration may be proposed with each. Where none is
+    stated, ``whole``: from the beginning to the end.
+    """
     goals: Annotated[tuple[Goal, ...], BeforeValidator(as_tuple), Field(min_length=1)]
     """The first one leads the proposals."""
     limits: Limits

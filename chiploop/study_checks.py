@@ -1,7 +1,8 @@
 """How the parts of a study must fit together.
 
 Belongs here: one short rule per fact, judged on parsed parts. Not here: goals and stop rules
-(study_goal_checks), shape, units and ranges of one part (study_parts), what pumps can do (dosing).
+(study_goal_checks), schedules (study_schedule_checks), shape, units and ranges of one part
+(study_parts), what pumps can do (dosing).
 A rule runs as soon as the parts that it needs are right, so that all problems come at once.
 """
 
@@ -15,6 +16,7 @@ from chiploop.errors import Problem
 from chiploop.study_findings import Found, Rule, unknown
 from chiploop.study_goal_checks import GOAL_RULES
 from chiploop.study_limits import DAY_H
+from chiploop.study_schedule_checks import SCHEDULE_RULES
 from chiploop.study_yaml import Place, YamlText, field_name
 
 PLATE_WELLS = 96
@@ -304,6 +306,7 @@ RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     (("variation", "tissue"), _variation_is_of_the_model),
     (("limits", "first_doses_nm"), _vehicle_lines_are_in_the_plan),
     *GOAL_RULES,
+    *SCHEDULE_RULES,
     (("assays",), _kits_measure_their_readout),
     (("assays", "timeline"), _plate_file_differs_by_cycle),
     (("assays", "lines"), _plate_has_room),

@@ -15,11 +15,14 @@ from typing import Protocol
 
 import numpy as np
 
-from chiploop.dosing import MAX_DOSE_DEVIATION, ChipSchedule, PumpProgramme, RefusedDose
+from chiploop.dosing import MAX_DOSE_DEVIATION, ChipSchedule, RefusedDose
+from chiploop.exposure import ExposureProgramme
+from chiploop.given_exposures import HOURS_SLACK, given_exposures
 from chiploop.measurement import Readout
 from chiploop.models.facts import RELEASE
 from chiploop.study import Study
 
+_ROUNDING_H = 1e-6
 ELIMINATION = 0.95
 """P(viability below the limit) above which a dose and all above it are closed."""
 _SLACK = 1e-9
@@ -33,7 +36,7 @@ class Candidates(Protocol):
         """Lines that can be dosed."""
 
     @property
-    def programmes(self) -> tuple[tuple[PumpProgramme, ...], ...]:
+    def programmes(self) -> tuple[tuple[ExposureProgramme, ...], ...]:
         """Per line, its feasible candidates."""
 
     @property
@@ -53,7 +56,7 @@ class Toxicity:
     cycle: int
     time_h: float
     dose_nm: float
-    """Highest in the readout's collection window."""
+    """Highest of the chip's exposure up to the readout."""
     viability: float
 
 
@@ -73,10 +76,16 @@ class Closure:
     from_nm: float
     """This and all above."""
     reason: str
+    from_h: float = 0.0
+    """Only where drug flows for at least so many hours of the exposure."""
 
-    def holds(self, programme: PumpProgramme) -> bool:
-        """Return whether a programme's dose is closed; one without drug never is."""
-        return programme.delivered_nm > 0.0 and programme.delivered_nm >= self.from_nm
+    def holds(self, programme: ExposureProgramme) -> bool:
+        """Return whether a dose is closed, by its concentration and its hours; one without drug never is."""
+        return (
+            programme.delivered_nm > 0.0
+            and programme.delivered_nm >= self.from_nm
+            and programme.drug_h >= self.from_h
+        )
 
 
 def shown_toxicities(
@@ -85,7 +94,8 @@ def shown_toxicities(
     """Return the readouts of released content that show a chip's viability below the study's limit.
 
     Release adds up over a chip's windows; the one that brings it below the limit is shown, and each that does
-    so alone. Of a censored one the sure bound counts. Where drug was in none of the window, no dose is to blame.
+    so alone. Of a censored one the sure bound counts. What was given since the exposure began is to blame, also
+    where the drug had ended before the window; without drug since then, no dose is.
     """
     limit = study.limits.viability
     told_by = {RELEASE, *(a.kit.method for n, a in study.assays.items() if n == "viability")}
@@ -100,7 +110,9 @@ def shown_toxicities(
         left = 1.0 - lost[r.chip_id]
         if not (1.0 - own < limit or left < limit <= 1.0 - before):
             continue
-        begin_h = r.time_h if r.window_start_h is None else r.window_start_h
+        begin_h = r.time_h
+        if r.window_start_h is not None:  # the window begins so much after its exposure
+            begin_h = r.window_start_h - study.sampling.effluent_h[0] + _ROUNDING_H
         dose_nm = max(
             (
                 segment.drug_nm
@@ -144,13 +156,17 @@ def closures(
     newest = [t for t in shown if t.cycle == cycle]
     if newest:
         harmed_nm = min(t.dose_nm for t in newest)
-        given = {s.drug_nm for schedule in schedules.values() for s in schedule.segments}
-        clean_nm = max((nm for nm in given if nm < harmed_nm * (1.0 - _SLACK)), default=0.0)
-        reason = (
-            f"no step up right after harm at {harmed_nm:.4g} nM in cycle {cycle}: the highest dose without "
-            f"was {clean_nm:.4g} nM"
-        )
-        found.append(Closure(min(clean_nm * (1.0 + MAX_DOSE_DEVIATION), harmed_nm), reason))
+        given = given_exposures(schedules.values(), study.timeline.exposure_h)
+        clean = [one for one in given if one.dose_nm < harmed_nm * (1.0 - _SLACK)]
+        for hours in sorted({0.0, *(one.hours * (1.0 + HOURS_SLACK) for one in clean)}):
+            # what was given for less time says nothing of a dose that lasts so long
+            clean_nm = max((one.dose_nm for one in clean if one.hours >= hours), default=0.0)
+            reason = (
+                f"no step up right after harm at {harmed_nm:.4g} nM in cycle {cycle}: the highest dose without "
+                f"was {clean_nm:.4g} nM" + (f" for as long as {hours:.3g} h" if hours else "")
+            )
+            closed_nm = min(clean_nm * (1.0 + MAX_DOSE_DEVIATION), harmed_nm)
+            found.append(Closure(closed_nm, reason, hours))
     return tuple(found)
 
 
@@ -159,8 +175,8 @@ def still_allowed(
 ) -> tuple[tuple[np.ndarray, ...], tuple[RefusedDose, ...]]:
     """Return what stays allowed on each line, and what is refused in addition.
 
-    Besides the closures, a line's lowest dose that almost surely harms closes all above it there, unless a
-    person has reopened that high.
+    Besides the closures, a line's lowest dose that almost surely harms closes all there that are as high and last
+    as long, unless a person has reopened that high.
     """
     free_nm = max((r.up_to_nm for r in reopened), default=0.0)
     left, refused = [], []
@@ -168,23 +184,29 @@ def still_allowed(
         table.lines, table.programmes, table.allowed, table.risk, strict=True
     ):
         sure = [
-            p.delivered_nm
+            (p.drug_h, p.delivered_nm)
             for p, r in zip(programmes, risk, strict=True)
             if p.delivered_nm > free_nm and not r <= ELIMINATION
         ]
         own = list(closed)
-        if sure:
+        for hours in sorted({h for h, _ in sure}):
+            lowest_nm = min(nm for h, nm in sure if h == hours)
             reason = (
-                f"closed since {min(sure):.4g} nM harms with a probability above {ELIMINATION:g}"
+                f"closed since {lowest_nm:.4g} nM harms with a probability above {ELIMINATION:g}"
             )
-            own.append(Closure(min(sure), reason))
+            own.append(Closure(lowest_nm, reason, hours))
         still = np.array(allowed, dtype=bool)
         for k, programme in enumerate(programmes):
             reasons = [closure.reason for closure in own if closure.holds(programme)]
             if still[k] and reasons:
                 still[k] = False
                 refused.append(
-                    RefusedDose(programme.asked_nm, f"line {line}: " + "; ".join(reasons), line)
+                    RefusedDose(
+                        programme.asked_nm,
+                        f"line {line}: " + "; ".join(reasons),
+                        line,
+                        programme.schedule,
+                    )
                 )
         left.append(still)
     return tuple(left), tuple(refused)

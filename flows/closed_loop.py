@@ -22,7 +22,8 @@ from chiploop.measurement import Readout
 from chiploop.record.chain import RecordConflict, canonical, digest
 from chiploop.record.progress import ProgrammeProgress
 from chiploop.record.rows import Decision
-from flows import perfusion, tasks
+from chiploop.study_schedules import dose_words
+from flows import exposure_parts, perfusion, tasks
 from flows.clock import refuse_when_stopped
 from flows.laboratory import Laboratory
 from flows.proposing import Offer
@@ -108,17 +109,26 @@ def expose(
 ) -> tuple[Campaign, list[Readout], tuple[float, float]]:
     """Give the approved doses, read TEER meanwhile, collect effluent; say from when to when."""
     study = lab.study
-    lab.say(cycle, "dosing " + ", ".join(f"{d.line} {d.asked_nm:g} nM" for d in proposal.doses))
-    running = perfusion.start_pumps(lab, perfusion.wanted_doses(lab, proposal), cycle, "dose")
+    doses = (
+        f"{d.line} {dose_words(d.asked_nm, d.schedule, study.schedules)}" for d in proposal.doses
+    )
+    lab.say(cycle, "dosing " + "; ".join(doses))
+    wanted = exposure_parts.wanted_doses(lab, proposal, cycle)
+    running = perfusion.start_pumps(lab, wanted, cycle, "dose")
     dosed = perfusion.of_phase(running, "dose")
     if not dosed:
         raise WaitingForPerson(f"cycle {cycle}: every line is held until a person has looked")
     begin_h = min(p.begins_h for p in dosed)
     window_h = (begin_h + study.sampling.effluent_h[0], begin_h + study.sampling.effluent_h[1])
     teer_h = [begin_h + after for after in study.sampling.teer_h]
+    changes = exposure_parts.changes_of(proposal, dosed)
+    stops_h = {*teer_h, *window_h, *(c.due_h for c in changes)}
     readouts: list[Readout] = []
-    for stop_h in sorted({*teer_h, *window_h, begin_h + study.timeline.exposure_h}):
+    for stop_h in sorted({*stops_h, begin_h + study.timeline.exposure_h}):
         running = perfusion.watch_pumps(lab, running, stop_h, cycle)
+        for change in changes:
+            if change.due_h == stop_h:
+                running = exposure_parts.next_part(lab, running, change, cycle)
         if stop_h in teer_h:
             lab.say(cycle, "measuring TEER")
             readouts += tasks.measure_teer(lab, cycle, stop_h)

@@ -3,7 +3,8 @@
 Belongs here: which line gets what in a phase, and what is done about a line that can not have it. Not here:
 intents, wire and counters (instruments.delivery), the order of phases (closed_loop).
 
-A phase is one perfusion of every line: medium, a dose, a hold. What it needs is on record under its key, so a
+A phase is one perfusion of every line: medium, a dose, a hold; where a dose has several parts, those after the
+first are phases of their line alone (exposure_parts). What it needs is on record under its key, so a
 phase that was begun goes on after an interruption with the programme on record, and a line that was left out
 stays left out. A line that can not have its programme is told and kept alive on plain medium: tissue dies
 without flow. Its stimulus stops for that, unless plain medium can not run. A pump that was told to stop and
@@ -20,13 +21,14 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from chiploop.campaign_values import Campaign, Proposal
+from chiploop.campaign_values import Campaign
 from chiploop.dosing import PumpProgramme, Purpose, make_programme, pump_name, remaining_ul
 from chiploop.errors import ChiploopError, SafetyRefusal
 from chiploop.record.actions import Action, JournalTotals, programme_key
 from chiploop.record.progress import ProgrammeProgress, pump_progress
 from chiploop.record.replay import schedules_of
 from chiploop.safety import check_before_wire, newest_toxicity_h
+from chiploop.study_schedules import LATEST_START_H
 from flows.clock import RunStopped, WallClock, refuse_when_stopped
 from flows.fault_points import reached
 from flows.laboratory import Laboratory
@@ -45,8 +47,6 @@ from instruments.delivery import (
 from instruments.errors import InstrumentError
 
 LIQUID: dict[str, Any] = {"retries": 0, "cache_policy": NO_CACHE, "persist_result": False}
-LATEST_START_H = 0.5
-"""How much later than the first line of a phase another may begin; a later dose is another dose."""
 LOOK_AGAIN_H = 0.02
 """Between two looks at a pump that should have ended."""
 SILENT_PATIENCE_H = 0.5
@@ -68,16 +68,8 @@ class Wanted:
     programme: PumpProgramme | None
     """None where it can not be made; ``why`` then says so."""
     why: str = ""
-
-
-def wanted_doses(lab: Laboratory, proposal: Proposal) -> list[Wanted]:
-    """Return an approved proposal's doses, and nothing for the lines that it leaves out."""
-    doses = {dose.line: dose.programme for dose in proposal.doses}
-    hours = lab.study.timeline.exposure_h
-    return [
-        Wanted(line, hours, doses.get(line), "" if line in doses else "no dose was proposed for it")
-        for line in lab.study.line_ids
-    ]
+    due_h: float | None = None
+    """Study time at which it must begin, where that hangs on the line and not on the others."""
 
 
 def wanted_plain(
@@ -120,6 +112,13 @@ def start_pumps(
 
     Raises the first trouble where no line at all could have its programme.
     """
+    return start_lines(lab, wanted, cycle, phase)
+
+
+def start_lines(
+    lab: Laboratory, wanted: Sequence[Wanted], cycle: int, phase: str
+) -> list[ProgrammeProgress]:
+    """Start every line's programme as ``start_pumps`` does; a line with a time of its own raises no trouble."""
     retry_stops(lab)
     begun: list[ProgrammeProgress] = []
     kept: list[ProgrammeProgress] = []
@@ -139,7 +138,7 @@ def start_pumps(
                     key,
                     one.programme,
                     now_h,
-                    guard(lab),
+                    guard(lab, cycle),
                 )
                 begun.append(progress)
                 begun_h.append(progress.begins_h)
@@ -159,9 +158,13 @@ def start_pumps(
             kept += tell_held(lab, progress)
         elif why:
             leave_out(lab, key, why)
-            kept += keep_alive(lab, one.line, one.duration_h, cycle, phase, why)
+            left_h = one.duration_h
+            if one.due_h is not None:
+                left_h += one.due_h - now_h
+            if left_h > LOOK_AGAIN_H or lab.journal.programme(f"{key}-plain"):
+                kept += keep_alive(lab, one.line, left_h, cycle, phase, why)
         reached("line_started")
-    if troubles and not begun:
+    if troubles and not begun and all(one.due_h is None for one in wanted):
         raise troubles[0]
     return begun + kept
 
@@ -174,9 +177,11 @@ def phase_begins_h(lab: Laboratory, cycle: int, phase: str) -> list[float]:
 
 def reason_to_leave_out(lab: Laboratory, wanted: Wanted, key: str, begun_h: Sequence[float]) -> str:
     """Return why a line does not get its programme in this phase; empty where it does."""
+    if wanted.due_h is not None:
+        begun_h = ()
     on_record = lab.journal.programme(key)
     if on_record:
-        return too_late(lab, begun_h, on_record)
+        return too_late(lab, begun_h, on_record, wanted.due_h)
     for event in lab.journal.events(key):
         if event.kind == "note" and str(event.body["text"]).startswith(LEFT_OUT):
             return str(event.body["text"]).removeprefix(LEFT_OUT)
@@ -185,11 +190,18 @@ def reason_to_leave_out(lab: Laboratory, wanted: Wanted, key: str, begun_h: Sequ
         return f"the line is held: {held}"
     if wanted.programme is None:
         return wanted.why
-    return too_late(lab, begun_h)
+    return too_late(lab, begun_h, (), wanted.due_h)
 
 
-def too_late(lab: Laboratory, begun_h: Sequence[float], on_record: Sequence[Action] = ()) -> str:
+def too_late(
+    lab: Laboratory,
+    begun_h: Sequence[float],
+    on_record: Sequence[Action] = (),
+    due_h: float | None = None,
+) -> str:
     """Return why a programme of which nothing was sent begins no more; empty where it may.
+
+    ``due_h`` is when it must begin where that does not hang on other lines.
 
     Plain medium on record begins however late: tissue dies without flow.
     """
@@ -201,6 +213,8 @@ def too_late(lab: Laboratory, begun_h: Sequence[float], on_record: Sequence[Acti
     if late_h > LATEST_START_H:
         return f"other lines began {late_h:.2g} h ago; a dose begun now would be another dose"
     own_h = min((a.intent.time_h for a in on_record), default=lab.clock.now_h())
+    if due_h is not None:
+        own_h = min(own_h, due_h)
     late_h = lab.clock.now_h() - own_h
     if late_h > LATEST_START_H:
         return f"it was to begin {late_h:.2g} h ago; a dose begun now would be another dose"
@@ -259,9 +273,15 @@ def keep_alive(
         settle_plain(lab, line)
         programme = plain_programme(lab, key, line, "medium", duration_h)
         if not lab.journal.programme(key):
-            stop_stimulus(lab, programme)
+            stop_stimulus(lab, programme, cycle)
         progress = start_programme(
-            lab.journal, lab.bench.pumps, lab.run_id, key, programme, lab.clock.now_h(), guard(lab)
+            lab.journal,
+            lab.bench.pumps,
+            lab.run_id,
+            key,
+            programme,
+            lab.clock.now_h(),
+            guard(lab, cycle),
         )
     except RunStopped:
         raise
@@ -299,7 +319,7 @@ def settle_plain(lab: Laboratory, line: str) -> None:
             )
 
 
-def stop_stimulus(lab: Laboratory, plain: PumpProgramme) -> None:
+def stop_stimulus(lab: Laboratory, plain: PumpProgramme, cycle: int) -> None:
     """Stop a line's stimulus before plain medium takes its place, which would come on top of it.
 
     Raises ChiploopError where plain medium can not run: the stimulus goes on then.
@@ -319,19 +339,19 @@ def stop_stimulus(lab: Laboratory, plain: PumpProgramme) -> None:
         for moved in totals.moved[plain.line]
     )
     totals = replace(totals, moved={**totals.moved, plain.line: stopped})
-    guard(lab)(plain, totals, now_h)
+    guard(lab, cycle)(plain, totals, now_h)
     for key in dict.fromkeys(action.intent.programme_key for action in going):
         reason = "stopped for plain medium"
         progress = stop_plain(lab.journal, lab.bench.pumps, key, now_h, reason)
         tell_may_run(lab, key, [a.intent.pump for a in going if a.intent.pump in progress.may_run])
 
 
-def guard(lab: Laboratory) -> Guard:
-    """Return the last look at the limits before the pumps; it asks record and journal anew each time."""
+def guard(lab: Laboratory, cycle: int) -> Guard:
+    """Return the last look at the limits before a cycle's pumps; it asks record and journal anew each time."""
 
     def look(programme: PumpProgramme, totals: JournalTotals, time_h: float) -> None:
         read_h = newest_toxicity_h(lab.study, lab.record.readouts(lab.run_id))
-        check_before_wire(lab.study, programme, totals, time_h, read_h)
+        check_before_wire(lab.study, programme, totals, time_h, read_h, cycle=cycle)
 
     return look
 
@@ -374,6 +394,13 @@ def watch_pumps(
     A pump that stalled, lost its power or was silent for too long holds its line: the drug stops,
     plain medium flows.
     """
+    return watch_until(lab, running, until_h, cycle)
+
+
+def watch_until(
+    lab: Laboratory, running: Sequence[ProgrammeProgress], until_h: float, cycle: int
+) -> list[ProgrammeProgress]:
+    """Look at every pump until a study time, as ``watch_pumps`` does."""
     watched = list(running)
     while lab.clock.now_h() < until_h - 1e-9:
         lab.clock.wait_until_h(min(until_h, next_look_h(lab)))
@@ -393,6 +420,11 @@ def finish_pumps(lab: Laboratory, running: Sequence[ProgrammeProgress]) -> None:
 
     A pump that still runs long after its end is stopped and its line held.
     """
+    finish_lines(lab, running)
+
+
+def finish_lines(lab: Laboratory, running: Sequence[ProgrammeProgress]) -> None:
+    """Read the counters as ``finish_pumps`` does."""
     retry_stops(lab)
     watched = list(running)
     for progress in watched:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from chiploop import campaign as loop
-from chiploop.campaign_values import Campaign, Proposal, proposal_from_dict
+from chiploop.campaign_values import Campaign, Proposal, proposal_from_dict, schedule_in
 from chiploop.dosing import Quantise, remaining_ul
 from chiploop.errors import FileNotValid, WrongUse
 from chiploop.proposal_card import Card, card_from_dict, card_of
@@ -65,8 +65,10 @@ def offer(
     begin_h: float | None,
     own_nm: Mapping[str, float] | None = None,
     edited_from: str = "",
+    own_schedules: Mapping[str, str] | None = None,
 ) -> Offer:
-    """Return doses for the next exposure with their card; ``own_nm`` (line -> nM) are a person's.
+    """Return doses for the next exposure with their card; ``own_nm`` (line -> nM) are a person's, by
+    ``own_schedules`` (line -> name), for the whole exposure where a line is not in it.
 
     Raises FitNotAccepted, SafetyRefusal and WrongUse as ``campaign.suggest``.
     """
@@ -89,6 +91,7 @@ def offer(
         else {dose for p in turned_down for dose in refused_doses(p.content)},
         reopened=reopened_doses(books),
         own_nm=own_nm,
+        own_schedules=own_schedules,
     )
     proposal = replace(found.proposal, edited_from=edited_from)
     begins = books.study.exposure_start_h(cycle) if begin_h is None else begin_h
@@ -101,9 +104,10 @@ def offered_again(books: Books, campaign: Campaign, standing: RecordedContent) -
 
     Raises SafetyRefusal where a limit forbids one of its doses by now.
     """
-    doses = {dose["line"]: dose["asked_nm"] for dose in standing.content["doses"]}
     proposal = proposal_from_dict(standing.content)
-    card = offer(books, campaign, proposal.begin_h, doses).card
+    doses = {dose.line: dose.asked_nm for dose in proposal.doses}
+    schedules = {dose.line: dose.schedule for dose in proposal.doses}
+    card = offer(books, campaign, proposal.begin_h, doses, own_schedules=schedules).card
     if card is not None:
         card = replace(card, policy=proposal.policy, notes=proposal.notes)
     return Offer(proposal, card)
@@ -115,9 +119,9 @@ def rejected(record: Record, proposal_id: str) -> bool:
     return decision is not None and decision.action == "reject"
 
 
-def refused_doses(content: Mapping[str, Any]) -> set[tuple[str, float]]:
+def refused_doses(content: Mapping[str, Any]) -> set[tuple[str, float, str]]:
     """Return what a rejected proposal rules out: its doses, or the vehicle where it had nothing else."""
-    given = {(dose["line"], dose["asked_nm"]) for dose in content["doses"]}
+    given = {(dose["line"], dose["asked_nm"], schedule_in(dose)) for dose in content["doses"]}
     return {dose for dose in given if dose[1] > 0.0} or given
 
 

@@ -1,6 +1,9 @@
 """Candidates by their dose: the nearest allowed one, and the span of what is allowed.
 
 Belongs here: what policies without a measure share. Not here: any of them.
+
+A dose that is asked for without a schedule is one for as long as can be: the whole exposure, where the study has
+that.
 """
 
 from __future__ import annotations
@@ -9,14 +12,28 @@ import numpy as np
 
 from chiploop.policies.prediction_table import PredictionTable
 
+_SLACK_H = 1e-9
+
+
+def longest(table: PredictionTable, line: int) -> np.ndarray:
+    """Return the indices of a line's allowed candidates without drug, or with drug for as long as any candidate of
+    the line; all allowed ones where that leaves none.
+    """
+    options = table.options()[line]
+    hours = np.array([programme.drug_h for programme in table.programmes[line]])
+    own = options[
+        (hours[options] >= hours.max() - _SLACK_H) | (table.dose_nm(line)[options] == 0.0)
+    ]
+    return own if own.size else options
+
 
 def nearest(table: PredictionTable, line: int, dose_nm: float) -> int:
-    """Return the allowed candidate of a line whose dose is nearest, the first of equals.
+    """Return the ``longest`` candidate of a line whose dose is nearest, the first of equals.
 
     Doses are compared by their logarithm; 0 is the vehicle, or the lowest dose where it is not allowed, and the
     vehicle is near to nothing else as long as a dose is allowed.
     """
-    options = table.options()[line]
+    options = longest(table, line)
     return int(options[nearest_of(table.dose_nm(line)[options], dose_nm)])
 
 
@@ -29,7 +46,9 @@ def nearest_of(doses_nm: np.ndarray, dose_nm: float) -> int:
 
 
 def span_nm(table: PredictionTable, line: int) -> tuple[float, float] | None:
-    """Return a line's lowest and highest allowed dose above 0; None where only the vehicle is allowed."""
-    doses = table.dose_nm(line)[table.options()[line]]
+    """Return the lowest and highest dose above 0 of a line's ``longest`` candidates; None where there is only the
+    vehicle.
+    """
+    doses = table.dose_nm(line)[longest(table, line)]
     above = doses[doses > 0.0]
     return (float(above.min()), float(above.max())) if above.size else None

@@ -13,12 +13,15 @@ import numpy as np
 from chiploop.policies.nested_information import NestedMonteCarlo
 from chiploop.policies.prediction_table import Batch, PredictionTable
 from chiploop.policies.scored_batch import scored_batch
+from chiploop.study_schedules import WHOLE
 
 
 def own_doses(
     asked_nm: Mapping[str, float],
+    schedules: Mapping[str, str] | None = None,
 ) -> Callable[[PredictionTable, np.random.Generator], Batch]:
-    """Return a policy that gives each line the dose asked for, line -> nM.
+    """Return a policy that gives each line the dose asked for, line -> nM, by the schedule that is named for it
+    (line -> name); for the whole exposure where none is.
 
     The policy raises ValueError that names every line without a dose, unknown line and dose that is not allowed,
     with those that are.
@@ -36,15 +39,20 @@ def own_doses(
                 problems.append(f"line {name} was given no dose")
                 continue
             wanted = asked_nm[name]
+            schedule = WHOLE if wanted == 0.0 else (schedules or {}).get(name, WHOLE)
             programmes = table.programmes[line]
-            found = [k for k in options[line] if math.isclose(programmes[k].asked_nm, wanted)]
+            own = [
+                k
+                for k in options[line]
+                if programmes[k].schedule == schedule or programmes[k].asked_nm == 0.0
+            ]
+            found = [k for k in own if math.isclose(programmes[k].asked_nm, wanted)]
             if found:
                 chosen.append(int(found[0]))
                 continue
-            able = ", ".join(
-                f"{dose:g}" for dose in sorted({programmes[k].asked_nm for k in options[line]})
-            )
-            problems.append(f"{wanted:g} nM is not allowed on {name}; allowed are {able} nM")
+            able = ", ".join(f"{dose:g}" for dose in sorted({programmes[k].asked_nm for k in own}))
+            by = "" if schedule == WHOLE else f" by {schedule}"
+            problems.append(f"{wanted:g} nM{by} is not allowed on {name}; allowed are {able} nM")
         if problems:
             raise ValueError("; ".join(problems))
         return scored_batch(table, chosen, NestedMonteCarlo(table, rng))

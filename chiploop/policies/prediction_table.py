@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from chiploop.dosing import PumpProgramme
+from chiploop.exposure import ExposureProgramme
 from chiploop.inference.levels import levels_of
 from chiploop.inference.likelihood import Likelihood, on_scale
 from chiploop.models.tissue_model import TissueModel
@@ -45,8 +45,10 @@ class PredictionTable:
     """Posterior draws x lines x candidate doses."""
 
     lines: tuple[str, ...]
-    programmes: tuple[tuple[PumpProgramme, ...], ...]
-    """Per line, its feasible candidates; the first is the vehicle where it is feasible."""
+    programmes: tuple[tuple[ExposureProgramme, ...], ...]
+    """Per line, its feasible candidates: concentrations, each by every schedule; the first is the vehicle where it
+    is feasible.
+    """
     allowed: tuple[np.ndarray, ...]
     """Per line (candidates,): whether safety lets it be proposed."""
     risk: tuple[np.ndarray, ...]

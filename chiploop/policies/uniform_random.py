@@ -1,6 +1,6 @@
 """Doses at random: log-uniform over what is allowed, and one vehicle in eight. A baseline.
 
-Belongs here: that draw.
+Belongs here: that draw. Where the study has schedules, which one is drawn as well.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ VEHICLE_SHARE = 1.0 / 8.0
 
 
 def uniform_random(table: PredictionTable, rng: np.random.Generator) -> Batch:
-    """Return a random allowed dose per line; of several candidates with that dose any one.
+    """Return a random allowed dose per line; of several candidates that were asked for that dose, by whatever
+    schedule, any one.
 
     Raises ValueError where a line has no allowed candidate.
     """
@@ -29,7 +30,7 @@ def uniform_random(table: PredictionTable, rng: np.random.Generator) -> Batch:
         dose_nm = 0.0
         if span is not None and not is_vehicle:
             dose_nm = float(np.exp(np.interp(height, [0.0, 1.0], np.log(span))))
-        doses = table.dose_nm(line)
+        doses = np.array([programme.asked_nm for programme in table.programmes[line]])
         same = options[line][doses[options[line]] == doses[nearest(table, line, dose_nm)]]
         chosen.append(int(rng.choice(same)))
     return scored_batch(table, chosen, NestedMonteCarlo(table, rng))

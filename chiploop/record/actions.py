@@ -7,6 +7,7 @@ counter proves (reconcile), where a programme stands (progress).
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
@@ -119,6 +120,8 @@ class Moved:
     stood_h: float = math.inf
     """When the pump is known to stand still: its outcome, its stop, a person's word."""
     pump: str = ""
+    cycle: int | None = None
+    """Whose phase brought it; None where its key tells none."""
 
     def until(self, time_h: float) -> Moved:
         """Return what of it has flowed by a study time, as if the pump stood still from then on."""
@@ -126,6 +129,19 @@ class Moved:
             return self
         share = max(time_h - self.begin_h, 0.0) / (self.end_h - self.begin_h)
         return replace(self, end_h=max(time_h, self.begin_h), volume_ul=share * self.volume_ul)
+
+
+@dataclass(frozen=True)
+class GivenDose:
+    """One programme of a dose: an exposure, or a part of one."""
+
+    line: str
+    cycle: int | None
+    delivered_nm: float
+    end_h: float
+    """Study time at which it ended or will end."""
+    done: bool
+    """Every pump's outcome is on record."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +160,76 @@ class JournalTotals:
     """
     moved: Mapping[str, tuple[Moved, ...]] = field(default_factory=dict)
     """Line -> every volume of its pumps, with its time."""
+    doses: tuple[GivenDose, ...] = ()
+    """What ``last_dose_end_h`` and ``highest_dose_nm`` come from."""
+
+    def before(self, cycle: int) -> JournalTotals:
+        """Return the totals with ends and heights of the doses of other cycles alone: the parts of one exposure
+        are one dose.
+        """
+        others = tuple(dose for dose in self.doses if dose.cycle != cycle)
+        if len(others) == len(self.doses):
+            return self
+        return replace(
+            self,
+            last_dose_end_h=_ends_h(others),
+            highest_dose_nm=_highest_nm(others),
+            doses=others,
+        )
+
+    def with_programme(self, programme: PumpProgramme, begin_h: float, cycle: int) -> JournalTotals:
+        """Return the totals as if a programme had moved its volumes from a study time on."""
+        delivered_ul, drawn_ul = dict(self.delivered_ul), dict(self.drawn_ul)
+        own = list(self.moved.get(programme.line, ()))
+        for step in programme.steps:
+            delivered_ul[step.pump] = delivered_ul.get(step.pump, 0.0) + step.volume_ul
+            drawn_ul[step.pump] = drawn_ul.get(step.pump, 0.0) + step.volume_ul
+            end_h = begin_h + step.volume_ul / step.flow_rate_ul_h
+            own.append(
+                Moved(
+                    programme.purpose,
+                    begin_h,
+                    end_h,
+                    step.volume_ul,
+                    pump=step.pump,
+                    cycle=cycle,
+                )
+            )
+        return replace(
+            self,
+            delivered_ul=delivered_ul,
+            drawn_ul=drawn_ul,
+            moved={**self.moved, programme.line: tuple(own)},
+        )
+
+
+def _ends_h(doses: Iterable[GivenDose]) -> dict[str, float]:
+    """Return line -> study time at which the last of these doses ends."""
+    ends_h: dict[str, float] = {}
+    for dose in doses:
+        ends_h[dose.line] = max(ends_h.get(dose.line, 0.0), dose.end_h)
+    return ends_h
+
+
+def _highest_nm(doses: Iterable[GivenDose]) -> float | None:
+    """Return the highest of these doses that are done; None where none is."""
+    return max((dose.delivered_nm for dose in doses if dose.done), default=None)
+
+
+def part_phase(number: int) -> str:
+    """Return the phase of a part of an exposure, from 1: ``dose``, ``dose-2`` ..."""
+    return "dose" if number == 1 else f"dose-{number}"
+
+
+def is_part_of_dose(programme_key: str) -> bool:
+    """Return whether a programme is a dose, or a part of one: not the plain medium in its place."""
+    return re.fullmatch(r"dose(-\d+)?", programme_key.rsplit("/", 1)[-1]) is not None
+
+
+def cycle_in(programme_key: str) -> int | None:
+    """Return the cycle that a programme's key names; None where it names none."""
+    found = re.search(r"/c(\d+)/[^/]+/[^/]+$", programme_key)
+    return None if found is None else int(found.group(1))
 
 
 def programme_key(run_id: str, cycle: int, line: str, phase: str) -> str:
@@ -195,7 +281,8 @@ def _moved(action: Action) -> Moved:
     if action.end is not None:
         stood_h = min(stood_h, float(action.end.body["time_h"]))
     purpose, pump = action.intent.programme.purpose, action.intent.pump
-    return Moved(purpose, begin_h, end_h, volume_ul, stood_h, pump)
+    cycle = cycle_in(action.intent.programme_key)
+    return Moved(purpose, begin_h, end_h, volume_ul, stood_h, pump, cycle)
 
 
 def totals_of(
@@ -219,13 +306,25 @@ def totals_of(
         pump = action.intent.pump
         if action.seq > refilled.get(pump, 0):
             drawn_ul[pump] = drawn_ul.get(pump, 0.0) + action.charged_ul
-    doses = [a for a in actions if a.intent.programme.purpose == "dose"]
-    ends_h: dict[str, float] = {}
-    for action in doses:
-        line = action.intent.programme.line
-        ends_h[line] = max(ends_h.get(line, 0.0), _end_h(action))
-    unfinished = {a.intent.programme_key for a in doses if a.end is None or a.end.kind != "outcome"}
-    done_nm = [
-        a.intent.programme.delivered_nm for a in doses if a.intent.programme_key not in unfinished
+    doses = _given_doses(actions)
+    return JournalTotals(
+        delivered_ul, drawn_ul, _ends_h(doses), _highest_nm(doses), moved, tuple(doses)
+    )
+
+
+def _given_doses(actions: Sequence[Action]) -> list[GivenDose]:
+    """Return the programmes of doses among these actions."""
+    programmes: dict[str, list[Action]] = {}
+    for action in actions:
+        if action.intent.programme.purpose == "dose":
+            programmes.setdefault(action.intent.programme_key, []).append(action)
+    return [
+        GivenDose(
+            line=own[0].intent.programme.line,
+            cycle=cycle_in(key),
+            delivered_nm=own[0].intent.programme.delivered_nm,
+            end_h=max(_end_h(action) for action in own),
+            done=all(a.end is not None and a.end.kind == "outcome" for a in own),
+        )
+        for key, own in programmes.items()
     ]
-    return JournalTotals(delivered_ul, drawn_ul, ends_h, max(done_nm, default=None), moved)

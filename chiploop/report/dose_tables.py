@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from chiploop.campaign_values import schedule_in
 from chiploop.dosing import PumpStep, mixed_nm
-from chiploop.record.actions import Action
+from chiploop.record.actions import Action, is_part_of_dose
 from chiploop.record.progress import pump_progress
 from chiploop.record.record import Record
 from chiploop.report.run_tables import number, percent, utc
 from chiploop.study import Study
+from chiploop.study_schedules import WHOLE, Schedule, schedule_words
 
 
 @dataclass(frozen=True)
@@ -62,28 +64,38 @@ class DeliveryRow:
 
 
 def given_doses(study: Study, actions: Sequence[Action]) -> dict[tuple[int, str], float]:
-    """Return (cycle, line) -> concentration in nM by the pumps' counters, of completed doses."""
-    steps: dict[tuple[int, str], list[PumpStep | None]] = {}
+    """Return (cycle, line) -> concentration in nM by the pumps' counters, of completed doses.
+
+    Of a dose in parts it is that of the part with most drug, once all that were begun are completed.
+    """
+    steps: dict[tuple[int, str, str], list[PumpStep | None]] = {}
     for action in actions:
         _, cycle, line, phase, pump = action.intent.key.rsplit("/", 4)
-        if phase != "dose":
+        if not is_part_of_dose(action.intent.programme_key):
             continue
         progress = pump_progress(action)
         (step,) = (s for s in action.intent.programme.steps if s.pump == pump)
         is_done = progress.state == "delivered"
-        steps.setdefault((int(cycle.removeprefix("c")), line), []).append(
+        steps.setdefault((int(cycle.removeprefix("c")), line, phase), []).append(
             replace(step, volume_ul=progress.delivered_ul) if is_done else None
         )
-    found = {}
-    for place, parts in steps.items():
-        known = tuple(part for part in parts if part is not None)
-        if len(known) == len(parts) and sum(part.volume_ul for part in known) > 0.0:
-            found[place] = mixed_nm(study, known)
-    return found
+    found: dict[tuple[int, str], float] = {}
+    unknown = set()
+    for (cycle_number, line, _), own in steps.items():
+        known = tuple(step for step in own if step is not None)
+        if len(known) == len(own) and sum(step.volume_ul for step in known) > 0.0:
+            place = cycle_number, line
+            found[place] = max(mixed_nm(study, known), found.get(place, 0.0))
+        else:
+            unknown.add((cycle_number, line))
+    return {place: nm for place, nm in found.items() if place not in unknown}
 
 
 def proposal_rows(
-    record: Record, run_id: str, given: Mapping[tuple[int, str], float]
+    record: Record,
+    run_id: str,
+    given: Mapping[tuple[int, str], float],
+    schedules: Mapping[str, Schedule],
 ) -> tuple[ProposalRows, ...]:
     """Return every proposal of a run with its decision, and the outlook at the end."""
     rows = []
@@ -102,6 +114,7 @@ def proposal_rows(
                 told,
                 decided,
                 given if decided == "approve" else {},
+                schedules,
             )
         )
     for event in record.events(run_id, "outlook"):
@@ -113,6 +126,7 @@ def proposal_rows(
                 "the study ended; nobody decides it, nothing was given",
                 "none",
                 {},
+                schedules,
             )
         )
     return tuple(rows)
@@ -124,6 +138,7 @@ def one_proposal(
     decision: str,
     decided: str,
     given: Mapping[tuple[int, str], float],
+    schedules: Mapping[str, Schedule],
 ) -> ProposalRows:
     """Return one proposal's rows."""
     facts = [f"policy {content['policy']}", f"about {content['goal']}"]
@@ -135,7 +150,7 @@ def one_proposal(
         DoseRow(
             line=dose["line"],
             chips=", ".join(dose["chips"]),
-            asked=number(dose["asked_nm"], 4),
+            asked=asked_text(dose, schedules),
             pumps=number(dose["delivered_nm"], 4),
             given=number(given.get((content["cycle"], dose["line"])), 4),
             risk=percent(dose["risk"], 1),
@@ -145,6 +160,15 @@ def one_proposal(
     )
     notes = tuple(content.get("notes", ()))
     return ProposalRows(title, "; ".join(facts), decision, decided, doses, notes)
+
+
+def asked_text(dose: Mapping[str, Any], schedules: Mapping[str, Schedule]) -> str:
+    """Return the asked concentration, and when it is given where that is not the whole exposure."""
+    name, concentration = schedule_in(dose), number(dose["asked_nm"], 4)
+    if name == WHOLE:
+        return concentration
+    words = schedule_words(schedules[name]) if name in schedules else ""
+    return f"{concentration}, {name}" + (f": {words}" if words else "")
 
 
 def delivery_rows(actions: Sequence[Action]) -> tuple[DeliveryRow, ...]:

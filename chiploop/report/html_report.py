@@ -174,7 +174,8 @@ def page(run: RunEvidence) -> dict[str, Any]:
     """Return everything that the template shows."""
     study, record, run_id = run.study, run.record, run.run.run_id
     contents = [c.content for c in run.calibrations]
-    proposals = doses_of.proposal_rows(record, run_id, doses_of.given_doses(study, run.actions))
+    given = doses_of.given_doses(study, run.actions)
+    proposals = doses_of.proposal_rows(record, run_id, given, study.schedules)
     doses, next_cycle, outlook = run.next_doses()
     approved = [
         dose["risk"]

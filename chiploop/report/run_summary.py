@@ -9,7 +9,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from chiploop.record.actions import Action
+from chiploop.campaign_values import schedule_in
+from chiploop.record.actions import Action, is_part_of_dose
 from chiploop.record.journal import Journal
 from chiploop.record.progress import pump_progress
 from chiploop.record.record import Record
@@ -113,6 +114,7 @@ def proposal_facts(content: Mapping[str, Any]) -> dict[str, Any]:
             "chips": list(dose["chips"]),
             "concentration_nM": dose["asked_nm"],
             "delivered_nM": dose["delivered_nm"],
+            "schedule": schedule_in(dose),
             "risk": dose["risk"],
             "eig_nats": dose["eig_nats"],
         }
@@ -148,7 +150,7 @@ def delivered_facts(study: Study, actions: list[Action], cycle: int) -> list[dic
             for action in actions
             if key in action.intent.key
             and action.intent.programme.line == line.id
-            and action.intent.programme_key.endswith("/dose")
+            and is_part_of_dose(action.intent.programme_key)
         ]
         pumps = [
             {
@@ -157,6 +159,7 @@ def delivered_facts(study: Study, actions: list[Action], cycle: int) -> list[dic
                 "delivered_ul": plain(pump_progress(action).delivered_ul),
                 "resolution_ul": action.intent.resolution_ul,
                 "outcome": pump_progress(action).state,
+                "phase": action.intent.programme_key.rsplit("/", 1)[1],
             }
             for action in own
         ]
@@ -173,7 +176,7 @@ def delivered_facts(study: Study, actions: list[Action], cycle: int) -> list[dic
                     "asked_ul": round(sum(p["asked_ul"] for p in pumps) * share, 6),
                     "delivered_ul": total,
                     "outcome": outcome,
-                    "drug_nM": own[0].intent.programme.delivered_nm if own else None,
+                    "drug_nM": max((a.intent.programme.delivered_nm for a in own), default=None),
                     "pumps": pumps,
                 }
             )

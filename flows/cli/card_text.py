@@ -14,6 +14,7 @@ from chiploop.dosing import RefusedDose
 from chiploop.proposal_alternatives import Alternative
 from chiploop.proposal_card import Card, LineCard
 from chiploop.proposal_predictions import PredictedReading
+from chiploop.study_schedules import WHOLE
 
 WIDTH = 100
 FEW = 5
@@ -69,9 +70,10 @@ def wrapped(text: str, indent: str = "") -> list[str]:
     )
 
 
-def shown(nm: float) -> str:
-    """Return a dose."""
-    return f"{nm:.4g} nM" if nm else "vehicle"
+def shown(nm: float, schedule: str = WHOLE) -> str:
+    """Return a dose, with its schedule's name where that is not the whole exposure."""
+    by = "" if schedule == WHOLE else f" {schedule}"
+    return f"{nm:.4g} nM{by}" if nm else "vehicle"
 
 
 def number(value: float) -> str:
@@ -92,7 +94,8 @@ def dose_line(one: LineCard) -> str:
     nats = "–" if one.information_nats is None else f"{one.information_nats:.2f} nat"
     chips = ", ".join(f"{c} ({d})" for c, d in zip(one.chips, one.donors, strict=True))
     numbers = f"{shown(one.asked_nm):>10}{shown(one.delivered_nm):>13}{risk:>8}{fold:>17}{nats:>11}"
-    return f"{one.line:<8}{numbers}   {chips}"
+    by = f"; {one.schedule}: {one.schedule_text}" if one.schedule_text else ""
+    return f"{one.line:<8}{numbers}   {chips}{by}"
 
 
 def why_lines(card: Card) -> list[str]:
@@ -133,7 +136,10 @@ def alternative_lines(card: Card, proposal: Proposal) -> list[str]:
     head = f"{'Instead':<26}{'teaches':>10}{'loses':>13}{'risk':>8}   doses"
     lines = [head, *(alternative_line(one) for one in card.alternatives)]
     for tie in proposal.ties[:FEW]:
-        doses = ", ".join(f"{line} {shown(nm)}" for line, nm in tie.doses_nm.items())
+        by = tie.schedules
+        doses = ", ".join(
+            f"{line} {shown(nm, by.get(line, WHOLE))}" for line, nm in tie.doses_nm.items()
+        )
         behind = f"{tie.behind_nats:.2f} ± {tie.behind_error_nats:.2f} nat behind"
         lines += wrapped(f"as good, as far as can be told ({behind}): {doses}", "  ")
     if len(proposal.ties) > FEW:
@@ -143,7 +149,11 @@ def alternative_lines(card: Card, proposal: Proposal) -> list[str]:
 
 def alternative_line(one: Alternative) -> str:
     """Return one alternative."""
-    doses = ", ".join(f"{line} {shown(nm)}" for line, nm in one.doses_nm.items()) or "none"
+    by = one.schedules
+    doses = ", ".join(
+        f"{line} {shown(nm, by.get(line, WHOLE))}" for line, nm in one.doses_nm.items()
+    )
+    doses = doses or "none"
     loss = f"{one.loss_nats:.2f} nat" if one.loss_nats > 0.0 else f"gains {-one.loss_nats:.2f}"
     loss = "a tie" if one.is_tie else loss
     return f"  {one.name:<24}{one.information_nats:>6.2f} nat{loss:>13}{100 * one.highest_risk:>6.0f} %   {doses}"
@@ -218,6 +228,8 @@ def refused_lines(proposal: Proposal) -> list[str]:
         doses = ", ".join(f"{nm:g}" for nm in sorted({one.asked_nm for one in group}))
         where = ", ".join(sorted({one.line for one in group if one.line}))
         on = f" on {where}" if where else ""
+        by = sorted({one.schedule for one in group if one.schedule != WHOLE})
+        on += f" by {', '.join(by)}" if by else ""
         reason = group[0].reason.removeprefix(f"line {group[0].line}: ")
         example = "" if len(group) == 1 else "for example "
         lines += wrapped(f"{doses} nM{on}: {example}{reason}", "  ")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from chiploop.errors import WrongUse
-from flows.cli.edit import DOSE, doses_of, edit_as_json, edited, opened
+from flows.cli.edit import DOSE, doses_of, edit_as_json, edited, opened, schedules_of
 from flows.cli.screen import JSON_OPTION, print_json
 
 if TYPE_CHECKING:
@@ -137,10 +137,10 @@ def _approve_edited(
     from chiploop.record.chain import RecordConflict
     from flows.proposing import keep_card
 
-    doses_nm = doses_of(dose)
+    doses_nm, schedules = doses_of(dose), schedules_of(dose)
     with opened(run, runs) as (files, books):
         standing, by = _open_proposal(books.record, books.run_id, meant), os_login()
-        found = edited(files, books, standing, doses_nm, by, why)
+        found = edited(files, books, standing, doses_nm, by, why, schedules)
         content = asdict(found.proposal)
         try:
             key = books.record.replace_proposal(standing.key, content, by, why)
@@ -160,8 +160,12 @@ def _approve_edited(
 
 
 def _print_doses(doses: Sequence[Mapping[str, Any]]) -> None:
+    from chiploop.campaign_values import schedule_in
+    from chiploop.study_schedules import dose_words
+
     for dose in doses:
         risk = "no fit yet" if dose["risk"] is None else f"risk {100 * dose['risk']:.0f} %"
         print(
-            f"  {dose['line']}  {dose['asked_nm']:g} nM, {risk}, chips {', '.join(dose['chips'])}"
+            f"  {dose['line']}  {dose_words(dose['asked_nm'], schedule_in(dose), {})}, {risk}, "
+            f"chips {', '.join(dose['chips'])}"
         )

@@ -15,18 +15,21 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from chiploop.errors import WrongUse
+from chiploop.study_schedules import WHOLE, dose_words
 from chiploop.units import UnitProblem, parse_quantity
 
 if TYPE_CHECKING:
     from chiploop.record.rows import RecordedContent
+    from chiploop.study import Study
     from flows.opening import RunFiles
     from flows.proposing import Books, Offer
 
 DOSE = typer.Option(
     [],
     "--dose",
-    metavar="LINE=DOSE",
-    help="Another dose for a line, e.g. L1=100nM or L1=vehicle; can be given once per line.",
+    metavar="LINE=DOSE[@SCHEDULE]",
+    help="Another dose for a line, e.g. L1=100nM or L1=vehicle, for the whole exposure or by a schedule of the "
+    "study, e.g. L1=100nM@pulses; can be given once per line.",
 )
 VEHICLE = "vehicle"
 
@@ -36,7 +39,7 @@ def doses_of(written: Sequence[str]) -> dict[str, float]:
     found: dict[str, float] = {}
     for text in written:
         line, sign, dose = text.partition("=")
-        line, dose = line.strip(), dose.strip()
+        line, dose = line.strip(), dose.partition("@")[0].strip()
         if not (line and sign and dose):
             raise WrongUse(
                 f'--dose "{text}" is not LINE=DOSE, such as L1=100nM or L1={VEHICLE}; nothing was decided'
@@ -49,6 +52,35 @@ def doses_of(written: Sequence[str]) -> dict[str, float]:
             hint = f"; {problem.hint}" if problem.hint else ""
             raise WrongUse(f"dose of line {line}: {problem}{hint}. Nothing was decided") from None
     return found
+
+
+def schedules_of(written: Sequence[str]) -> dict[str, str]:
+    """Return line -> schedule of those ``LINE=DOSE@SCHEDULE`` texts that name one. WrongUse for an empty name."""
+    found = {}
+    for text in written:
+        line, _, dose = text.partition("=")
+        _, sign, name = dose.partition("@")
+        if sign and not name.strip():
+            raise WrongUse(f'--dose "{text}" names no schedule after "@"; nothing was decided')
+        if sign:
+            found[line.strip()] = name.strip()
+    return found
+
+
+def refuse_unknown(
+    study: Study, doses_nm: Mapping[str, float], schedules: Mapping[str, str]
+) -> None:
+    """Raise WrongUse for a schedule that the study has not."""
+    known = ", ".join(study.schedules)
+    for line, nm in doses_nm.items():
+        name = schedules.get(line, WHOLE)
+        if nm > 0.0 and name not in study.schedules:
+            said = f"there is no schedule {name}" if line in schedules else "no schedule is named"
+            example = f"{line}={nm:g}nM@{next(iter(study.schedules))}"
+            raise WrongUse(
+                f"dose of line {line}: {said}; write for example {example}. The study has {known}. "
+                "Nothing was decided"
+            )
 
 
 @contextmanager
@@ -74,16 +106,19 @@ def edited(
     doses_nm: Mapping[str, float],
     by: str,
     why: str,
+    schedules: Mapping[str, str] | None = None,
 ) -> Offer:
     """Return an open proposal with a person's doses on the lines named, scored and checked anew.
 
+    ``schedules`` (line -> name) of the lines named; ``whole`` where there is none. Other lines keep theirs.
+
     Raises WrongUse for the pilot, SafetyRefusal where a limit forbids a dose, FitNotAccepted as the loop.
     """
+    from chiploop.campaign_values import schedule_in
     from flows.proposing import campaign_on_record, offer
 
-    before: dict[str, float] = {
-        dose["line"]: dose["asked_nm"] for dose in standing.content["doses"]
-    }
+    named = schedules or {}
+    before = {d["line"]: (float(d["asked_nm"]), schedule_in(d)) for d in standing.content["doses"]}
     if standing.cycle == 1:
         raise WrongUse(
             f"{standing.key} is the pilot, whose doses the study file states (first_doses); change them there "
@@ -95,13 +130,19 @@ def edited(
             f"{standing.key} is for cycle {standing.cycle}, and the last fit is of cycle {campaign.cycle}: it is "
             "no longer open. Nothing was decided"
         )
-    wanted = {**before, **doses_nm}
+    refuse_unknown(files.study, doses_nm, named)
+    own = {
+        line: (nm, named.get(line, WHOLE) if nm > 0.0 else WHOLE) for line, nm in doses_nm.items()
+    }
+    wanted = {**before, **own}
     begin_h = standing.content.get("begin_h")
-    found = offer(books, campaign, begin_h, wanted, standing.key)
+    doses = {line: nm for line, (nm, _) in wanted.items()}
+    ways = {line: way for line, (_, way) in wanted.items()}
+    found = offer(books, campaign, begin_h, doses, standing.key, ways)
     changed = [
-        f"{line} {told(before[line])} -> {told(nm)}"
-        for line, nm in wanted.items()
-        if nm != before.get(line)
+        f"{line} {told(*before[line])} -> {told(*one)}"
+        for line, one in wanted.items()
+        if one != before.get(line)
     ]
     reason = f": {why.strip()}" if why.strip() else ""
     note = f"edited by {by}, {', '.join(changed) or 'no dose changed'}{reason}"
@@ -110,9 +151,9 @@ def edited(
     return replace(found, proposal=replace(found.proposal, notes=notes), card=card)
 
 
-def told(nm: float) -> str:
+def told(nm: float, schedule: str) -> str:
     """Return a dose as a person reads it."""
-    return f"{nm:g} nM" if nm else VEHICLE
+    return dose_words(nm, schedule, {}) if nm else VEHICLE
 
 
 def edit_as_json(standing: RecordedContent, found: Offer) -> dict[str, Any]:
@@ -120,6 +161,7 @@ def edit_as_json(standing: RecordedContent, found: Offer) -> dict[str, Any]:
     proposal, old = found.proposal, standing.content
     return {
         "doses": {dose.line: dose.asked_nm for dose in proposal.doses},
+        "schedules": {dose.line: dose.schedule for dose in proposal.doses},
         "information_nats": proposal.eig_nats,
         "information_nats_before": old["eig_nats"],
         "highest_risk": max((dose.risk or 0.0 for dose in proposal.doses), default=0.0),

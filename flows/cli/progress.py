@@ -160,7 +160,11 @@ def doses_text(cycle: Mapping[str, Any]) -> str:
     proposal, decision = cycle["proposal"], cycle["decision"]
     if proposal is None:
         return "none"
-    doses = ", ".join(f"{dose['line']} {dose['concentration_nM']:g}" for dose in proposal["doses"])
+    doses = ", ".join(
+        f"{dose['line']} {dose['concentration_nM']:g}"
+        + (f" {by}" if (by := dose.get("schedule", "whole")) != "whole" else "")
+        for dose in proposal["doses"]
+    )
     if decision is None:
         return f"{doses} (not decided)"
     if decision["action"] == "approve":

@@ -11,7 +11,7 @@ import typer
 
 from chiploop.errors import WrongUse
 from flows.cli.decide import RUN, RUNS, os_login
-from flows.cli.edit import DOSE, doses_of, edited, opened
+from flows.cli.edit import DOSE, doses_of, edited, opened, schedules_of
 from flows.cli.screen import JSON_OPTION, print_json
 
 if TYPE_CHECKING:
@@ -31,14 +31,14 @@ def propose(
     With --dose the open proposal with your doses, scored and checked: nothing is put on record, `chiploop approve
     RUN --dose ...` does that. Moves no liquid. Exit code 2 where there is nothing to propose from, 5 where a limit
     forbids a dose, 6 where the fit was not accepted. With --json: {"ok", "run", "proposal", "state", "simulated",
-    "doses", "card", "ties", "refused"}.
+    "doses", "schedules", "card", "ties", "refused"}.
     """
     from flows.cli.card_text import card_lines, pilot_lines
     from flows.fit import plain
 
-    doses_nm = doses_of(dose)
+    doses_nm, schedules = doses_of(dose), schedules_of(dose)
     with opened(run, runs) as (files, books):
-        made, proposal_id, state = looked_at(files, books, doses_nm)
+        made, proposal_id, state = looked_at(files, books, doses_nm, schedules)
     if as_json:
         told: dict[str, Any] = {
             "ok": True,
@@ -47,6 +47,7 @@ def propose(
             "state": state,
             "simulated": files.simulated,
             "doses": {one.line: one.asked_nm for one in made.proposal.doses},
+            "schedules": {one.line: one.schedule for one in made.proposal.doses},
             "card": None if made.card is None else plain(asdict(made.card)),
             "ties": [asdict(one) for one in made.proposal.ties],
             "refused": [asdict(one) for one in made.proposal.refused],
@@ -66,7 +67,10 @@ def propose(
 
 
 def looked_at(
-    files: RunFiles, books: Books, doses_nm: Mapping[str, float]
+    files: RunFiles,
+    books: Books,
+    doses_nm: Mapping[str, float],
+    schedules: Mapping[str, str],
 ) -> tuple[Offer, str | None, str]:
     """Return what is shown, the id of the proposal on record that it is about, and its state."""
     from chiploop.campaign_values import proposal_from_dict
@@ -88,7 +92,7 @@ def looked_at(
     if doses_nm:
         if decision is not None:
             raise WrongUse(f"{standing.key} is decided: {decision.action} by {decision.by}")
-        made = edited(files, books, standing, doses_nm, os_login(), "")
+        made = edited(files, books, standing, doses_nm, os_login(), "", schedules)
         return made, standing.key, "edited, not on record"
     state = "open" if decision is None else f"{decision.action} by {decision.by}"
     card = card_on_record(books.record, books.run_id, standing.key)

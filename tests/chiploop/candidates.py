@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from chiploop.dosing import PumpProgramme
+from chiploop.exposure import ExposureProgramme
+from chiploop.study_schedules import WHOLE
 
 
 @dataclass(frozen=True)
@@ -18,14 +20,19 @@ class FakeTable:
     """What safety looks at of a prediction table."""
 
     lines: tuple[str, ...]
-    programmes: tuple[tuple[PumpProgramme, ...], ...]
+    programmes: tuple[tuple[ExposureProgramme, ...], ...]
     allowed: tuple[np.ndarray, ...]
     risk: tuple[np.ndarray, ...]
 
 
-def programme(line: str, nm: float) -> PumpProgramme:
-    """Return a programme that gives a dose, without steps."""
-    return PumpProgramme(line, "dose", nm, nm, 48.0, (), 0.0, 1.0)
+def programme(
+    line: str, nm: float, schedule: str = WHOLE, drug_h: float = 48.0
+) -> ExposureProgramme:
+    """Return an exposure that gives a dose for so many of 48 h, without steps."""
+    parts = [PumpProgramme(line, "dose", nm, nm, drug_h, (), 0.0, 1.0)]
+    if drug_h < 48.0:
+        parts.append(PumpProgramme(line, "dose", 0.0, 0.0, 48.0 - drug_h, (), 0.0, 1.0))
+    return ExposureProgramme(schedule, tuple(parts))
 
 
 def fake_table(

@@ -204,9 +204,9 @@ def test_a_draw_that_can_not_be_simulated_ahead_counts_as_harmed(
 def test_a_rejected_dose_is_not_proposed_again_on_its_line(usual: Campaign) -> None:
     first = asked(proposed(usual))
     line, dose = max(first.items(), key=lambda item: item[1])
-    second = asked(proposed(usual, rejected=[(line, dose)]))
+    second = asked(proposed(usual, rejected=[(line, dose, "whole")]))
     assert second[line] != dose
-    third = asked(proposed(usual, rejected=[(line, dose), (line, second[line])]))
+    third = asked(proposed(usual, rejected=[(line, dose, "whole"), (line, second[line], "whole")]))
     assert third[line] not in (dose, second[line])
 
 

@@ -15,12 +15,12 @@ from chiploop.dosing import (
     ChipSegment,
     PumpProgramme,
     delivered_segments,
-    feasible_doses,
     make_programme,
     programme_from_dict,
     remaining_ul,
 )
 from chiploop.errors import DoseNotFeasible
+from chiploop.exposure import feasible_exposures
 from chiploop.study import Study, load_study
 
 STUDY_FILE = Path(__file__).parents[2] / "protocols" / "studies" / "ad_jak_dose_finding.yaml"
@@ -53,8 +53,8 @@ def dose(study: Study, asked_nm: float, **drawn_ul: float) -> PumpProgramme:
 def test_every_feasible_dose_of_a_grid_delivers_what_was_asked_within_two_percent(
     study: Study,
 ) -> None:
-    programmes, refused = feasible_doses(
-        study, "L1", GRID_NM, 48.0, quantise, remaining_ul(study, {})
+    programmes, refused = feasible_exposures(
+        study, "L1", GRID_NM, quantise, remaining_ul(study, {})
     )
     assert len(programmes) + len(refused) == len(GRID_NM)
     assert len(programmes) > 110

@@ -16,6 +16,7 @@ from chiploop.inference.posterior import Misfit
 from chiploop.policies.nested_information import NestedMonteCarlo
 from chiploop.record.actions import JournalTotals
 from chiploop.study import Study
+from chiploop.study_schedules import Schedule
 from tests.chiploop.campaigns import (
     FULL,
     PASSED,
@@ -108,6 +109,20 @@ def test_a_dose_that_a_limit_forbids_is_refused_by_its_name_with_what_may_be_giv
     assert "may be given there" in str(refusal.value)
     assert str(refusal.value).endswith("Nothing was changed")
     assert f"on {'L2' if line != 'L2' else 'L3'}:" not in str(refusal.value)
+
+
+def test_own_doses_keep_the_schedule_that_is_named_and_are_refused_by_it(usual: Campaign) -> None:
+    schedules = {"whole": Schedule(), "pulses": Schedule(for_h=8.0, every_h=16.0, times=3)}
+    study = STUDY.model_copy(update={"schedules": schedules})
+    pulsed = replace(usual, study=study)
+    found = edited(pulsed, OWN, own_schedules={"L1": "whole", "L3": "pulses"}).proposal
+    assert asked(found) == OWN
+    assert [dose.schedule for dose in found.doses] == ["whole", "whole", "pulses", "whole"]
+    assert len(found.doses[2].programme.parts) == 6
+    with pytest.raises(SafetyRefusal, match="5000 nM by pulses on L3: .*above the limit"):
+        edited(pulsed, {**OWN, "L3": 5000.0}, own_schedules={"L3": "pulses"})
+    again = {(tie.schedules[line]) for tie in found.ties for line in tie.doses_nm}
+    assert again <= {"whole", "pulses"}
 
 
 def test_every_forbidden_dose_is_named_at_once(usual: Campaign) -> None:

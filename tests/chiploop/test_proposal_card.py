@@ -25,6 +25,7 @@ from chiploop.proposal_predictions import (
 )
 from chiploop.record.actions import JournalTotals
 from tests.chiploop.campaigns import FULL, STUDY, exact, fitted
+from tests.chiploop.candidates import programme
 from tests.chiploop.policies.tables import table_of
 
 BEGIN_H = STUDY.exposure_start_h(2)
@@ -187,7 +188,7 @@ def test_batches_that_teach_the_same_are_told_as_ties(campaign: Campaign) -> Non
     pairs = replace(
         same,
         programmes=(
-            tuple(replace(one, asked_nm=nm) for one, nm in zip(same.programmes[0], (10.0, 40.0), strict=True)),
+            tuple(programme("L1", nm) for nm in (10.0, 40.0)),
         ),
     )  # fmt: skip
     other = next(

@@ -17,7 +17,7 @@ import pytest
 
 from chiploop import next_exposure
 from chiploop.campaign import POLICIES, propose
-from chiploop.campaign_values import Campaign, Proposal
+from chiploop.campaign_values import Campaign, LineDose, Proposal
 from chiploop.errors import SafetyRefusal
 from chiploop.inference.posterior import Misfit
 from chiploop.measurement import Readout
@@ -27,6 +27,7 @@ from chiploop.models.tissue_model import Simulation
 from chiploop.policies.prediction_table import Batch, LineChoice, PredictionTable
 from chiploop.record.actions import JournalTotals
 from chiploop.study import Study
+from chiploop.study_schedules import Schedule
 from chiploop.toxicity_closures import Reopened
 from tests.chiploop.campaigns import FULL, PASSED, STUDY, exact, fitted
 
@@ -40,7 +41,7 @@ AFTER_PILOT = JournalTotals(
 
 @dataclass
 class KnownHarm:
-    """A model in which viability is 1 / (1 + dose / TC50): harm is known in closed form."""
+    """A model in which viability is 1 / (1 + dose / TC50 x hours / 48): harm is known in closed form."""
 
     tc50: np.ndarray
     """(draws,)."""
@@ -54,7 +55,7 @@ class KnownHarm:
         *_: Any,
         **__: Any,
     ) -> Simulation:
-        dose = np.array([inlet.inputs[:, 1].max() for inlet in inlets])
+        dose = np.array([drug_at_chip(inlet) for inlet in inlets])
         viability = 1.0 / (1.0 + dose / self.tc50[: len(parameters), None])
         n, c, t = len(parameters), len(inlets), len(times)
         model = model_of(STUDY)
@@ -66,8 +67,25 @@ class KnownHarm:
             0,
         )
 
-    def risk(self, nm: float, limit: float) -> float:
-        return float(np.mean(~(1.0 / (1.0 + nm / self.tc50) >= limit)))
+    def risk(self, dose: LineDose, limit: float) -> float:
+        # what is pumped last stands in the tubing at the end: 60 uL at 180 uL/h
+        hours = dose.programme.drug_h - (dose.programme.parts[-1].delivered_nm > 0.0) / 3.0
+        drug = dose.delivered_nm * hours / 48.0
+        return float(np.mean(~(1.0 / (1.0 + drug / self.tc50) >= limit)))
+
+
+def drug_at_chip(inlet: ChipInlet) -> float:
+    """Return the highest concentration times the part of 48 h for which it stands."""
+    nm = inlet.inputs[:, 1]
+    return float(nm.max() * np.diff(inlet.edges_h)[nm > 0.5 * nm.max()].sum() / 48.0)
+
+
+SCHEDULES = {
+    "whole": Schedule(),
+    "first_day": Schedule(for_h=24.0),
+    "late": Schedule(from_h=24.0),
+    "pulses": Schedule(for_h=8.0, every_h=16.0, times=3),
+}
 
 
 def rounded(_: str, rate: float, volume: float) -> tuple[float, float]:
@@ -113,7 +131,9 @@ def some_study(rng: np.random.Generator) -> Study:
             "vehicle_lines": int(rng.choice([0, 1, 2])),
         }
     )
-    return STUDY.model_copy(update={"limits": limits})
+    names = [name for name in SCHEDULES if rng.random() < 0.5] or ["whole"]
+    schedules = {name: SCHEDULES[name] for name in names}
+    return STUDY.model_copy(update={"limits": limits, "schedules": schedules})
 
 
 def some_readouts(rng: np.random.Generator) -> tuple[list[Readout], float | None]:
@@ -153,7 +173,7 @@ def broken(
         nm = dose.delivered_nm
         if nm == 0.0:
             continue
-        risk = harm.risk(nm, limits.viability)
+        risk = harm.risk(dose, limits.viability)
         expected += risk * len(dose.chips)
         if risk > limits.overdose_probability + 1e-9:
             wrong.append(f"{dose.line}: risk {risk}")
@@ -165,12 +185,7 @@ def broken(
             wrong.append(f"{dose.line}: step to {nm} nM")
         if dose.programme.vehicle_fraction > limits.vehicle_fraction:
             wrong.append(f"{dose.line}: vehicle")
-        made = sum(
-            step.volume_ul * study.stocks[step.stock].concentration_nm
-            for step in dose.programme.steps if step.stock in study.stocks
-        ) / sum(step.volume_ul for step in dose.programme.steps)  # fmt: skip
-        if abs(made - dose.asked_nm) > 0.02 * dose.asked_nm:
-            wrong.append(f"{dose.line}: pumps make {made} of {dose.asked_nm} nM")
+        wrong += broken_parts(study, dose)
         if harmed_nm is not None:
             clean = max([nm for nm in PILOT_NM.values() if nm < harmed_nm])
             if nm > clean * 1.02:
@@ -182,6 +197,37 @@ def broken(
     vehicles = sum(dose.delivered_nm == 0.0 for dose in found.doses)
     if vehicles < min(limits.vehicle_lines, len(found.doses)):
         wrong.append(f"{vehicles} lines without drug")
+    return wrong
+
+
+def broken_parts(study: Study, dose: LineDose) -> list[str]:
+    """Return what is wrong with the parts of a dose, worked out from volumes and the schedule's name alone."""
+    wrong, volume_ul, pumps = [], 0.0, Counter[str]()
+    with_drug = {
+        "whole": [(0, 48)], "first_day": [(0, 24)], "late": [(24, 48)],
+        "pulses": [(0, 8), (16, 24), (32, 40)],
+    }[dose.schedule]  # fmt: skip
+    if dose.schedule not in study.schedules:
+        wrong.append(f"{dose.line}: {dose.schedule} is no schedule of the study")
+    begins_h = 0.0
+    for part in dose.programme.parts:
+        own_ul = sum(step.volume_ul for step in part.steps)
+        made = sum(
+            step.volume_ul * study.stocks[step.stock].concentration_nm
+            for step in part.steps if step.stock in study.stocks
+        ) / own_ul  # fmt: skip
+        ends_h = begins_h + part.duration_h
+        wanted = dose.asked_nm if (begins_h, ends_h) in with_drug else 0.0
+        if abs(made - wanted) > 0.02 * wanted:
+            wrong.append(f"{dose.line}: pumps make {made} of {wanted} nM from {begins_h} h")
+        if abs(own_ul / 3 / 60.0 - part.duration_h) > 0.01 * part.duration_h:
+            wrong.append(f"{dose.line}: {own_ul} uL in {part.duration_h} h")
+        begins_h, volume_ul = ends_h, volume_ul + own_ul / 3
+        pumps.update({step.pump: step.volume_ul for step in part.steps})
+    if begins_h != 48.0 or volume_ul > study.limits.dose_volume_ul:
+        wrong.append(f"{dose.line}: {volume_ul} uL in {begins_h} h")
+    if len(set(pumps)) > 2 or any(ul > 0.95 * FULL[pump] for pump, ul in pumps.items()):
+        wrong.append(f"{dose.line}: {dict(pumps)}")
     return wrong
 
 
@@ -223,6 +269,7 @@ def run_of_cases(cases: int, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
             continue
         wrong = broken(study, harm, found, harmed_nm, highest_nm, doubt)
         assert not wrong, (case, policy, wrong)
+        happened["parts"] += any(len(dose.programme.parts) > 1 for dose in found.doses)
         happened["drug"] += any(dose.delivered_nm > 0.0 for dose in found.doses)
         happened["harm read"] += harmed_nm is not None
         happened["budget"] += any("all lines together" in note for note in found.notes)
@@ -237,7 +284,7 @@ def test_no_posterior_brings_an_unsafe_infeasible_or_too_high_dose_into_a_propos
     cases: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     happened = run_of_cases(cases, monkeypatch)
-    for what in ("refused", "drug", "harm read", "budget", "vehicle", "doubt"):
+    for what in ("refused", "drug", "harm read", "budget", "vehicle", "doubt", "parts"):
         assert happened[what] > 0.02 * cases, f"{what} hardly ever happened: the test says little"
 
 
@@ -318,3 +365,82 @@ def test_what_is_open_and_the_least_risk_stand_in_the_proposal(usual: Campaign) 
     assert found.least_risk <= min(
         d.risk for d in found.doses if d.asked_nm > 0.0 and d.risk is not None
     )
+
+
+# --- schedules
+
+
+def pulsed(**limits: Any) -> Study:
+    """Return the study with all four schedules."""
+    changed = STUDY.limits.model_copy(update=limits)
+    return STUDY.model_copy(update={"schedules": SCHEDULES, "limits": changed})
+
+
+def test_a_rejected_dose_is_one_by_its_schedule(usual: Campaign) -> None:
+    found = proposed(replace(usual, study=pulsed()))
+    line = found.lead
+    again = proposed(
+        replace(usual, study=pulsed()), rejected=[(line.line, line.asked_nm, line.schedule)]
+    )
+    given = {(d.line, d.asked_nm, d.schedule) for d in again.doses}
+    assert (line.line, line.asked_nm, line.schedule) not in given
+
+
+def test_what_was_read_of_a_short_dose_lets_no_long_one_step_up(
+    usual: Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """480 nM was given for 24 h alone, 120 nM for all 48 h: the step of a long dose counts from 120 nM."""
+    monkeypatch.setattr(
+        model_of(STUDY), "simulate", KnownHarm(np.full(48, 1e9), np.random.default_rng(0)).simulate
+    )
+    schedules = {
+        chip: replace(
+            schedule,
+            segments=tuple(
+                cut
+                for s in schedule.segments
+                for cut in (
+                    (replace(s, end_h=48.0), replace(s, start_h=48.0, drug_nm=0.0))
+                    if s.drug_nm == 480.0 else (s,)
+                )
+            ),
+        )
+        for chip, schedule in usual.schedules.items()
+    }  # fmt: skip
+    short = replace(usual, study=pulsed(), schedules=schedules)
+    monkeypatch.setitem(POLICIES, "longest", chosen_by(lambda table, i: longest_highest(table, i)))
+    monkeypatch.setitem(
+        POLICIES, "shortest", chosen_by(lambda table, i: longest_highest(table, i, "pulses"))
+    )
+    for policy, most_nm in (("longest", 480.0), ("shortest", 1920.0)):
+        top = max(d.delivered_nm for d in proposed(short, policy=policy).doses)
+        assert 0.7 * most_nm < top <= most_nm, policy
+    whole = replace(usual, study=pulsed())
+    assert max(d.delivered_nm for d in proposed(whole, policy="longest").doses) > 1000.0
+
+
+def longest_highest(table: PredictionTable, line: int, schedule: str = "whole") -> int:
+    """Return the highest allowed candidate by a schedule."""
+    own = [
+        int(k)
+        for k in np.flatnonzero(table.allowed[line])
+        if table.programmes[line][k].schedule == schedule
+    ]
+    return max(own, key=lambda k: table.programmes[line][k].delivered_nm)
+
+
+def test_with_schedules_the_doubted_model_gives_whole_exposures(usual: Campaign) -> None:
+    doubted = proposed(replace(usual, study=pulsed(), info=replace(PASSED, misfit=FIRES)))
+    assert {dose.schedule for dose in doubted.doses} == {"whole"}
+    assert len({dose.asked_nm for dose in doubted.doses}) == 3
+
+
+def test_a_schedule_whose_later_parts_come_too_long_after_the_readout_is_refused_from_the_start(
+    usual: Campaign,
+) -> None:
+    """4 h after the readout a dose may begin; its last pulse would begin 36 h after it, a late dose 28 h."""
+    study = pulsed(readout_age_h=30.0)
+    found = proposed(replace(usual, study=study))
+    assert {d.schedule for d in found.doses} <= {"whole", "first_day", "late"}
+    refused = {r.schedule for r in found.refused if "limit is 30 h" in r.reason}
+    assert refused == {"pulses"}

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from chiploop.dosing import PumpProgramme, PumpStep
 from chiploop.errors import SafetyRefusal
-from chiploop.record.actions import JournalTotals, Moved
+from chiploop.record.actions import GivenDose, JournalTotals, Moved
 from chiploop.safety import check_before_wire, check_dose
 from chiploop.safety_rules import PROPOSAL_RULES, WIRE_RULES
 from chiploop.study import Study, load_study
@@ -42,14 +42,19 @@ class Case:
     totals: JournalTotals
     start_h: float
     read_h: float | None
+    cycle: int | None = None
+
+    def check(self, without: str = "") -> None:
+        """Raise SafetyRefusal where the rules do not let it through."""
+        rules = tuple(rule for rule in WIRE_RULES if rule.__name__ != without)
+        check_before_wire(
+            self.study, self.programme, self.totals, self.start_h, self.read_h, rules, self.cycle
+        )
 
     def passes(self, without: str = "") -> bool:
         """Return whether the rules let it through."""
-        rules = tuple(rule for rule in WIRE_RULES if rule.__name__ != without)
         try:
-            check_before_wire(
-                self.study, self.programme, self.totals, self.start_h, self.read_h, rules
-            )
+            self.check(without)
         except SafetyRefusal:
             return False
         return True
@@ -91,6 +96,10 @@ def broken_limits(case: Case) -> set[str]:
     ):
         return {"_direction"}
     volume_ul = sum(step.volume_ul for step in steps) / CHIPS
+    same = [m for m in totals.moved.get("L1", ()) if m.cycle == case.cycle is not None]
+    same = [m for m in same if m.purpose == programme.purpose == "dose"]
+    with_parts_ul = volume_ul + sum(m.volume_ul for m in same) / CHIPS
+    begun_h = min((m.begin_h for m in same), default=case.start_h)
     made_nm, is_dose = mixed(steps, STRENGTH_NM), programme.purpose == "dose"
     moved = totals.moved.get("L1", ())
     dosed_ul = sum(one.volume_ul for one in moved if one.purpose == "dose") / CHIPS
@@ -122,7 +131,7 @@ def broken_limits(case: Case) -> set[str]:
         "_concentration": max(made_nm, programme.asked_nm) > limits.concentration_nm * HAIR,
         "_vehicle": mixed(steps, VEHICLE) > limits.vehicle_fraction * HAIR,
         "_flow_rate": flow_ul_h / CHIPS > limits.flow_rate_ul_h * HAIR,
-        "_dose_volume": is_dose and volume_ul > (limits.dose_volume_ul or 120.0 * 48) * HAIR,
+        "_dose_volume": is_dose and with_parts_ul > (limits.dose_volume_ul or 120.0 * 48) * HAIR,
         "_day_volume": fullest_day_ul(case) / CHIPS > day_ul * HAIR,
         "_total_volume": is_dose and dosed_ul + volume_ul > total_ul * HAIR,
         "_syringe": any(
@@ -130,6 +139,8 @@ def broken_limits(case: Case) -> set[str]:
         ),
         "_drug_mass": made_nm > 0 and drug_nm_ul / CHIPS > 4000.0 * 60 * 48 * 4 * HAIR,
         "_interval": is_dose and case.start_h < last_h + 4.0 - 0.01 * 48 - 1e-6,
+        "_within_exposure": len(same) > 0
+        and case.start_h + programme.duration_h - begun_h > 48 * 1.01 + 0.5 + 1e-9,
         "_fold_step_on_record": made_nm > allowed_nm * HAIR and not first,
         "_readout_age": made_nm > 0
         and (not first if case.read_h is None else case.start_h - case.read_h > 52.0 * HAIR),
@@ -163,8 +174,10 @@ def changed(**change: Any) -> Case:
     return replace(SOUND, **change)
 
 
-def moved(purpose: Any, begin_h: float, end_h: float, chip_ul: float) -> JournalTotals:
-    volume = Moved(purpose, begin_h, end_h, CHIPS * chip_ul)
+def moved(
+    purpose: Any, begin_h: float, end_h: float, chip_ul: float, cycle: int | None = None
+) -> JournalTotals:
+    volume = Moved(purpose, begin_h, end_h, CHIPS * chip_ul, cycle=cycle)
     return JournalTotals(highest_dose_nm=480.0, moved={"L1": (volume,)})
 
 
@@ -211,6 +224,18 @@ REFUSED = [
         "_dose_volume",
         changed(study=with_limits(dose_volume_ul=2500.0)),
         "the dose brings 2880 uL to each chip, the limit is 2500 uL in one dose",
+    ),
+    (
+        "_dose_volume",
+        changed(totals=moved("dose", 90.0, 110.0, 2600.0, cycle=2), cycle=2,
+                programme=dose(480.0, hours=8.0)),
+        "the dose brings 3080 uL to each chip, the limit is 3000 uL in one dose",
+    ),
+    (
+        "_within_exposure",
+        changed(totals=moved("dose", 110.0, 118.0, 480.0, cycle=2), cycle=2,
+                programme=dose(480.0, hours=32.0)),
+        "this part would end 50 h after the begin of its dose, an exposure lasts 48 h",
     ),
     (
         "_day_volume",
@@ -267,7 +292,7 @@ def test_each_limit_is_held_by_one_rule_and_by_no_other(
     rule: str, case: Case, sentence: str
 ) -> None:
     with pytest.raises(SafetyRefusal) as refusal:
-        check_before_wire(case.study, case.programme, case.totals, case.start_h, case.read_h)
+        case.check()
     assert sentence in str(refusal.value)
     assert "Nothing was sent to the pumps" in str(refusal.value)
     assert case.passes(without=rule), "another rule stops it as well: the case proves nothing"
@@ -276,6 +301,21 @@ def test_each_limit_is_held_by_one_rule_and_by_no_other(
 
 def test_every_rule_between_approval_and_wire_has_its_case() -> None:
     assert {rule.__name__ for rule in WIRE_RULES} == {rule for rule, _, _ in REFUSED}
+
+
+def test_parts_of_one_dose_follow_at_once_and_count_as_one_another_dose_does_not() -> None:
+    """Two pulses may lie closer than two doses; what a pulse delivered lets no later part go higher."""
+    part = GivenDose("L1", 2, 480.0, 126.0, True)
+    before = GivenDose("L2", 1, 100.0, 72.0, True)
+    totals = JournalTotals(
+        last_dose_end_h={"L1": 126.0}, highest_dose_nm=480.0, doses=(before, part)
+    )
+    case = changed(totals=totals, programme=dose(300.0, hours=8.0))
+    assert replace(case, cycle=2).passes()
+    assert not replace(case, cycle=3).passes(), "126 h to 128 h is no turnaround"
+    assert not case.passes()
+    higher = changed(totals=totals, programme=dose(500.0, hours=8.0), cycle=2)
+    assert not higher.passes(), "500 nM is five times what other exposures delivered"
 
 
 def test_a_proposed_dose_meets_the_same_limits_of_volume_and_direction() -> None:
@@ -365,6 +405,7 @@ SLIPS = (
     "last dose",
     "highest",
     "read",
+    "part before",
 )
 DRUG_PUMPS = ("L1-low", "L1-high")
 ROOMY = {"dose_volume_ul": 9e3, "day_volume_ul": 9e3, "total_volume_ul": 9e4}
@@ -415,7 +456,11 @@ def cases(draw: st.DrawFn) -> Case:
         },
     )
     read_h = one_of("read", (124.0, 100.0), (None, 70.0, 75.9, 130.0))
-    return Case(with_limits(**limits), programme, totals, 128.0, read_h)
+    before_h = one_of("part before", (None,), (8.0, 23.0, 26.0, 40.0))
+    if before_h is not None:
+        part = Moved("dose", 128.0 - before_h, 136.0 - before_h, CHIPS * 480.0, cycle=2)
+        totals = replace(totals, moved={"L1": (*totals.moved["L1"], part)})
+    return Case(with_limits(**limits), programme, totals, 128.0, read_h, 2)
 
 
 def test_no_programme_that_passes_breaks_any_limit() -> None:

@@ -155,3 +155,61 @@ def test_nothing_that_was_forbidden_is_opened() -> None:
     allowed, refused = still_allowed(table, ())
     assert allowed[0].tolist() == [True, False]
     assert refused == ()
+
+
+# --- schedules
+
+
+def first_day_alone(campaign: Campaign, *lines: str) -> Campaign:
+    """Return the campaign as if these lines had got their pilot dose for its first 24 h alone."""
+    own = {chip for line in lines for chip in STUDY.line(line).chips}
+    cut = {
+        chip: replace(
+            schedule,
+            segments=tuple(
+                part
+                for s in schedule.segments
+                for part in (
+                    (replace(s, end_h=48.0), replace(s, start_h=48.0, drug_nm=0.0))
+                    if chip in own and s.drug_nm > 0.0
+                    else (s,)
+                )
+            ),
+        )
+        for chip, schedule in campaign.schedules.items()
+    }
+    return replace(campaign, schedules=cut)
+
+
+def test_harm_in_a_window_after_the_drug_has_ended_blames_the_dose_of_its_exposure() -> None:
+    assert shown(released("C10", 0.9), campaign=first_day_alone(DONE, "L4")) == [("C10", 480.0)]
+
+
+def test_a_later_exposure_without_drug_is_not_blamed_for_the_one_before() -> None:
+    later = given(DONE, dict.fromkeys(STUDY.line_ids, 0.0), 2)
+    assert shown(released("C10", 0.9, end_h=124.0, cycle=2), campaign=later) == []
+
+
+def test_what_did_not_harm_for_a_day_lets_no_longer_dose_be_given_after_harm() -> None:
+    short = first_day_alone(DONE, "L3")  # 120 nM for a day; 30 nM for two; 480 nM harmed
+    found = closures(STUDY, short.schedules, [released("C10", 0.5)], 1)
+
+    def closed(nm: float, hours: float) -> bool:
+        return any(one.holds(programme("L1", nm, "some", hours)) for one in found)
+
+    assert not closed(120.0, 24.0) and closed(123.0, 24.0)
+    assert not closed(30.0, 48.0) and closed(31.0, 48.0) and closed(120.0, 48.0)
+    assert closed(480.0, 8.0), "what harmed is closed however short it is"
+
+
+def test_what_the_fit_is_sure_of_closes_what_is_as_high_and_as_long() -> None:
+    table = fake_table([0.0, 100.0, 100.0, 300.0, 300.0], [[0.0, 0.97, 0.2, 0.99, 0.1]])
+    own = (0.0, 48.0), (100.0, 48.0), (100.0, 24.0), (300.0, 48.0), (300.0, 24.0)
+    programmes = tuple(programme("L1", nm, f"{hours:g} h", hours) for nm, hours in own)
+    (left,), refused = still_allowed(replace(table, programmes=(programmes,)), ())
+    assert list(left) == [True, False, True, False, True]
+    assert [(r.asked_nm, r.schedule) for r in refused] == [(100.0, "48 h"), (300.0, "48 h")]
+    sure_short = replace(
+        table, programmes=(programmes,), risk=(np.array([0, 0.1, 0.97, 0.2, 0.2]),)
+    )
+    assert list(still_allowed(sure_short, ())[0][0]) == [True, False, False, False, False]

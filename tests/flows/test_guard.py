@@ -38,7 +38,7 @@ def dose(asked_nm: float) -> PumpProgramme:
 
 def test_only_first_doses_begin_before_toxicity_was_read_and_others_afterwards() -> None:
     read: list[Readout] = []
-    look = guard(laboratory(read))
+    look = guard(laboratory(read), 2)
     look(dose(60.0), GIVEN, 38.0)
     with pytest.raises(SafetyRefusal, match="toxicity has not been read out yet"):
         look(dose(300.0), GIVEN, 38.0)
@@ -50,7 +50,7 @@ def test_only_first_doses_begin_before_toxicity_was_read_and_others_afterwards()
 
 
 def test_a_dose_that_comes_a_cycle_after_its_readouts_is_refused() -> None:
-    look = guard(laboratory([viability(36.0)]))
+    look = guard(laboratory([viability(36.0)]), 2)
     with pytest.raises(SafetyRefusal, match="28 h old when the dose begins, the limit is 26 h"):
         look(dose(300.0), GIVEN, 64.0)
     look(dose(0.0), GIVEN, 64.0)

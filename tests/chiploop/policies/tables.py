@@ -13,14 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chiploop.dosing import PumpProgramme
 from chiploop.policies import Policy
 from chiploop.policies.prediction_table import Batch, Pending, PredictionTable
-
-
-def programme(line: str, dose_nm: float) -> PumpProgramme:
-    """Return a programme without steps; policies do not look inside."""
-    return PumpProgramme(line, "dose", dose_nm, dose_nm, 48.0, (), 0.0, 1.0)
+from tests.chiploop.candidates import programme
 
 
 def table_of(

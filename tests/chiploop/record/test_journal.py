@@ -256,11 +256,11 @@ def test_every_volume_of_a_line_is_told_with_its_time_at_the_pumps_own_rate(
     second = replace(intent("low", cycle=2), time_h=76.0)
     other = intent("low", line="L2")
     journal.intend([second, other])
-    low = Moved("dose", 24.0, 33.9, 99.0, 34.0, "L1-low")
+    low = Moved("dose", 24.0, 33.9, 99.0, 34.0, "L1-low", cycle=1)
     stimulus = replace(low, pump="L1-stimulus")
     assert journal.totals("r").moved == {
-        "L1": (low, stimulus, Moved("dose", 76.0, 86.0, 100.0, pump="L1-low")),
-        "L2": (Moved("dose", 24.0, 34.0, 100.0, pump="L2-low"),),
+        "L1": (low, stimulus, Moved("dose", 76.0, 86.0, 100.0, pump="L1-low", cycle=2)),
+        "L2": (Moved("dose", 24.0, 34.0, 100.0, pump="L2-low", cycle=1),),
     }
     without = journal.totals("r", without=second.programme_key)
     assert without.moved["L1"] == (low, stimulus)
@@ -270,8 +270,8 @@ def test_every_volume_of_a_line_is_told_with_its_time_at_the_pumps_own_rate(
 @pytest.mark.parametrize(
     ("seen_ul", "counted"),
     [
-        (None, Moved("dose", 25.0, 35.0, 100.0, 26.0, "L1-low")),
-        (40.0, Moved("dose", 25.0, 29.0, 40.0, 26.0, "L1-low")),
+        (None, Moved("dose", 25.0, 35.0, 100.0, 26.0, "L1-low", cycle=1)),
+        (40.0, Moved("dose", 25.0, 29.0, 40.0, 26.0, "L1-low", cycle=1)),
     ],
 )
 def test_an_unexplained_volume_counts_in_full_and_a_persons_word_as_it_is(
@@ -280,7 +280,7 @@ def test_an_unexplained_volume_counts_in_full_and_a_persons_word_as_it_is(
     journal.intend([LOW])
     journal.sent(LOW.key, 25.0)
     journal.ambiguous(LOW.key, 26.0, "counter went back", 0.0)
-    open_yet = Moved("dose", 25.0, 35.0, 100.0, pump="L1-low")
+    open_yet = Moved("dose", 25.0, 35.0, 100.0, pump="L1-low", cycle=1)
     assert journal.totals("r").moved == {"L1": (open_yet,)}
     journal.abandon(LOW.key, 26.0, "lab", "looked at the syringe", delivered_ul=seen_ul)
     assert journal.totals("r").moved == {"L1": (counted,)}

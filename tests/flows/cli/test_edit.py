@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from chiploop.errors import WrongUse
-from flows.cli.edit import doses_of
+from chiploop.protocols_path import protocols_folder
+from chiploop.study import load_study
+from flows.cli.edit import doses_of, refuse_unknown, schedules_of
 from flows.cli.main import command_line
 
 
@@ -18,6 +20,25 @@ def test_doses_have_a_line_and_a_unit() -> None:
         "L2": 250.0,
         "L3": 0.0,
     }
+
+
+def test_a_dose_may_name_its_schedule() -> None:
+    written = ["L1=100nM@pulses", "L2 = 0.25 uM @ late", "L3=vehicle"]
+    assert doses_of(written) == {"L1": 100.0, "L2": 250.0, "L3": 0.0}
+    assert schedules_of(written) == {"L1": "pulses", "L2": "late"}
+    with pytest.raises(WrongUse, match='names no schedule after "@"; nothing was decided'):
+        schedules_of(["L1=100nM@"])
+
+
+def test_a_schedule_that_the_study_has_not_is_told_with_those_that_it_has() -> None:
+    study = load_study(protocols_folder() / "studies" / "ad_jak_pulses.yaml")
+    refuse_unknown(study, {"L1": 100.0, "L2": 0.0}, {"L1": "late"})
+    with pytest.raises(WrongUse, match="there is no schedule never.*first_day, late, pulses"):
+        refuse_unknown(study, {"L1": 100.0}, {"L1": "never"})
+    with pytest.raises(
+        WrongUse, match="no schedule is named; write for example L1=100nM@first_day"
+    ):
+        refuse_unknown(study, {"L1": 100.0}, {})
 
 
 @pytest.mark.parametrize(

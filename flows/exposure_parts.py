@@ -1,0 +1,146 @@
+"""The parts of an exposure: what every line gets first, and at its own times next.
+
+Belongs here: when which line changes to its next part, and what bars it. Not here: starting and watching pumps
+(perfusion), what a part is (chiploop.exposure), the order of an exposure's steps (closed_loop).
+
+Each part is a phase of its own under the line's cycle (``dose``, ``dose-2`` ...), begun at most once ever. A line
+whose part was not given in full (left out, held, stopped) gets no later part of that exposure, whatever a person
+has settled meanwhile: what its chips got is another dose already. It is kept alive on plain medium, part by part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from chiploop.campaign_values import Proposal
+from chiploop.dosing import PumpProgramme
+from chiploop.errors import SafetyRefusal
+from chiploop.exposure import ExposureProgramme
+from chiploop.record.actions import part_phase, programme_key
+from chiploop.record.progress import ProgrammeProgress
+from chiploop.safety import check_exposure_before_wire, newest_toxicity_h
+from flows import perfusion
+from flows.laboratory import Laboratory
+from flows.perfusion import LOOK_AGAIN_H, OVERDUE_SHARE, Wanted
+
+LIQUID: dict[str, Any] = {"retries": 0, "cache_policy": NO_CACHE, "persist_result": False}
+
+
+@dataclass(frozen=True)
+class Change:
+    """A line's change to its next part."""
+
+    line: str
+    number: int
+    """Of the part, from 2."""
+    due_h: float
+    """Study time at which it must begin."""
+    programme: PumpProgramme
+
+
+def wanted_doses(lab: Laboratory, proposal: Proposal, cycle: int) -> list[Wanted]:
+    """Return the first part of every approved dose, and nothing for the lines that a proposal leaves out.
+
+    A dose of several parts that the limits would not let come to its end is not begun.
+    """
+    doses = {dose.line: dose.programme for dose in proposal.doses}
+    wanted = []
+    for line in lab.study.line_ids:
+        exposure = doses.get(line)
+        if exposure is None:
+            hours = lab.study.timeline.exposure_h
+            wanted.append(Wanted(line, hours, None, "no dose was proposed for it"))
+            continue
+        first = exposure.parts[0]
+        why = reason_not_to_begin(lab, exposure, cycle)
+        wanted.append(Wanted(line, first.duration_h, None if why else first, why))
+    return wanted
+
+
+def reason_not_to_begin(lab: Laboratory, exposure: ExposureProgramme, cycle: int) -> str:
+    """Return which limit a later part would break; empty where none, or where the dose is on record.
+
+    A dose of one part meets the limits at the pumps alone.
+    """
+    key = programme_key(lab.run_id, cycle, exposure.line, part_phase(1))
+    if len(exposure.parts) == 1 or lab.journal.programme(key):
+        return ""
+    read_h = newest_toxicity_h(lab.study, lab.record.readouts(lab.run_id))
+    totals = lab.journal.totals(lab.run_id)
+    try:
+        check_exposure_before_wire(lab.study, exposure, totals, lab.clock.now_h(), read_h, cycle)
+    except SafetyRefusal as refusal:
+        return str(refusal)
+    return ""
+
+
+def changes_of(proposal: Proposal, dosed: Sequence[ProgrammeProgress]) -> list[Change]:
+    """Return every change of the exposure, in time order.
+
+    A line counts from the begin of its own first part; one that has none from that of the first line.
+    """
+    begins_h = {progress.programme.line: progress.begins_h for progress in dosed}
+    first_h = min(begins_h.values())
+    found = []
+    for dose in proposal.doses:
+        begin_h = begins_h.get(dose.line, first_h)
+        parts = dose.programme.parts
+        after_h = accumulate(part.duration_h for part in parts[:-1])
+        for number, (hours, part) in enumerate(zip(after_h, parts[1:], strict=True), 2):
+            found.append(Change(dose.line, number, begin_h + hours, part))
+    return sorted(found, key=lambda change: (change.due_h, change.line))
+
+
+def reason_against(lab: Laboratory, change: Change, cycle: int) -> str:
+    """Return why a line gets no further part of this exposure; empty where every part before was given."""
+    for number in range(1, change.number):
+        phase = part_phase(number)
+        actions = lab.journal.programme(programme_key(lab.run_id, cycle, change.line, phase))
+        if not actions:
+            return f"its {phase} of this exposure was left out; the parts after it are too"
+        if any(action.end is None or action.end.kind != "outcome" for action in actions):
+            return f"its {phase} of this exposure was not given to its end; no part follows"
+        if any(action.stood_h is not None for action in actions):
+            return f"its {phase} of this exposure was stopped; no part follows"
+    return ""
+
+
+@task(name="next part of the dose", **LIQUID)
+def next_part(
+    lab: Laboratory, running: Sequence[ProgrammeProgress], change: Change, cycle: int
+) -> list[ProgrammeProgress]:
+    """Start a line's next part once its last one has ended; other lines are watched meanwhile.
+
+    Returns all that runs.
+    """
+    watched = list(running)
+    while going := [p for p in watched if of_line(p, change.line) and perfusion.unsettled(p)]:
+        last_h = max(p.ends_h + OVERDUE_SHARE * p.programme.duration_h for p in going)
+        if lab.clock.now_h() > last_h:
+            break
+        until_h = lab.clock.now_h() + LOOK_AGAIN_H
+        watched = perfusion.watch_until(lab, watched, until_h, cycle)
+    perfusion.finish_lines(lab, [p for p in watched if of_line(p, change.line)])
+    why = reason_against(lab, change, cycle)
+    hours = change.programme.duration_h
+    wanted = Wanted(change.line, hours, None if why else change.programme, why, change.due_h)
+    if not why:
+        lab.say(cycle, f"line {change.line}: {words(change.programme)} for {hours:g} h")
+    watched = [p for p in watched if not of_line(p, change.line)]
+    return watched + perfusion.start_lines(lab, [wanted], cycle, part_phase(change.number))
+
+
+def of_line(progress: ProgrammeProgress, line: str) -> bool:
+    """Return whether a programme is of a line."""
+    return progress.programme.line == line
+
+
+def words(programme: PumpProgramme) -> str:
+    """Return what a part is, for people."""
+    return f"{programme.asked_nm:g} nM" if programme.asked_nm > 0.0 else "stimulus without drug"
