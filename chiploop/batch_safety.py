@@ -12,10 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from chiploop.errors import SafetyRefusal
+from chiploop.study import Study
+from chiploop.study_limits import batch_risk_limit_chips
 from chiploop.toxicity_closures import Candidates
 
 _SLACK = 1e-9
@@ -31,6 +34,23 @@ class SafeBatch:
     """Lines that get another dose than the policy chose."""
     notes: tuple[str, ...]
     """Why, for people."""
+
+
+def batch_rules(study: Study, table: Candidates) -> dict[str, Any]:
+    """Return what a study asks of a batch on the lines of a table, as ``safe_batch`` takes it."""
+    return {
+        "chips": [len(study.line(line).chips) for line in table.lines],
+        "risk_chips": batch_risk_limit_chips(study),
+        "vehicle_lines": min(study.limits.vehicle_lines, len(table.lines)),
+    }
+
+
+def is_safe(study: Study, table: Candidates, chosen: Mapping[int, int]) -> bool:
+    """Return whether a batch may be given as it is."""
+    try:
+        return not safe_batch(table, chosen, **batch_rules(study, table)).changed
+    except SafetyRefusal:
+        return False
 
 
 def safe_batch(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from chiploop.batch_safety import drug_candidates, safe_batch
+from chiploop.batch_safety import batch_rules, drug_candidates, is_safe, safe_batch
 from chiploop.campaign_values import Campaign, LineDose, Proposal, TiedBatch
 from chiploop.dosing import ChipSchedule, Quantise
 from chiploop.edited_doses import refuse_edit
@@ -32,9 +32,8 @@ from chiploop.record.actions import JournalTotals
 from chiploop.safety import check_exposure
 from chiploop.spread_out import spread_out
 from chiploop.study import Study
-from chiploop.study_limits import batch_risk_limit_chips
 from chiploop.study_schedules import WHOLE
-from chiploop.toxicity_closures import Reopened, closures, still_allowed
+from chiploop.toxicity_closures import Reopened, closures, in_force, still_allowed
 
 DOUBT = (
     "the data contradict the model: what these doses are expected to teach and to harm is in doubt"
@@ -173,7 +172,8 @@ def suggest(
         campaign, lines, quantise, remaining_ul, totals, rng, set(rejected), begin_h, own_nm
     )
     closed = closures(study, campaign.schedules, campaign.readouts, campaign.cycle, reopened)
-    allowed, more = still_allowed(table, closed, reopened)
+    lifted = in_force(study, campaign.schedules, campaign.readouts, reopened)
+    allowed, more = still_allowed(table, closed, lifted)
     table, refused = replace(table, allowed=allowed), (*refused, *more)
     misfit = campaign.info.misfit
     information: dict[int, float] = {}
@@ -200,14 +200,7 @@ def suggest(
             notes += (batch.note,) if batch.note else ()
     except ValueError as problem:
         raise SafetyRefusal(f"{problem}: " + "; ".join(r.reason for r in refused[:4])) from None
-    safe = safe_batch(
-        table,
-        chosen,
-        chips=[len(line.chips) for line in lines],
-        risk_chips=batch_risk_limit_chips(study),
-        vehicle_lines=min(study.limits.vehicle_lines, len(lines)),
-        worth=information,
-    )
+    safe = safe_batch(table, chosen, **batch_rules(study, table), worth=information)
     if own_nm is not None and safe.changed:
         raise SafetyRefusal("; ".join(safe.notes) + ". Nothing was changed")
     doses = []
@@ -239,7 +232,7 @@ def suggest(
         least,
         begin_h,
         None if told is None else told.error_nats,
-        () if told is None else tied(table, told),
+        () if told is None else tied(study, table, told),
     )
     return Suggestion(proposal, table)
 
@@ -249,8 +242,8 @@ def propose(*given: Any, **more: Any) -> Proposal:
     return suggest(*given, **more).proposal
 
 
-def tied(table: PredictionTable, batch: Batch) -> tuple[TiedBatch, ...]:
-    """Return the batches that can not be told from the chosen one."""
+def tied(study: Study, table: PredictionTable, batch: Batch) -> tuple[TiedBatch, ...]:
+    """Return the batches that can not be told from the chosen one, and that may be given as they are."""
     return tuple(
         TiedBatch(
             {
@@ -265,4 +258,5 @@ def tied(table: PredictionTable, batch: Batch) -> tuple[TiedBatch, ...]:
             },
         )
         for tie in batch.ties
+        if is_safe(study, table, dict(enumerate(tie.candidates)))
     )

@@ -13,13 +13,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from chiploop.batch_safety import is_safe
 from chiploop.campaign_values import Campaign
 from chiploop.policies.dose_choice import nearest, span_nm
+from chiploop.policies.goal_information import TIE_ERRORS
 from chiploop.policies.linear_gaussian import LinearGaussian
+from chiploop.policies.nested_information import NestedMonteCarlo
 from chiploop.policies.prediction_table import PredictionTable
 
-TIE_NATS = 0.05
-"""Loss below which a batch counts as equal: estimates from some hundred draws are not better than that."""
+SEED = 61
+"""Of the noise with which alternatives are compared: the same for all of them, so that differences are sharp."""
 OTHER_FOLD = 2.0
 """Factor by which a dose must differ for a batch to count as another one."""
 
@@ -39,19 +42,28 @@ class Alternative:
     """Of a line of the batch."""
     schedules: Mapping[str, str] = field(default_factory=dict)
     """Line -> schedule."""
+    loss_error_nats: float = 0.0
+    """Monte Carlo standard error of the loss."""
 
 
 def alternatives_of(
-    campaign: Campaign, table: PredictionTable, chosen: Mapping[int, int]
+    campaign: Campaign,
+    table: PredictionTable,
+    chosen: Mapping[int, int],
+    batch_nats: float | None = None,
 ) -> tuple[Alternative, ...]:
-    """Return up to four other batches of allowed candidates, the most informative first, and to stop.
+    """Return up to four other batches that may be given as they are, the most informative first, and to stop.
+
+    ``batch_nats`` is what the chosen batch was said to teach; losses are taken from it, so that all numbers agree.
 
     Raises ValueError where a line has no allowed candidate.
     """
-    measure = LinearGaussian(table)
-    best = measure.information(dict(chosen))
+    screen = LinearGaussian(table)
+    measure = NestedMonteCarlo(table.predictable(), np.random.default_rng(SEED))
+    own = measure.information(dict(chosen))
+    best = own.nats if batch_nats is None else batch_nats
     wanted: list[tuple[str, dict[int, int] | None]] = [
-        ("other doses", other_doses(table, measure, chosen)),
+        ("other doses", other_doses(table, screen, chosen)),
         ("the last doses again", nearest_batch(table, chosen, last_doses(campaign))),
         ("log-spaced doses", log_spaced(table, chosen)),
         ("vehicle alone", vehicle_alone(table, chosen)),
@@ -62,14 +74,18 @@ def alternatives_of(
         if batch is None or tuple(sorted(batch.items())) in seen:
             continue
         seen.add(tuple(sorted(batch.items())))
-        nats = measure.information(batch)
+        if not is_safe(campaign.study, table, batch):
+            continue
+        loss = own - measure.information(batch)
         doses = {table.lines[i]: table.programmes[i][k].asked_nm for i, k in batch.items()}
         risk = max(float(table.risk[i][k]) for i, k in batch.items())
-        loss = best - nats
         by = {table.lines[i]: table.programmes[i][k].schedule for i, k in batch.items()}
-        found.append(Alternative(name, doses, nats, loss, abs(loss) < TIE_NATS, risk, by))
+        is_tie = abs(loss.nats) <= TIE_ERRORS * loss.error_nats
+        told = (best - loss.nats, loss.nats, is_tie, risk, by, loss.error_nats)
+        found.append(Alternative(name, doses, *told))
     found.sort(key=lambda one: -one.information_nats)
-    return (*found, Alternative("stop now", {}, 0.0, best, best < TIE_NATS, 0.0))
+    is_idle = best <= TIE_ERRORS * own.error_nats
+    return (*found, Alternative("stop now", {}, 0.0, best, is_idle, 0.0))
 
 
 def other_doses(

@@ -194,6 +194,9 @@ def card_of(
     chosen = chosen_of(table, proposal.doses)
     lines = tuple(line_card(campaign, dose, remaining_ul) for dose in proposal.doses)
     hours = max(one.hours for one in lines)
+    predicted = predicted_readings(table, chosen, donors_of(study))
+    missing = sum(len(table.readings[i]) for i in chosen) - len(predicted)
+    blind = (f"{missing} readings can not be simulated and stand not on the card",)
     return Card(
         cycle=proposal.cycle,
         policy=proposal.policy,
@@ -205,13 +208,13 @@ def card_of(
         viability_limit=study.limits.viability,
         unsafe_lines_expected=float(sum(one.risk or 0.0 for one in lines)),
         parts=information_parts(table, chosen),
-        predicted=predicted_readings(table, chosen, donors_of(study)),
-        alternatives=alternatives_of(campaign, table, chosen),
+        predicted=predicted,
+        alternatives=alternatives_of(campaign, table, chosen, proposal.eig_nats),
         drug_nmol=sum(dose.programme.drug_nmol for dose in proposal.doses),
         begins_h=begin_h,
         ends_h=begin_h + max(hours, study.sampling.effluent_h[1]),
         health=health_of(campaign, last),
-        notes=proposal.notes,
+        notes=(*proposal.notes, *(blind if missing else ())),
     )
 
 

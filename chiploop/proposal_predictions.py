@@ -75,6 +75,8 @@ def predicted_readings(
         for j, reading in enumerate(table.readings[i]):
             mean = means[:, j]
             mean = mean[np.isfinite(mean)]
+            if not mean.size:  # in no draw can it be simulated: the card says so
+                continue
             noisy = (mean[:, None] + sds[j] * NORMAL_POINTS).ravel()
             found.append(
                 PredictedReading(
@@ -91,8 +93,8 @@ def predicted_readings(
                     inner=ends(reading, noisy, INNER),
                     outer=ends(reading, noisy, OUTER),
                     model=ends(reading, mean, OUTER),
-                    if_low=in_unit(reading, np.nanmedian(means[low, j])),
-                    if_high=in_unit(reading, np.nanmedian(means[high, j])),
+                    if_low=in_unit(reading, median(means[low, j], mean)),
+                    if_high=in_unit(reading, median(means[high, j], mean)),
                 )
             )
     return tuple(found)
@@ -112,8 +114,7 @@ def information_parts(
     for kind in kinds:
         rest = only(table, chosen, lambda r, kind=kind: (r.readout, r.time_h) != kind)  # type: ignore[misc]
         distances = [
-            abs(np.nanmedian(table.features[i][low, k, j]) - np.nanmedian(table.features[i][high, k, j]))
-            / np.sqrt(table.noise[at, at])
+            apart(table.features[i][:, k, j], low, high) / np.sqrt(table.noise[at, at])
             for i, k in chosen.items()
             for j, at in enumerate(range(table.place(i).start, table.place(i).stop))
             if (table.readings[i][j].readout, table.readings[i][j].time_h) == kind
@@ -145,11 +146,27 @@ def only(
     )
 
 
+def apart(means: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
+    """Return how far the medians of means (n,) lie apart between two groups of draws; 0 where one has none."""
+    finite = np.isfinite(means)
+    if not (finite & low).any() or not (finite & high).any():
+        return 0.0
+    return float(abs(np.median(means[finite & low]) - np.median(means[finite & high])))
+
+
+def median(values: np.ndarray, otherwise: np.ndarray) -> float:
+    """Return the median of what is finite of values (n,), or of the others where nothing is."""
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite if finite.size else otherwise))
+
+
 def information(table: PredictionTable) -> float:
     """Return the information of a table with one candidate per line; 0 where no feature is left."""
     if not table.noise.size:
         return 0.0
-    return LinearGaussian(table).information(dict.fromkeys(range(len(table.lines)), 0))
+    return LinearGaussian(table.predictable()).information(
+        dict.fromkeys(range(len(table.lines)), 0)
+    )
 
 
 def outer_thirds(goal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

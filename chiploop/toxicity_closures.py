@@ -20,6 +20,7 @@ from chiploop.exposure import ExposureProgramme
 from chiploop.given_exposures import HOURS_SLACK, given_exposures
 from chiploop.measurement import Readout
 from chiploop.models.facts import RELEASE
+from chiploop.record.exclusions import is_excluded
 from chiploop.study import Study
 
 _ROUNDING_H = 1e-6
@@ -65,8 +66,26 @@ class Reopened:
     """A person has looked at what was read until then and lets doses be given again."""
 
     up_to_nm: float
+    """As asked; what pumps made of it counts too."""
     at_h: float
-    """Study time; what is read later closes again."""
+    """Study time."""
+    seen: frozenset[tuple[str, float]] | None = None
+    """(chip, time in h) of the toxicity readouts that were on record then: what was read later closes again. None:
+    what is of a later time does.
+    """
+
+    def reaches(self, dose_nm: float) -> bool:
+        """Return whether a delivered dose is at or below the one reopened."""
+        return dose_nm <= self.up_to_nm * (1.0 + MAX_DOSE_DEVIATION)
+
+    def lifts(self, harm: Toxicity) -> bool:
+        """Return whether doses that did this harm may be given again."""
+        known = (
+            harm.time_h <= self.at_h
+            if self.seen is None
+            else (harm.chip_id, harm.time_h) in self.seen
+        )
+        return known and self.reaches(harm.dose_nm)
 
 
 @dataclass(frozen=True)
@@ -102,7 +121,8 @@ def shown_toxicities(
     lost: dict[str, float] = {}
     shown = []
     for r in sorted(readouts, key=lambda one: one.time_h):
-        if r.readout not in told_by or r.qc == "fail":
+        # what a person leaves out of the fits still closes: only reopening lets a dose be given again
+        if r.readout not in told_by or (r.qc == "fail" and not is_excluded(r)):
             continue
         own = r.value if r.censoring == "none" else max(r.lower, 0.0)
         before = lost.get(r.chip_id, 0.0)
@@ -140,11 +160,7 @@ def closures(
     """
     shown = shown_toxicities(study, schedules, readouts)
     found = []
-    standing = [
-        t
-        for t in shown
-        if not any(t.dose_nm <= r.up_to_nm and t.time_h <= r.at_h for r in reopened)
-    ]
+    standing = [t for t in shown if not any(one.lifts(t) for one in reopened)]
     if standing:
         worst = min(standing, key=lambda t: t.dose_nm)
         reason = (
@@ -170,15 +186,29 @@ def closures(
     return tuple(found)
 
 
+def in_force(
+    study: Study,
+    schedules: Mapping[str, ChipSchedule],
+    readouts: Iterable[Readout],
+    reopened: Collection[Reopened],
+) -> tuple[Reopened, ...]:
+    """Return the reopenings after which no harm at or below their dose was read."""
+    shown = shown_toxicities(study, schedules, readouts)
+    return tuple(
+        one
+        for one in reopened
+        if all(one.lifts(harm) for harm in shown if one.reaches(harm.dose_nm))
+    )
+
+
 def still_allowed(
     table: Candidates, closed: Sequence[Closure], reopened: Collection[Reopened] = ()
 ) -> tuple[tuple[np.ndarray, ...], tuple[RefusedDose, ...]]:
     """Return what stays allowed on each line, and what is refused in addition.
 
     Besides the closures, a line's lowest dose that almost surely harms closes all there that are as high and last
-    as long, unless a person has reopened that high.
+    as long, unless a person has reopened that high (``in_force``).
     """
-    free_nm = max((r.up_to_nm for r in reopened), default=0.0)
     left, refused = [], []
     for line, programmes, allowed, risk in zip(
         table.lines, table.programmes, table.allowed, table.risk, strict=True
@@ -186,7 +216,7 @@ def still_allowed(
         sure = [
             (p.drug_h, p.delivered_nm)
             for p, r in zip(programmes, risk, strict=True)
-            if p.delivered_nm > free_nm and not r <= ELIMINATION
+            if not r <= ELIMINATION and not any(one.reaches(p.delivered_nm) for one in reopened)
         ]
         own = list(closed)
         for hours in sorted({h for h, _ in sure}):

@@ -67,7 +67,13 @@ def closed_loop(laboratory: Any) -> Campaign:
 def enough(
     lab: Laboratory, campaign: Campaign, begin_h: float | None = None
 ) -> tuple[bool, Offer | None]:
-    """Return whether the study's stop rules end it here, and the offer that they looked at."""
+    """Return whether the study's stop rules end it here, and the offer that they looked at.
+
+    Where doses were proposed since, the rules have let the study go on: what a person made of them and what has
+    become of it are not judged again after an interruption.
+    """
+    if lab.record.proposed(lab.run_id, campaign.cycle + 1):
+        return False, None
     verdict, offered = tasks.stop_verdict(lab, campaign, begin_h)
     return verdict.stops, offered
 
@@ -178,10 +184,10 @@ def next_doses(
             lab.say(campaign.cycle, "proposing the next doses")
             offered = offered or tasks.propose(lab, campaign, next_begin_h(lab, hold))
             tasks.record_proposal(lab, offered, tasks.question(campaign))
-            offered = None  # what is turned down is not offered again
             is_offered = True
             if lab.simulated:  # virtual time stands still while a person thinks
                 wait_for_decision(lab, campaign.cycle + 1)
+        offered = None  # for this turn alone: another one begins at another time
         if not hold:
             raise WaitingForPerson(
                 "every line is held until a person has looked; nothing was dosed"
@@ -202,8 +208,8 @@ def latest_begin_h(started: list[ProgrammeProgress]) -> float:
 
 def standing(lab: Laboratory, cycle: int) -> tuple[str, Decision | None]:
     """Return the last proposal on record of a cycle, which may be a person's edit, and what was decided."""
-    own = [p.key for p in lab.record.proposals(lab.run_id) if p.cycle == cycle]
-    return (own[-1], lab.record.decision_for(own[-1])) if own else ("", None)
+    found = lab.record.proposed(lab.run_id, cycle)
+    return (found[-1][0].key, found[-1][1]) if found else ("", None)
 
 
 def approved(lab: Laboratory, proposal_id: str) -> Proposal:

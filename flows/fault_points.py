@@ -14,7 +14,6 @@ FLOW_FAULT_POINTS = (
     "readouts_recorded",
     "posterior_written",
     "proposal_recorded",
-    "card_recorded",
     "decision_recorded",
 )
 """In the order of a cycle."""

@@ -129,7 +129,8 @@ def known_run(run: str, runs: Path) -> RunFiles:
 
     Raises WrongUse where there is none, FileNotValid where its files are damaged.
     """
-    folder = Path(run) if (Path(run) / FACTS_FILE).is_file() else runs / run
+    # a run of that name under --runs goes before a folder that happens to be called so here
+    folder = runs / run if (runs / run / FACTS_FILE).is_file() else Path(run)
     if not run or not (folder / FACTS_FILE).is_file():
         names = sorted(path.parent.name for path in runs.glob(f"*/{FACTS_FILE}"))
         raise WrongUse(f"there is no run {run} in {runs}; there are: {', '.join(names) or 'none'}")

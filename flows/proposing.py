@@ -9,7 +9,7 @@ The same record gives the same suggestion in every process. Nothing here moves l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from chiploop.dosing import Quantise, remaining_ul
 from chiploop.errors import FileNotValid, WrongUse
 from chiploop.proposal_card import Card, card_from_dict, card_of
 from chiploop.proposal_predictions import PredictedReading
+from chiploop.record.exclusions import SAME_TIME_H
 from chiploop.record.journal import Journal
 from chiploop.record.posterior_file import read_posterior
 from chiploop.record.record import Record
@@ -27,13 +28,11 @@ from chiploop.record.rows import RecordedContent
 from chiploop.refit import evidence_up_to, readouts_of
 from chiploop.study import Study
 from chiploop.toxicity_closures import Reopened
-from flows.fit import calibration_path, plain
+from flows.fit import calibration_path
 from flows.opening import SETTINGS_FILE, RunFiles
 from instruments.drivers import load_lab_settings
 from instruments.rounding import rounding_of
 
-CARD = "card"
-"""Kind of the record's event that holds a proposal's card; its key is the proposal's place in the run."""
 PROPOSAL_STEP = 2
 """Place in the key of random numbers."""
 
@@ -57,6 +56,23 @@ class Offer:
 
     proposal: Proposal
     card: Card | None
+    proposal_id: str | None = None
+    """Where it stands on record already: what stands is never written again."""
+
+
+def standing_offer(record: Record, run_id: str, cycle: int) -> Offer | None:
+    """Return the last proposal of a cycle, which may be a person's edit; None where none stands.
+
+    One that was rejected stands no more.
+    """
+    found = record.proposed(run_id, cycle)
+    if not found:
+        return None
+    content, decision = found[-1]
+    if decision is not None and decision.action == "reject":
+        return None
+    card = card_on_record(record, run_id, content.key)
+    return Offer(proposal_from_dict(content.content), card, content.key)
 
 
 def offer(
@@ -75,8 +91,14 @@ def offer(
     cycle = campaign.cycle + 1
     totals = books.journal.totals(books.run_id)
     left = remaining_ul(books.study, totals.drawn_ul)
-    earlier = [p for p in books.record.proposals(books.run_id) if p.cycle == cycle]
-    turned_down = [p for p in earlier if rejected(books.record, p.key)]
+    turned_down = [
+        p.content
+        for p, decision in books.record.proposed(books.run_id, cycle)
+        if decision is not None and decision.action == "reject"
+    ]
+    without = set(books.journal.held(books.run_id))
+    if own_nm is not None:
+        without |= {line for line in books.study.line_ids if line not in own_nm}
     found = loop.suggest(
         campaign,
         books.round_off,
@@ -84,11 +106,11 @@ def offer(
         totals,
         np.random.default_rng([books.seed, campaign.cycle, PROPOSAL_STEP]),
         begin_h=begin_h,
-        without_lines=tuple(books.journal.held(books.run_id)),
+        without_lines=tuple(line for line in books.study.line_ids if line in without),
         # a person may choose what was turned down before
         rejected=()
         if own_nm is not None
-        else {dose for p in turned_down for dose in refused_doses(p.content)},
+        else {dose for content in turned_down for dose in refused_doses(content)},
         reopened=reopened_doses(books),
         own_nm=own_nm,
         own_schedules=own_schedules,
@@ -99,24 +121,17 @@ def offer(
     return Offer(proposal, card_of(campaign, proposal, found.table, begins, left, last))
 
 
-def offered_again(books: Books, campaign: Campaign, standing: RecordedContent) -> Offer:
-    """Return a proposal that stands on record with its card made anew: who proposed it ended before it was kept.
-
-    Raises SafetyRefusal where a limit forbids one of its doses by now.
-    """
-    proposal = proposal_from_dict(standing.content)
-    doses = {dose.line: dose.asked_nm for dose in proposal.doses}
-    schedules = {dose.line: dose.schedule for dose in proposal.doses}
-    card = offer(books, campaign, proposal.begin_h, doses, own_schedules=schedules).card
-    if card is not None:
-        card = replace(card, policy=proposal.policy, notes=proposal.notes)
-    return Offer(proposal, card)
-
-
-def rejected(record: Record, proposal_id: str) -> bool:
-    """Return whether a person has rejected a proposal."""
-    decision = record.decision_for(proposal_id)
-    return decision is not None and decision.action == "reject"
+def may_begin_h(books: Books, standing: RecordedContent) -> float:
+    """Return when the doses of an open proposal can begin: not before the hold ends that runs now."""
+    cycle = int(standing.content["cycle"])
+    asked_h = standing.content.get("begin_h")
+    begin_h = books.study.exposure_start_h(cycle) if asked_h is None else float(asked_h)
+    for action in books.journal.actions(books.run_id):
+        _, own, _, phase = action.intent.programme_key.rsplit("/", 3)
+        if own == f"c{cycle - 1:02d}" and phase.startswith("hold") and action.sent_h:
+            end_h = action.begun_h + action.intent.programme.duration_h
+            begin_h = end_h if end_h > begin_h + SAME_TIME_H else begin_h
+    return begin_h
 
 
 def refused_doses(content: Mapping[str, Any]) -> set[tuple[str, float, str]]:
@@ -128,34 +143,55 @@ def refused_doses(content: Mapping[str, Any]) -> set[tuple[str, float, str]]:
 def reopened_doses(books: Books) -> tuple[Reopened, ...]:
     """Return what persons have reopened after harm, from the record's events of kind ``reopened``."""
     events = books.record.events(books.run_id, "reopened")
-    return tuple(Reopened(float(e.content["up_to_nm"]), e.time_h) for e in events)
-
-
-def card_key(proposal_id: str) -> str:
-    """Return the place of a proposal in its run, ``c02/p1``."""
-    return "/".join(proposal_id.rsplit("/", 2)[1:])
-
-
-def keep_card(record: Record, run_id: str, proposal_id: str, card: Card, time_h: float) -> None:
-    """Put the card of a proposal on record, once."""
-    record.add_event(run_id, CARD, time_h, plain(asdict(card)), card_key(proposal_id))
+    return tuple(
+        Reopened(
+            float(e.content["up_to_nm"]),
+            e.time_h,
+            frozenset((chip, float(h)) for chip, h in e.content["seen"])
+            if "seen" in e.content
+            else None,
+        )
+        for e in events
+    )
 
 
 def card_on_record(record: Record, run_id: str, proposal_id: str) -> Card | None:
     """Return the card of a proposal; None where there is none on record."""
-    key = f"{run_id}/{CARD}/{card_key(proposal_id)}"
-    found = [event for event in record.events(run_id, CARD) if event.key == key]
-    return card_from_dict(found[0].content) if found else None
+    content = record.card(run_id, proposal_id)
+    return None if content is None else card_from_dict(content)
 
 
 def last_predictions(books: Books, cycle: int) -> Sequence[PredictedReading]:
     """Return what the approved proposal of a cycle predicted; nothing where it has no card."""
-    for p in reversed([p for p in books.record.proposals(books.run_id) if p.cycle == cycle]):
-        decision = books.record.decision_for(p.key)
+    for p, decision in reversed(books.record.proposed(books.run_id, cycle)):
         if decision is not None and decision.action == "approve":
             card = card_on_record(books.record, books.run_id, p.key)
-            return card.predicted if card is not None else ()
+            return () if card is None else as_given(card, dose_begin_h(books, cycle))
     return ()
+
+
+def dose_begin_h(books: Books, cycle: int) -> float | None:
+    """Return when a cycle's first dose began, by the journal; None where none did."""
+    begun = [
+        action.begun_h
+        for action in books.journal.actions(books.run_id)
+        if action.intent.programme_key.rsplit("/", 3)[1::2] == [f"c{cycle:02d}", "dose"]
+        and action.sent_h
+    ]
+    return min(begun, default=None)
+
+
+def as_given(card: Card, begin_h: float | None) -> tuple[PredictedReading, ...]:
+    """Return a card's predictions at the times that follow from when its exposure really began."""
+    later_h = 0.0 if begin_h is None else begin_h - card.begins_h
+    return tuple(
+        replace(
+            one,
+            time_h=one.time_h + later_h,
+            window_start_h=None if one.window_start_h is None else one.window_start_h + later_h,
+        )
+        for one in card.predicted
+    )
 
 
 def books_of(files: RunFiles, record: Record, journal: Journal) -> Books:

@@ -36,8 +36,9 @@ from chiploop.record.rows import RawFile
 from chiploop.refit import explained, rng_of_fit
 from chiploop.stopping import Verdict
 from flows.fault_points import reached
+from flows.fit import plain
 from flows.laboratory import Laboratory
-from flows.proposing import Books, Offer, card_on_record, keep_card, offer, offered_again, rejected
+from flows.proposing import Books, Offer, offer, standing_offer
 from instruments.contracts import EntersBlanks
 from instruments.delivery import quantise_with
 
@@ -223,20 +224,11 @@ def propose(lab: Laboratory, campaign: Campaign, begin_h: float | None = None) -
 
     A proposal on record that nobody has rejected stands as it is; before anything was read it is the pilot.
     """
-    cycle = campaign.cycle + 1
-    earlier = [p for p in lab.record.proposals(lab.run_id) if p.cycle == cycle]
-    standing = [p for p in earlier if campaign.cycle == 0 or not rejected(lab.record, p.key)]
-    if standing:
-        stands = standing[-1]
-        offered = Offer(
-            proposal_from_dict(stands.content), card_on_record(lab.record, lab.run_id, stands.key)
-        )
-        if offered.card is not None or campaign.cycle == 0:
-            return offered
-        try:
-            return offered_again(books(lab), campaign, stands)
-        except (FitNotAccepted, SafetyRefusal):  # its doses meet their limits at the wire
-            return offered
+    stands = standing_offer(lab.record, lab.run_id, campaign.cycle + 1)
+    if stands is None and campaign.cycle == 0 and (old := lab.record.proposed(lab.run_id, 1)):
+        stands = Offer(proposal_from_dict(old[-1][0].content), None, old[-1][0].key)
+    if stands is not None:
+        return stands
     if campaign.cycle == 0:
         left = remaining_ul(lab.study, lab.journal.totals(lab.run_id).drawn_ul)
         return Offer(loop.first_proposal(campaign, quantise_with(lab.bench.pumps), left), None)
@@ -289,15 +281,19 @@ def record_proposal(lab: Laboratory, made: Offer, asked: str = "") -> str:
 
     ``asked`` says why a person has to decide all the same.
     """
-    proposal, card = made.proposal, made.card
-    if asked and asked not in proposal.notes:
-        proposal = replace(proposal, notes=(*proposal.notes, asked))
-        card = None if card is None else replace(card, notes=proposal.notes)
-    proposal_id = lab.record.add_proposal(lab.run_id, proposal.cycle, asdict(proposal))
+    proposal, card, proposal_id = made.proposal, made.card, made.proposal_id
+    if proposal_id is None:
+        if asked and asked not in proposal.notes:
+            proposal = replace(proposal, notes=(*proposal.notes, asked))
+            card = None if card is None else replace(card, notes=proposal.notes)
+        proposal_id = lab.record.add_proposal(
+            lab.run_id,
+            proposal.cycle,
+            asdict(proposal),
+            None if card is None else plain(asdict(card)),
+            lab.clock.now_h(),
+        )
     reached("proposal_recorded")
-    if card is not None and card_on_record(lab.record, lab.run_id, proposal_id) is None:
-        keep_card(lab.record, lab.run_id, proposal_id, card, lab.clock.now_h())
-        reached("card_recorded")
     if (
         lab.study.approval.by == "auto"
         and not asked

@@ -19,6 +19,11 @@ SAME_TIME_H = 0.01
 """A time is met to a hundredth of an hour, as tables show it."""
 
 
+def is_excluded(readout: Readout) -> bool:
+    """Return whether a person has taken a readout out of the fits."""
+    return any(reason.startswith(EXCLUDED) for reason in readout.reasons)
+
+
 @dataclass(frozen=True)
 class Exclusion:
     """One decision about a chip's readouts."""

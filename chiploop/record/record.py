@@ -58,6 +58,8 @@ from chiploop.record.rows import (
     RawFile,
     RecordedContent,
     RecordedRun,
+    card_key,
+    card_row,
     content_of,
     decision_of,
     decision_row,
@@ -248,8 +250,15 @@ class Record:
             )
             return self._add(session, row)[1]
 
-    def add_proposal(self, run_id: str, cycle: int, content: Mapping[str, Any]) -> str:
-        """Add a proposal and return its id, ``<run>/c<cycle>/p<attempt>``.
+    def add_proposal(
+        self,
+        run_id: str,
+        cycle: int,
+        content: Mapping[str, Any],
+        card: Mapping[str, Any] | None = None,
+        time_h: float = 0.0,
+    ) -> str:
+        """Add a proposal, with its card in the same transaction; return its id, ``<run>/c<cycle>/p<attempt>``.
 
         The same content as the cycle's last proposal adds nothing. After a rejection another
         content is the next attempt; while the last one is open or approved it is a RecordConflict.
@@ -270,7 +279,9 @@ class Record:
             row = ProposalRow(
                 natural_key=proposal_id, run_id=run_id, cycle=cycle, attempt=attempt, content=text
             )
-            self._add(session, row)
+            is_new = self._add(session, row)[1]
+            if is_new and card is not None:
+                self._add(session, card_row(row, card, time_h))
             return proposal_id
 
     def add_decision(
@@ -284,11 +295,18 @@ class Record:
             return self._add(session, decision_row(proposal, action, by, why))[1]
 
     def replace_proposal(
-        self, proposal_id: str, content: Mapping[str, Any], by: str, why: str
+        self,
+        proposal_id: str,
+        content: Mapping[str, Any],
+        by: str,
+        why: str,
+        card: Mapping[str, Any] | None = None,
+        time_h: float = 0.0,
     ) -> str:
-        """Put a person's edit in the place of an open proposal and approve it; return its id.
+        """Put a person's edit in the place of an open proposal, with its card, and approve it; return its id.
 
-        All in one transaction: nobody ever sees the open proposal turned down and nothing in its place.
+        All in one transaction: who reads proposals and decisions together (``proposed``) never sees the open
+        proposal turned down and nothing in its place.
         RecordConflict where there is no such proposal, it is not the cycle's last, or it is decided.
         """
         text = canonical(content)
@@ -309,6 +327,8 @@ class Record:
                 content=text,
             )
             self._add(session, edit)
+            if card is not None:
+                self._add(session, card_row(edit, card, time_h))
             self._add(session, decision_row(old, "reject", by, f"edited into {edit_id}: {why}"))
             self._add(session, decision_row(edit, "approve", by, why))
         return edit_id
@@ -385,6 +405,26 @@ class Record:
         with self._reading() as session:
             rows = of_run(session, ProposalRow, ProposalRow.run_id == run_id)
             return tuple(content_of(row, "proposal") for row in rows)
+
+    def proposed(
+        self, run_id: str, cycle: int
+    ) -> tuple[tuple[RecordedContent, Decision | None], ...]:
+        """Return the proposals of a cycle with what was decided about each, as they stood at one moment."""
+        with self._reading() as session:
+            rows = of_run(
+                session, ProposalRow, ProposalRow.run_id == run_id, ProposalRow.cycle == cycle
+            )
+            found = [(row, by_key(session, DecisionRow, row.natural_key)) for row in rows]
+            return tuple(
+                (content_of(row, "proposal"), None if decided is None else decision_of(decided))
+                for row, decided in found
+            )
+
+    def card(self, run_id: str, proposal_id: str) -> dict[str, Any] | None:
+        """Return the card of a proposal; None where none was kept."""
+        with self._reading() as session:
+            row = by_key(session, EventRow, card_key(run_id, proposal_id))
+            return None if row is None else dict(event_of(row).content)
 
     def latest_proposal(self, run_id: str) -> RecordedContent | None:
         """Return the last proposal of a run, decided or not; None before the first."""

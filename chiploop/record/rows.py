@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +16,8 @@ from chiploop.record.chain import canonical, digest
 from chiploop.record.tables import CalibrationRow, DecisionRow, EventRow, ProposalRow, ReadoutRow
 
 DecisionAction = Literal["approve", "reject"]
+CARD = "card"
+"""Kind of the event that keeps what a person saw of a proposal."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,22 @@ def decision_row(proposal: ProposalRow, action: DecisionAction, by: str, why: st
         action=action,
         by=by,
         why=why,
+    )
+
+
+def card_key(run_id: str, proposal_id: str) -> str:
+    """Return the key of the event that keeps a proposal's card: ``<run>/card/c02/p1``."""
+    return f"{run_id}/{CARD}/{'/'.join(proposal_id.rsplit('/', 2)[1:])}"
+
+
+def card_row(proposal: ProposalRow, card: Mapping[str, Any], time_h: float) -> EventRow:
+    """Return the row that keeps a proposal's card."""
+    return EventRow(
+        natural_key=card_key(proposal.run_id, proposal.natural_key),
+        run_id=proposal.run_id,
+        kind=CARD,
+        time_h=time_h,
+        content=canonical(card),
     )
 
 

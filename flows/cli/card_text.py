@@ -47,16 +47,17 @@ def card_lines(card: Card, proposal: Proposal) -> list[str]:
 
 
 def pilot_lines(proposal: Proposal) -> list[str]:
-    """Return the first doses, of which no fit can say anything."""
+    """Return doses without a card: the first ones, of which no fit can say anything, and old ones."""
     doses = [
         f"  {dose.line}  {shown(dose.asked_nm):>10}   chips {', '.join(dose.chips)}"
         for dose in proposal.doses
     ]
-    return [
-        f"{proposal.drug}: the first doses of the study file; nothing was read yet, so nothing is predicted.",
-        "",
-        *doses,
-    ]
+    why = (
+        "the first doses of the study file; nothing was read yet, so nothing is predicted"
+        if proposal.cycle == 1
+        else "proposed before cards were kept; --dose with one of these doses scores them anew"
+    )
+    return [f"{proposal.drug}: {why}.", "", *doses]
 
 
 def wrapped(text: str, indent: str = "") -> list[str]:

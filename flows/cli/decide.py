@@ -93,6 +93,7 @@ def known_run(record: Record, run_id: str, runs: Path) -> RecordedRun:
 def _decide(
     run_id: str, action: DecisionAction, why: str, runs: Path, meant: str, as_json: bool
 ) -> None:
+    from chiploop.record.chain import RecordConflict
     from chiploop.record.record import Record
 
     file = runs / "record.sqlite"
@@ -102,7 +103,11 @@ def _decide(
         recorded = known_run(record, run_id, runs)
         proposal = _open_proposal(record, run_id, meant)
         by = os_login()
-        record.add_decision(proposal.key, action, by, why)
+        try:
+            record.add_decision(proposal.key, action, by, why)
+        except RecordConflict:  # somebody decided meanwhile
+            _open_proposal(record, run_id, proposal.key)
+            raise
     if as_json:
         print_json({"ok": True, "proposal": proposal.key, "action": action, "by": by})
         return
@@ -135,7 +140,7 @@ def _approve_edited(
     if not why.strip():
         raise WrongUse("another dose than the one proposed needs its reason: --why TEXT")
     from chiploop.record.chain import RecordConflict
-    from flows.proposing import keep_card
+    from flows.fit import plain
 
     doses_nm, schedules = doses_of(dose), schedules_of(dose)
     with opened(run, runs) as (files, books):
@@ -143,11 +148,16 @@ def _approve_edited(
         found = edited(files, books, standing, doses_nm, by, why, schedules)
         content = asdict(found.proposal)
         try:
-            key = books.record.replace_proposal(standing.key, content, by, why)
+            key = books.record.replace_proposal(
+                standing.key,
+                content,
+                by,
+                why,
+                None if found.card is None else plain(asdict(found.card)),
+                max((r.time_h for r in books.record.readouts(books.run_id)), default=0.0),
+            )
         except RecordConflict as problem:  # somebody decided meanwhile
             raise WrongUse(str(problem)) from None
-        if found.card is not None:
-            keep_card(books.record, books.run_id, key, found.card, found.card.begins_h)
     if as_json:
         told = {"ok": True, "proposal": key, "action": "approve", "by": by}
         print_json({**told, "edit": edit_as_json(standing, found)})

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from chiploop.errors import WrongUse
+from chiploop.record.exclusions import EXCLUSION
 from chiploop.study_schedules import WHOLE, dose_words
 from chiploop.units import UnitProblem, parse_quantity
 
@@ -115,7 +116,7 @@ def edited(
     Raises WrongUse for the pilot, SafetyRefusal where a limit forbids a dose, FitNotAccepted as the loop.
     """
     from chiploop.campaign_values import schedule_in
-    from flows.proposing import campaign_on_record, offer
+    from flows.proposing import campaign_on_record, may_begin_h, offer
 
     named = schedules or {}
     before = {d["line"]: (float(d["asked_nm"]), schedule_in(d)) for d in standing.content["doses"]}
@@ -134,21 +135,39 @@ def edited(
     own = {
         line: (nm, named.get(line, WHOLE) if nm > 0.0 else WHOLE) for line, nm in doses_nm.items()
     }
-    wanted = {**before, **own}
-    begin_h = standing.content.get("begin_h")
+    held = books.journal.held(books.run_id)
+    for line in own:
+        if line in held:
+            raise WrongUse(
+                f"line {line} is held: {held[line]}. It gets no dose; nothing was decided"
+            )
+    wanted = {line: one for line, one in {**before, **own}.items() if line not in held}
+    begin_h = may_begin_h(books, standing)
     doses = {line: nm for line, (nm, _) in wanted.items()}
     ways = {line: way for line, (_, way) in wanted.items()}
     found = offer(books, campaign, begin_h, doses, standing.key, ways)
     changed = [
-        f"{line} {told(*before[line])} -> {told(*one)}"
+        f"{line} {told(*before[line]) if line in before else 'none'} -> {told(*one)}"
         for line, one in wanted.items()
         if one != before.get(line)
     ]
+    changed += [f"{line} none, it is held" for line in before if line in held]
     reason = f": {why.strip()}" if why.strip() else ""
     note = f"edited by {by}, {', '.join(changed) or 'no dose changed'}{reason}"
-    notes = (*found.proposal.notes, note)
-    card = None if found.card is None else replace(found.card, notes=notes)
+    kept = tuple(n for n in standing.content.get("notes", ()) if n not in found.proposal.notes)
+    notes = (*kept, *found.proposal.notes, *stale_notes(books, campaign.cycle), note)
+    card = found.card
+    if card is not None:
+        card = replace(card, notes=(*notes, *card.notes[len(found.proposal.notes) :]))
     return replace(found, proposal=replace(found.proposal, notes=notes), card=card)
+
+
+def stale_notes(books: Books, cycle: int) -> tuple[str, ...]:
+    """Return that readouts were excluded or taken back since the fit that a proposal rests on."""
+    fitted = max(c.at_utc for c in books.record.calibrations(books.run_id) if c.cycle == cycle)
+    if all(e.at_utc <= fitted for e in books.record.events(books.run_id, EXCLUSION)):
+        return ()
+    return ("readouts were excluded or taken back after the last fit, on which these numbers rest",)
 
 
 def told(nm: float, schedule: str) -> str:

@@ -74,13 +74,7 @@ def looked_at(
 ) -> tuple[Offer, str | None, str]:
     """Return what is shown, the id of the proposal on record that it is about, and its state."""
     from chiploop.campaign_values import proposal_from_dict
-    from flows.proposing import (
-        Offer,
-        campaign_on_record,
-        card_on_record,
-        offer,
-        offered_again,
-    )
+    from flows.proposing import Offer, campaign_on_record, card_on_record, offer
 
     standing = books.record.latest_proposal(books.run_id)
     fitted = max((c.cycle for c in books.record.calibrations(books.run_id)), default=0)
@@ -96,10 +90,4 @@ def looked_at(
         return made, standing.key, "edited, not on record"
     state = "open" if decision is None else f"{decision.action} by {decision.by}"
     card = card_on_record(books.record, books.run_id, standing.key)
-    if card is None and standing.cycle != 1:
-        return (
-            offered_again(books, campaign_on_record(files, books), standing),
-            standing.key,
-            state,
-        )
     return Offer(proposal_from_dict(standing.content), card), standing.key, state

@@ -179,7 +179,46 @@ def test_alternatives_are_allowed_differ_and_say_what_they_lose(
         for i, line in enumerate(tight.lines):
             assert one.doses_nm[line] in open_nm[i]
         assert one.loss_nats == pytest.approx(found[-1].loss_nats - one.information_nats)
-        assert one.is_tie == (abs(one.loss_nats) < 0.05)
+        assert one.loss_error_nats > 0.0
+        assert one.is_tie == (abs(one.loss_nats) <= 2.0 * one.loss_error_nats)
+
+
+def test_losses_are_taken_from_what_the_batch_is_said_to_teach(
+    campaign: Campaign, table: PredictionTable
+) -> None:
+    found = alternatives_of(campaign, table, {0: 0, 1: 6, 2: 9, 3: 4}, 1.25)
+    assert found[-1].loss_nats == 1.25
+    for one in found[:-1]:
+        assert one.information_nats == pytest.approx(1.25 - one.loss_nats)
+
+
+def test_batches_that_the_batch_rules_would_change_are_no_alternatives(
+    campaign: Campaign, table: PredictionTable
+) -> None:
+    limits = STUDY.limits.model_copy(update={"vehicle_lines": 2})
+    strict = replace(campaign, study=STUDY.model_copy(update={"limits": limits}))
+    chosen = {0: 0, 1: 0, 2: 9, 3: 4}
+    loose = {one.name for one in alternatives_of(campaign, table, chosen)}
+    found = alternatives_of(strict, table, chosen)
+    assert "log-spaced doses" in loose and "log-spaced doses" not in {one.name for one in found}
+    for one in found[:-1]:
+        assert sum(nm == 0.0 for nm in one.doses_nm.values()) >= 2
+
+
+def test_a_reading_that_can_not_be_simulated_stands_not_on_the_card_and_is_told(
+    campaign: Campaign, table: PredictionTable
+) -> None:
+    proposal = proposal_of(table, (0.0, 100.0, 300.0, 1000.0))
+    features = [part.copy() for part in table.features]
+    k = [one.asked_nm for one in table.programmes[3]].index(proposal.doses[3].asked_nm)
+    features[3][:, k, 0] = np.nan
+    allowed = [one.copy() for one in table.allowed]
+    allowed[3][k] = False
+    blind = replace(table, features=tuple(features), allowed=tuple(allowed))
+    whole = predicted_readings(table, {0: 0, 3: k}, dict.fromkeys(STUDY.chip_ids, "D1"))
+    left = predicted_readings(blind, {0: 0, 3: k}, dict.fromkeys(STUDY.chip_ids, "D1"))
+    assert len(left) == len(whole) - 1
+    assert json.dumps([asdict(one) for one in left], allow_nan=False)
 
 
 def test_batches_that_teach_the_same_are_told_as_ties(campaign: Campaign) -> None:

@@ -13,7 +13,9 @@ from chiploop.measurement import Readout
 from chiploop.toxicity_closures import (
     Closure,
     Reopened,
+    Toxicity,
     closures,
+    in_force,
     shown_toxicities,
     still_allowed,
 )
@@ -122,6 +124,31 @@ def test_a_person_reopens_what_was_read_until_then_but_no_step_up_right_after() 
 
 
 # --- on a table
+
+
+def test_only_harm_that_was_on_record_is_reopened() -> None:
+    """A plate that is read later closes again, though its window ended before the person looked."""
+    seen = released("C07", 0.5)
+    late = released("C10", 0.5, end_h=70.0)
+    reopened = Reopened(4000.0, 80.0, frozenset({("C07", seen.time_h)}))
+    assert not is_closed(closed(seen, cycle=2, reopened=(reopened,)), 480.0)
+    assert is_closed(closed(seen, late, cycle=2, reopened=(reopened,)), 480.0)
+    (of_old,) = in_force(STUDY, DONE.schedules, [seen], [reopened])
+    assert of_old is reopened
+    assert in_force(STUDY, DONE.schedules, [seen, late], [reopened]) == ()
+
+
+def test_reopening_the_asked_dose_reaches_what_the_pumps_made_of_it() -> None:
+    harm = Toxicity("C10", 1, 72.0, 489.0, 0.5)
+    seen = frozenset({("C10", 72.0)})
+    assert Reopened(480.0, 72.0, seen).lifts(harm), "pumps may deliver up to 2 % more"
+    assert not Reopened(475.0, 72.0, seen).lifts(harm)
+
+
+def test_what_a_person_leaves_out_of_the_fits_still_closes() -> None:
+    excluded = released("C10", 0.5, qc="fail", reasons=("excluded by nora: a leak",))
+    assert shown(excluded) == [("C10", 480.0)]
+    assert shown(released("C10", 0.5, qc="fail", reasons=("OVRFLW",))) == []
 
 
 def test_closures_take_doses_from_every_line_and_say_so_once_for_each() -> None:

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from chiploop.campaign import first_proposal, start
@@ -76,6 +75,59 @@ def test_a_rule_that_is_not_met_leaves_no_trace(lab: Lab) -> None:
     assert lab.record.events("run-1", "stop rule") == ()
 
 
+def test_what_was_proposed_is_not_judged_again_after_an_interruption(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person's edit teaches less than the rule asks for: the study goes on all the same, its dose may flow."""
+    ends = with_stop(fitted(), fold=1e6)
+    assert enough(lab, ends)[0]  # type: ignore[arg-type]
+    made = replace(first_proposal(start(STUDY), exact, FULL), cycle=2, eig_nats=0.5)
+    key = lab.record.add_proposal("run-1", 2, asdict(made))
+    assert enough(lab, ends) == (False, None)  # type: ignore[arg-type]
+    edit = asdict(replace(made, eig_nats=0.001, edited_from=key))
+    lab.record.replace_proposal(key, edit, "nora", "why")
+    assert enough(lab, ends) == (False, None)  # type: ignore[arg-type]
+
+
+def test_what_stands_on_record_is_never_written_again(lab: Lab) -> None:
+    """Proposals of before have fewer fields than today's, and a person's edit lacks the question that ours had."""
+    old = asdict(first_proposal(start(STUDY), exact, FULL))
+    for newer in ("begin_h", "eig_error_nats", "ties", "edited_from"):
+        del old[newer]
+    key = lab.record.add_proposal("run-1", 1, old)
+    offered = tasks.propose.fn(lab, start(STUDY))  # type: ignore[arg-type]
+    assert offered.proposal_id == key
+    assert tasks.record_proposal.fn(lab, offered, "") == key
+    doubted = replace(first_proposal(start(STUDY), exact, FULL), cycle=2)
+    asked = tasks.record_proposal.fn(lab, Offer(doubted, None), "TEER lags behind")
+    edit = lab.record.replace_proposal(asked, asdict(replace(doubted, policy="own")), "nora", "y")
+    stands = tasks.propose.fn(lab, fitted())  # type: ignore[arg-type]
+    assert stands.proposal_id == edit
+    assert tasks.record_proposal.fn(lab, stands, "TEER lags behind") == edit
+    assert len(lab.record.proposals("run-1")) == 3
+
+
+def test_a_proposal_and_its_card_are_on_record_together_or_not_at_all(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Record._add
+
+    def failing(self: Record, session: Any, row: Any) -> Any:
+        if getattr(row, "kind", "") == "card":
+            raise OSError("the disk is full")
+        return real(self, session, row)
+
+    monkeypatch.setattr(Record, "_add", failing)
+    with pytest.raises(OSError, match="the disk is full"):
+        lab.record.add_proposal("run-1", 2, {"doses": []}, {"cycle": 2}, 72.0)
+    monkeypatch.undo()
+    assert lab.record.proposed("run-1", 2) == ()
+    key = lab.record.add_proposal("run-1", 2, {"doses": []}, {"cycle": 2}, 72.0)
+    assert lab.record.card("run-1", key) == {"cycle": 2}
+    edit = lab.record.replace_proposal(key, {"doses": [1]}, "nora", "why", {"cycle": 3}, 72.0)
+    assert lab.record.card("run-1", edit) == {"cycle": 3}
+
+
 def test_what_the_rules_looked_at_is_what_is_offered_then(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,5 +174,7 @@ def test_what_a_person_has_reopened_is_read_from_the_record(lab: Lab) -> None:
     lab.record.add_event("run-1", "reopened", 90.0, {"up_to_nm": 480.0, "by": "person"})
     (found,) = reopened_doses(lab)  # type: ignore[arg-type]
     assert (found.up_to_nm, found.at_h) == (480.0, 90.0)
-    assert asdict(found) == {"up_to_nm": 480.0, "at_h": 90.0}
-    assert np.isfinite(found.at_h)
+    assert found.seen is None, "one of before, when what was seen was not kept"
+    seen = {"up_to_nm": 240.0, "by": "person", "seen": [["C07", 72.0]]}
+    lab.record.add_event("run-1", "reopened", 91.0, seen)
+    assert reopened_doses(lab)[1].seen == frozenset({("C07", 72.0)})  # type: ignore[arg-type]
