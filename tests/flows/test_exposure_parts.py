@@ -183,6 +183,34 @@ def test_the_next_part_waits_for_a_pump_that_is_a_little_late(on: Exposed) -> No
     assert on.flowing() == WHOLE_LINE | {"L1-stimulus"}
 
 
+def test_a_part_that_does_not_end_is_stopped_and_held_before_it_makes_other_lines_late(
+    on: Exposed,
+) -> None:
+    on.expose(3.0)
+    on.world.change("L1-stimulus", lambda p: p.update(left=1e6, rate=1e-3))
+    on.expose(4.5)
+    assert on.now_h() == pytest.approx(START_H + 4.5, abs=0.03)
+    assert "it still runs, or is silent, 0.5 h after its end" in on.journal.held("r")["L1"]
+    assert on.flowing() == WHOLE_LINE | {"L1-medium"}
+    on.expose(20.5)
+    assert on.starts("L1-low") == 1 and on.flowing() == WHOLE_LINE | {"L1-medium"}
+
+
+def test_plain_medium_of_a_line_left_out_ends_with_its_part_however_late_it_began(
+    on: Exposed,
+) -> None:
+    on.intend(on.programme("L1"), "other/c01/L1/dose", run_id="other")  # a person must look at it
+    on.pumps["L1-medium"].cut = True  # nothing can be started on L1
+    on.expose(0.5)
+    on.pumps["L1-medium"].cut = False
+    on.world.advance_to(START_H + 3.0)
+    on.expose(3.1)  # another process takes the run up, and finds the line left out
+    (plain,) = on.journal.programme("r/c01/L1/dose-plain")
+    assert plain.intent.volume_ul == pytest.approx(60.0 * 1.0, rel=0.05)
+    on.expose(5.0)
+    assert "L1-medium" in on.flowing() and "L1-low" not in on.flowing()
+
+
 def test_a_dose_that_the_limits_would_not_let_come_to_its_end_is_not_begun(on: Exposed) -> None:
     limits = PULSED.limits.model_copy(update={"dose_volume_ul": 720.0})
     on.lab.study = PULSED.model_copy(update={"limits": limits})  # a part brings 240 uL, all 1440
