@@ -123,6 +123,10 @@ def next_part(
     Returns all that runs.
     """
     watched = list(running)
+    for i, progress in enumerate(running):  # the last look may be long ago
+        if goes_on(progress, change.line):
+            watched[i], kept = perfusion.look(lab, progress)
+            watched += kept
     last_h = change.due_h + LATEST_START_H
     while lab.clock.now_h() < last_h - 1e-6 and any(goes_on(p, change.line) for p in watched):
         until_h = min(lab.clock.now_h() + LOOK_AGAIN_H, last_h)

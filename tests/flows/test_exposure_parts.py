@@ -196,6 +196,17 @@ def test_a_part_that_does_not_end_is_stopped_and_held_before_it_makes_other_line
     assert on.starts("L1-low") == 1 and on.flowing() == WHOLE_LINE | {"L1-medium"}
 
 
+def test_a_part_that_ended_while_nobody_looked_is_given_and_not_held(on: Exposed) -> None:
+    on.expose(2.0)
+    first = exposure_parts.changes_of(on.proposal, on.running)[0]
+    on.world.advance_to(START_H + 4.7)  # as where a person enters TEER for hours
+    exposure_parts.next_part.fn(on.lab, on.running, first, 1)
+    given = on.journal.programme("r/c01/L1/dose")
+    assert [action.end is not None and action.end.kind for action in given] == ["outcome"] * 2
+    assert on.journal.held("r") == {}
+    assert on.flowing() == WHOLE_LINE | {"L1-medium"}, "the next part is left out all the same"
+
+
 def test_plain_medium_of_a_line_left_out_ends_with_its_part_however_late_it_began(
     on: Exposed,
 ) -> None:
