@@ -40,11 +40,14 @@ $(INSTALLED): requirements.lock pyproject.toml
 demo: $(INSTALLED)
 	@$(BIN)/chiploop simulate protocols/studies/ad_jak_dose_finding.yaml
 
+# a file's tests stay together in one process: they share what takes long to make
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
+
 test: $(INSTALLED)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 test-all: $(INSTALLED)
-	@$(BIN)/python -m pytest -m "not hardware"
+	@$(BIN)/python -m pytest -m "not hardware" $(SIDE_BY_SIDE)
 
 bench: $(INSTALLED)
 	@$(BIN)/python -m benchmarks.simulation

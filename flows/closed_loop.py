@@ -26,6 +26,7 @@ from chiploop.study_schedules import dose_words
 from flows import exposure_parts, perfusion, tasks
 from flows.clock import refuse_when_stopped
 from flows.laboratory import Laboratory
+from flows.proposing import Offer
 
 POLL_S = 0.5
 """How often the record is asked whether a person has decided."""
@@ -50,18 +51,30 @@ def closed_loop(laboratory: Any) -> Campaign:
         lab.say(cycle, "fitting the model to everything read so far")
         campaign = tasks.recalibrate(lab, campaign, [*before, *readouts], cycle)
         before = []
-        if last or enough(lab, campaign):
+        offered = None
+        if not last:
+            ends, offered = enough(lab, campaign, next_begin_h(lab, hold))
+            last = ends
+        if last:
             finish_hold(lab, campaign, hold)
             break
-        campaign, proposal = next_doses(lab, campaign, hold)
+        campaign, proposal = next_doses(lab, campaign, hold, offered)
     tasks.outlook(lab, campaign)
     lab.record.add_state(lab.run_id, "finished", lab.clock.now_h())
     return campaign
 
 
-def enough(lab: Laboratory, campaign: Campaign) -> bool:
-    """Return whether the study's stop rules end it here; why is on record then."""
-    return tasks.stop_verdict(lab, campaign).stops
+def enough(
+    lab: Laboratory, campaign: Campaign, begin_h: float | None = None
+) -> tuple[bool, Offer | None]:
+    """Return whether the study's stop rules end it here, and the offer that they looked at."""
+    verdict, offered = tasks.stop_verdict(lab, campaign, begin_h)
+    return verdict.stops, offered
+
+
+def next_begin_h(lab: Laboratory, hold: list[ProgrammeProgress]) -> float | None:
+    """Return when the exposure after a hold will begin; None where no line holds."""
+    return latest_begin_h(hold) + lab.study.timeline.turnaround_h if hold else None
 
 
 def first_doses(lab: Laboratory, campaign: Campaign) -> Proposal:
@@ -150,16 +163,22 @@ def finish_hold(lab: Laboratory, campaign: Campaign, hold: list[ProgrammeProgres
 
 
 def next_doses(
-    lab: Laboratory, campaign: Campaign, hold: list[ProgrammeProgress]
+    lab: Laboratory,
+    campaign: Campaign,
+    hold: list[ProgrammeProgress],
+    offered: Offer | None = None,
 ) -> tuple[Campaign, Proposal]:
-    """Propose, wait for the decision and for the end of the hold; hold again while nobody has decided."""
+    """Propose, wait for the decision and for the end of the hold; hold again while nobody has decided.
+
+    ``offered`` is what the stop rules looked at, so that it is not worked out twice.
+    """
     for turn in count(2):
         again, is_offered = f"hold-{turn}", False
         if not perfusion.begun(lab, campaign.cycle, again):
             lab.say(campaign.cycle, "proposing the next doses")
-            begin_h = latest_begin_h(hold) + lab.study.timeline.turnaround_h if hold else None
-            offered = tasks.propose(lab, campaign, begin_h)
+            offered = offered or tasks.propose(lab, campaign, next_begin_h(lab, hold))
             tasks.record_proposal(lab, offered, tasks.question(campaign))
+            offered = None  # what is turned down is not offered again
             is_offered = True
             if lab.simulated:  # virtual time stands still while a person thinks
                 wait_for_decision(lab, campaign.cycle + 1)

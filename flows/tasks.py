@@ -249,16 +249,23 @@ def books(lab: Laboratory) -> Books:
     return Books(lab.study, lab.run_id, lab.seed, lab.record, lab.journal, round_off)
 
 
-def stop_verdict(lab: Laboratory, campaign: Campaign) -> Verdict:
-    """Return what the study's stop rules say, and put on record why it ends."""
-    proposal, refused = None, False
+def stop_verdict(
+    lab: Laboratory, campaign: Campaign, begin_h: float | None = None
+) -> tuple[Verdict, Offer | None]:
+    """Return what the study's stop rules say, with what would be given next where they look at it.
+
+    Why a study ends is put on record.
+    """
+    offered: Offer | None = None
+    refused = False
     if standing.looks_ahead(campaign):
         try:
-            proposal = propose(lab, campaign).proposal
+            offered = propose(lab, campaign, begin_h)
         except SafetyRefusal:
             refused = True
         except FitNotAccepted:
             pass
+    proposal = None if offered is None else offered.proposal
     verdict = standing.stop_verdict(campaign, proposal, refused)
     told = {event.content["cycle"] for event in lab.record.events(lab.run_id, "stop rule")}
     if verdict.stops and campaign.cycle not in told:
@@ -267,7 +274,7 @@ def stop_verdict(lab: Laboratory, campaign: Campaign) -> Verdict:
         lab.record.add_event(
             lab.run_id, "stop rule", lab.clock.now_h(), content, key=f"cycle-{campaign.cycle}"
         )
-    return verdict
+    return verdict, offered
 
 
 def question(campaign: Campaign) -> str:

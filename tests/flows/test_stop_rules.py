@@ -62,8 +62,8 @@ def with_stop(campaign: Campaign, **keys: Any) -> Campaign:
 
 def test_a_met_rule_ends_the_study_and_says_why_once(lab: Lab) -> None:
     done = with_stop(fitted(), fold=1e6)
-    assert enough(lab, done)  # type: ignore[arg-type]
-    assert enough(lab, done), "after an interruption as well"  # type: ignore[arg-type]
+    assert enough(lab, done)[0]  # type: ignore[arg-type]
+    assert enough(lab, done)[0], "after an interruption as well"  # type: ignore[arg-type]
     (event,) = lab.record.events("run-1", "stop rule")
     assert event.content["cycle"] == 1
     assert "EC50_CCL26: 90 % interval" in event.content["why"]
@@ -71,9 +71,28 @@ def test_a_met_rule_ends_the_study_and_says_why_once(lab: Lab) -> None:
 
 
 def test_a_rule_that_is_not_met_leaves_no_trace(lab: Lab) -> None:
-    assert not enough(lab, with_stop(fitted(), fold=1.0001))  # type: ignore[arg-type]
-    assert not enough(lab, fitted())  # type: ignore[arg-type]
+    assert not enough(lab, with_stop(fitted(), fold=1.0001))[0]  # type: ignore[arg-type]
+    assert not enough(lab, fitted())[0]  # type: ignore[arg-type]
     assert lab.record.events("run-1", "stop rule") == ()
+
+
+def test_what_the_rules_looked_at_is_what_is_offered_then(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    made = Offer(replace(first_proposal(start(STUDY), exact, FULL), eig_nats=0.5), None)
+
+    def proposed(_: Any, __: Any, begin_h: float | None = None) -> Offer:
+        asked.append(begin_h)
+        return made
+
+    monkeypatch.setattr(tasks, "propose", proposed)
+    ends, offered = enough(lab, with_stop(fitted(), information_nats=0.05), 76.5)  # type: ignore[arg-type]
+    assert (ends, offered, asked) == (False, made, [76.5])
+    ends, offered = enough(lab, with_stop(fitted(), fold=1.0001), 76.5)  # type: ignore[arg-type]
+    assert (ends, offered, asked) == (False, None, [76.5]), (
+        "rules that look at no dose ask for none"
+    )
 
 
 def test_a_question_to_a_person_keeps_the_study_file_from_deciding(lab: Lab) -> None:
