@@ -104,6 +104,20 @@ def test_a_line_changes_at_its_own_times_and_the_other_is_not_touched(on: Expose
     assert on.journal.held("r") == {}
 
 
+def test_the_journal_tells_the_parts_of_an_exposure_from_earlier_doses(on: Exposed) -> None:
+    on.expose(4.5)
+    totals = on.journal.totals("r")
+    assert [(d.line, d.cycle, d.done) for d in totals.doses] == [
+        ("L1", 1, True), ("L2", 1, False), ("L1", 1, False)
+    ]  # fmt: skip
+    assert totals.last_dose_end_h["L1"] == pytest.approx(START_H + 8.0, abs=0.1)
+    assert totals.highest_dose_nm == pytest.approx(240.0, rel=0.02)
+    earlier = totals.before(1)
+    assert (earlier.last_dose_end_h, earlier.highest_dose_nm) == ({}, None)
+    assert earlier.moved == totals.moved, "its volumes count all the same"
+    assert totals.before(2) == totals
+
+
 def test_begun_again_at_any_hour_no_part_is_started_twice(on: Exposed) -> None:
     for until_h in (0.0, 2.0, 4.0, 4.0, 4.5, 8.0, 9.0, 9.0, 19.0, 23.0):
         on.expose(until_h)
