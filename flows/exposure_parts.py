@@ -25,9 +25,11 @@ from chiploop.exposure import ExposureProgramme
 from chiploop.record.actions import part_phase, programme_key
 from chiploop.record.progress import ProgrammeProgress
 from chiploop.safety import check_exposure_before_wire, newest_toxicity_h
+from chiploop.study_schedules import LATEST_START_H
 from flows import perfusion
 from flows.laboratory import Laboratory
-from flows.perfusion import LOOK_AGAIN_H, OVERDUE_SHARE, Wanted
+from flows.perfusion import LOOK_AGAIN_H, Wanted
+from instruments.delivery import hold_programme
 
 LIQUID: dict[str, Any] = {"retries": 0, "cache_policy": NO_CACHE, "persist_result": False}
 
@@ -117,28 +119,47 @@ def next_part(
 ) -> list[ProgrammeProgress]:
     """Start a line's next part once its last one has ended; other lines are watched meanwhile.
 
+    A last part that goes on for so long that the next one would be too late is stopped and holds the line.
     Returns all that runs.
     """
     watched = list(running)
-    while going := [p for p in watched if of_line(p, change.line) and perfusion.unsettled(p)]:
-        last_h = max(p.ends_h + OVERDUE_SHARE * p.programme.duration_h for p in going)
-        if lab.clock.now_h() > last_h:
-            break
-        until_h = lab.clock.now_h() + LOOK_AGAIN_H
+    for i, progress in enumerate(running):  # the last look may be long ago
+        if goes_on(progress, change.line):
+            watched[i], kept = perfusion.look(lab, progress)
+            watched += kept
+    last_h = change.due_h + LATEST_START_H
+    while lab.clock.now_h() < last_h - 1e-6 and any(goes_on(p, change.line) for p in watched):
+        until_h = min(lab.clock.now_h() + LOOK_AGAIN_H, last_h)
         watched = perfusion.watch_until(lab, watched, until_h, cycle)
-    perfusion.finish_lines(lab, [p for p in watched if of_line(p, change.line)])
+    own = [p for p in watched if p.programme.line == change.line]
+    watched = [p for p in watched if p.programme.line != change.line]
+    own = [end_dose(lab, progress) for progress in own]
+    perfusion.finish_lines(lab, [p for p in own if not goes_on(p, change.line)])
+    if still := [p for p in own if goes_on(p, change.line)]:  # plain medium, which keeps it alive
+        return watched + still
     why = reason_against(lab, change, cycle)
     hours = change.programme.duration_h
     wanted = Wanted(change.line, hours, None if why else change.programme, why, change.due_h)
     if not why:
         lab.say(cycle, f"line {change.line}: {words(change.programme)} for {hours:g} h")
-    watched = [p for p in watched if not of_line(p, change.line)]
     return watched + perfusion.start_lines(lab, [wanted], cycle, part_phase(change.number))
 
 
-def of_line(progress: ProgrammeProgress, line: str) -> bool:
-    """Return whether a programme is of a line."""
-    return progress.programme.line == line
+def goes_on(progress: ProgrammeProgress, line: str) -> bool:
+    """Return whether a programme of a line has no outcome yet."""
+    return progress.programme.line == line and perfusion.unsettled(progress)
+
+
+def end_dose(lab: Laboratory, progress: ProgrammeProgress) -> ProgrammeProgress:
+    """Stop and hold a part of a dose that goes on when the next one can not begin in time any more."""
+    if progress.programme.purpose != "dose" or not perfusion.unsettled(progress):
+        return progress
+    now_h = lab.clock.now_h()
+    reason = f"it still runs, or is silent, {now_h - progress.ends_h:.2g} h after its end"
+    key = progress.programme_key
+    held = hold_programme(lab.journal, lab.bench.pumps, key, now_h, reason, stop_all=True)
+    perfusion.tell_held(lab, held)
+    return held
 
 
 def words(programme: PumpProgramme) -> str:

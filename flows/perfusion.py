@@ -158,9 +158,8 @@ def start_lines(
             kept += tell_held(lab, progress)
         elif why:
             leave_out(lab, key, why)
-            left_h = one.duration_h
-            if one.due_h is not None:
-                left_h += one.due_h - now_h
+            due_h = min(begun_h, default=now_h) if one.due_h is None else one.due_h
+            left_h = one.duration_h + min(due_h, now_h) - now_h  # to the end of the phase
             if left_h > LOOK_AGAIN_H or lab.journal.programme(f"{key}-plain"):
                 kept += keep_alive(lab, one.line, left_h, cycle, phase, why)
         reached("line_started")

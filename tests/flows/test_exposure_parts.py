@@ -104,6 +104,20 @@ def test_a_line_changes_at_its_own_times_and_the_other_is_not_touched(on: Expose
     assert on.journal.held("r") == {}
 
 
+def test_the_journal_tells_the_parts_of_an_exposure_from_earlier_doses(on: Exposed) -> None:
+    on.expose(4.5)
+    totals = on.journal.totals("r")
+    assert [(d.line, d.cycle, d.done) for d in totals.doses] == [
+        ("L1", 1, True), ("L2", 1, False), ("L1", 1, False)
+    ]  # fmt: skip
+    assert totals.last_dose_end_h["L1"] == pytest.approx(START_H + 8.0, abs=0.1)
+    assert totals.highest_dose_nm == pytest.approx(240.0, rel=0.02)
+    earlier = totals.before(1)
+    assert (earlier.last_dose_end_h, earlier.highest_dose_nm) == ({}, None)
+    assert earlier.moved == totals.moved, "its volumes count all the same"
+    assert totals.before(2) == totals
+
+
 def test_begun_again_at_any_hour_no_part_is_started_twice(on: Exposed) -> None:
     for until_h in (0.0, 2.0, 4.0, 4.0, 4.5, 8.0, 9.0, 9.0, 19.0, 23.0):
         on.expose(until_h)
@@ -181,6 +195,45 @@ def test_the_next_part_waits_for_a_pump_that_is_a_little_late(on: Exposed) -> No
     (second,) = on.journal.programme("r/c01/L1/dose-2")
     assert START_H + 4.05 < second.begun_h < START_H + 4.2
     assert on.flowing() == WHOLE_LINE | {"L1-stimulus"}
+
+
+def test_a_part_that_does_not_end_is_stopped_and_held_before_it_makes_other_lines_late(
+    on: Exposed,
+) -> None:
+    on.expose(3.0)
+    on.world.change("L1-stimulus", lambda p: p.update(left=1e6, rate=1e-3))
+    on.expose(4.5)
+    assert on.now_h() == pytest.approx(START_H + 4.5, abs=0.03)
+    assert "it still runs, or is silent, 0.5 h after its end" in on.journal.held("r")["L1"]
+    assert on.flowing() == WHOLE_LINE | {"L1-medium"}
+    on.expose(20.5)
+    assert on.starts("L1-low") == 1 and on.flowing() == WHOLE_LINE | {"L1-medium"}
+
+
+def test_a_part_that_ended_while_nobody_looked_is_given_and_not_held(on: Exposed) -> None:
+    on.expose(2.0)
+    first = exposure_parts.changes_of(on.proposal, on.running)[0]
+    on.world.advance_to(START_H + 4.7)  # as where a person enters TEER for hours
+    exposure_parts.next_part.fn(on.lab, on.running, first, 1)
+    given = on.journal.programme("r/c01/L1/dose")
+    assert [action.end is not None and action.end.kind for action in given] == ["outcome"] * 2
+    assert on.journal.held("r") == {}
+    assert on.flowing() == WHOLE_LINE | {"L1-medium"}, "the next part is left out all the same"
+
+
+def test_plain_medium_of_a_line_left_out_ends_with_its_part_however_late_it_began(
+    on: Exposed,
+) -> None:
+    on.intend(on.programme("L1"), "other/c01/L1/dose", run_id="other")  # a person must look at it
+    on.pumps["L1-medium"].cut = True  # nothing can be started on L1
+    on.expose(0.5)
+    on.pumps["L1-medium"].cut = False
+    on.world.advance_to(START_H + 3.0)
+    on.expose(3.1)  # another process takes the run up, and finds the line left out
+    (plain,) = on.journal.programme("r/c01/L1/dose-plain")
+    assert plain.intent.volume_ul == pytest.approx(60.0 * 1.0, rel=0.05)
+    on.expose(5.0)
+    assert "L1-medium" in on.flowing() and "L1-low" not in on.flowing()
 
 
 def test_a_dose_that_the_limits_would_not_let_come_to_its_end_is_not_begun(on: Exposed) -> None:

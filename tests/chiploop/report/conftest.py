@@ -151,7 +151,7 @@ def build(stack: ExitStack, folder: Path, simulated: bool, info: CalibrationInfo
         rest = make_programme(study, line, "medium", 0.0, 24.0, as_asked, left)
         give(journal, rest, 0, "medium", 0.0)
     for dose in pilot.doses:
-        give(journal, dose.programme, 1, "dose", 24.0)
+        give(journal, dose.programme.parts[0], 1, "dose", 24.0)
 
     prior = Prior.of_study(model_of(study), study)
     truth = prior.parameters(np.zeros(len(prior.specs)))
