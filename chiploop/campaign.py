@@ -22,6 +22,7 @@ from chiploop.goals import donor_tissues, estimates, goal_draws
 from chiploop.inference.posterior import CalibrationInfo, Posterior
 from chiploop.inference.prior import Prior
 from chiploop.inference.recalibrate import USUAL_EFFORT, Effort, recalibrate
+from chiploop.kept_predictions import KeptPredictions
 from chiploop.measurement import Readout
 from chiploop.models.study_model import model_of
 from chiploop.next_exposure import highest_read_nm, likelihood_of, prediction_table
@@ -139,6 +140,7 @@ def suggest(
     policy: str = "goal_information",
     own_nm: Mapping[str, float] | None = None,
     own_schedules: Mapping[str, str] | None = None,
+    kept: KeptPredictions | None = None,
 ) -> Suggestion:
     """Return doses for the next exposure, with the table that they were chosen from.
 
@@ -148,7 +150,7 @@ def suggest(
     Where the data contradict the model no policy is asked: the doses are spread out, and ``notes`` say so.
     ``own_nm`` (line -> nM, every line) are a person's doses in place of a policy's: the same rules hold for
     them, and none of them is changed. ``own_schedules`` (line -> name) says by which schedule; ``whole`` where
-    a line is not in it.
+    a line is not in it. What is ``kept`` of an earlier table is not simulated again.
 
     Raises
     ------
@@ -169,7 +171,7 @@ def suggest(
     if not lines:
         raise SafetyRefusal("every line is held until a person has looked; nothing can be dosed")
     table, refused = prediction_table(
-        campaign, lines, quantise, remaining_ul, totals, rng, set(rejected), begin_h, own_nm
+        campaign, lines, quantise, remaining_ul, totals, rng, set(rejected), begin_h, own_nm, kept
     )
     closed = closures(study, campaign.schedules, campaign.readouts, campaign.cycle, reopened)
     lifted = in_force(study, campaign.schedules, campaign.readouts, reopened)

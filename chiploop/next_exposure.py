@@ -23,9 +23,10 @@ from chiploop.given_exposures import given_exposures, highest_as_long
 from chiploop.goals import donor_tissues, goal_draws
 from chiploop.inference.likelihood import Likelihood
 from chiploop.inference.scatter import Scatter
+from chiploop.kept_predictions import KeptPredictions, name_of, state_of
 from chiploop.measurement import Readout
 from chiploop.models.facts import STUDY_NAMES
-from chiploop.models.inlet import chip_inlet
+from chiploop.models.inlet import ChipInlet, chip_inlet
 from chiploop.models.study_model import model_of
 from chiploop.models.tissue_model import TissueModel
 from chiploop.policies.prediction_table import (
@@ -105,10 +106,11 @@ def prediction_table(
     rejected: set[tuple[str, float, str]],
     begin_h: float | None,
     own_nm: Mapping[str, float] | None = None,
+    kept: KeptPredictions | None = None,
 ) -> tuple[PredictionTable, tuple[RefusedDose, ...]]:
     """Return what every candidate on every line would show, simulated once, and what was refused.
 
-    ``own_nm``, line -> dose, are candidates beside those of the grid.
+    ``own_nm``, line -> dose, are candidates beside those of the grid. What is ``kept`` is not simulated again.
     """
     study, posterior = campaign.study, campaign.posterior
     assert posterior is not None
@@ -125,15 +127,11 @@ def prediction_table(
     likelihood = likelihood_of(study, waiting, campaign.readouts)
     own = posterior.chip_parameters([study.donor_of(c).id for c in study.chip_ids], chosen)
     factors = posterior.chip_drug_factors([study.line_of(c).id for c in study.chip_ids], chosen)
-    now = model.simulate(
-        own,
-        likelihood.inlets,
-        likelihood.times_h,
-        likelihood.window_starts_h,
-        drug_factors=factors,
-    )
-    at_rows = likelihood.rows
     effects = posterior.effects([effect.name for effect in likelihood.effects], chosen)
+    kept = (kept or KeptPredictions()).of(
+        state_of(study, waiting, campaign.readouts, begin, (own, factors, effects))
+    )
+    past, states = past_and_states(model, likelihood, own, factors, kept)
     times, starts, planned = planned_readouts(study, model, begin)
     chip_index = {chip: c for c, chip in enumerate(study.chip_ids)}
     line_chips = [[chip_index[chip] for chip in line.chips] for line in lines]
@@ -141,7 +139,7 @@ def prediction_table(
         likelihood,
         planned,
         line_chips,
-        now.readouts[:, at_rows.chip, at_rows.time, at_rows.readout],
+        past,
         effects,
     )
     programmes, allowed, risks, features = [], [], [], []
@@ -165,26 +163,28 @@ def prediction_table(
             hours: highest_read_nm(campaign, hours)
             for hours in {programme.drug_h for programme in feasible}
         }
-        inlets = [
-            chip_inlet(study, with_exposure(study, waiting[chip], programme, begin), begin)
-            for programme in feasible
-            for chip in line.chips
-        ]
-        count = len(feasible)
-        ahead = model.simulate(
-            own if own.ndim == 2 else np.tile(own[:, chips], (1, count, 1)),
-            inlets,
-            times,
-            starts,
-            states=np.tile(now.states[:, chips], (1, count, 1)),
-            drug_factors=None if factors is None else np.tile(factors[:, chips], (1, count)),
+        shown = simulated_ahead(
+            study,
+            model,
+            kept,
+            [name_of(line.id, programme) for programme in feasible],
+            [
+                [
+                    chip_inlet(study, with_exposure(study, waiting[chip], programme, begin), begin)
+                    for chip in line.chips
+                ]
+                for programme in feasible
+            ],
+            (times, starts),
+            line_rows,
+            chips,
+            own if own.ndim == 2 else own[:, chips],
+            states[:, chips],
+            None if factors is None else factors[:, chips],
         )
-        n, shape = len(parameters), (len(feasible), len(chips))
-        predicted = ahead.readouts.reshape(n, *shape, times.size, -1)
-        part = table_features(model, line_rows, predicted, chips)
+        part, viability = shown[..., :-1], shown[..., -1]
         features.append(part - known[:, None, at : at + part.shape[2]])
         at += part.shape[2]
-        viability = ahead.viability.reshape(n, *shape, times.size).min(axis=(2, 3))
         # a draw that can not be simulated ahead is not known to be safe
         risk = (~(viability >= study.limits.viability)).mean(axis=0)
         verdicts = [
@@ -222,8 +222,11 @@ def prediction_table(
             )
         )
         risks.append(risk)
-    donors = donor_tissues(study, posterior, chosen)
-    lead = goal_draws(model, study, parameters, donors)[study.goals[0].name]
+    goal = kept.get("goal")
+    if goal is None:
+        donors = donor_tissues(study, posterior, chosen)
+        goal = goal_draws(model, study, parameters, donors)[study.goals[0].name].capped
+        kept.put("goal", goal)
     table = PredictionTable(
         lines=tuple(line.id for line in lines),
         programmes=tuple(programmes),
@@ -231,7 +234,7 @@ def prediction_table(
         risk=tuple(risks),
         features=tuple(features),
         noise=noise,
-        goal=np.log(lead.capped),
+        goal=np.log(goal),
         readings=tuple(
             tuple(
                 future_reading(study, model, chip, plan, times, starts) for chip, plan in line_rows
@@ -240,10 +243,70 @@ def prediction_table(
         ),
         shown=shown_by_past(likelihood, rows),
         standard=posterior.standard[chosen],
-        goal_is_dose=lead.unit == "nM",
+        goal_is_dose=study.goals[0].unit == "nM",
         turn=campaign.cycle,
     )
     return table, tuple(refused)
+
+
+def past_and_states(
+    model: TissueModel,
+    likelihood: Likelihood,
+    own: np.ndarray,
+    factors: np.ndarray | None,
+    kept: KeptPredictions,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the draws' predictions of the past readouts (draws, m), and the chips' states (draws, chips, s)."""
+    past, states = kept.get("past"), kept.get("states")
+    if past is None or states is None:
+        now = model.simulate(
+            own,
+            likelihood.inlets,
+            likelihood.times_h,
+            likelihood.window_starts_h,
+            drug_factors=factors,
+        )
+        at = likelihood.rows
+        past, states = now.readouts[:, at.chip, at.time, at.readout], now.states
+        kept.put("past", past)
+        kept.put("states", states)
+    return past, states
+
+
+def simulated_ahead(
+    study: Study,
+    model: TissueModel,
+    kept: KeptPredictions,
+    names: Sequence[str],
+    inlets: Sequence[Sequence[ChipInlet]],
+    samplings: tuple[np.ndarray, np.ndarray],
+    rows: Sequence[tuple[int, PlannedReadout]],
+    chips: Sequence[int],
+    own: np.ndarray,
+    states: np.ndarray,
+    factors: np.ndarray | None,
+) -> np.ndarray:
+    """Return what candidates of one line show (draws, candidates, features), the lowest viability last of each.
+
+    ``names`` and ``inlets`` (candidates, the line's chips) of each candidate; what is kept is not simulated.
+    ``own`` (draws, p) or (draws, chips, p), ``states`` (draws, chips, s), ``factors`` (draws, chips) of the line.
+    """
+    missing = [k for k, name in enumerate(names) if kept.get(name) is None]
+    if missing:
+        count = len(missing)
+        ahead = model.simulate(
+            own if own.ndim == 2 else np.tile(own, (1, count, 1)),
+            [inlet for k in missing for inlet in inlets[k]],
+            *samplings,
+            states=np.tile(states, (1, count, 1)),
+            drug_factors=None if factors is None else np.tile(factors, (1, count)),
+        )
+        shape = (len(own), count, len(chips), samplings[0].size)
+        parts = table_features(model, rows, ahead.readouts.reshape(*shape, -1), chips)
+        worst = ahead.viability.reshape(shape).min(axis=(2, 3))
+        for j, k in enumerate(missing):
+            kept.put(names[k], np.concatenate([parts[:, j], worst[:, j, None]], axis=1))
+    return np.stack([kept.arrays[name] for name in names], axis=1)
 
 
 def future_reading(

@@ -9,7 +9,9 @@ The same record gives the same suggestion in every process. Nothing here moves l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from chiploop import campaign as loop
 from chiploop.campaign_values import Campaign, Proposal, proposal_from_dict, schedule_in
 from chiploop.dosing import Quantise, remaining_ul
 from chiploop.errors import FileNotValid, WrongUse
+from chiploop.kept_predictions import KeptPredictions
 from chiploop.proposal_card import Card, card_from_dict, card_of
 from chiploop.proposal_predictions import PredictedReading
 from chiploop.record.exclusions import SAME_TIME_H
@@ -48,6 +51,8 @@ class Books:
     journal: Journal
     round_off: Quantise
     """The rounding of the run's pumps."""
+    folder: Path | None = None
+    """Of the run; None where nothing is kept."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,13 @@ class Offer:
     card: Card | None
     proposal_id: str | None = None
     """Where it stands on record already: what stands is never written again."""
+
+
+def predictions_path(folder: Path | None, cycle: int) -> Path | None:
+    """Return where a run keeps what was simulated for the doses after a cycle."""
+    if folder is None:
+        return None
+    return calibration_path(folder, cycle).with_name("predictions.npz")
 
 
 def standing_offer(record: Record, run_id: str, cycle: int) -> Offer | None:
@@ -99,6 +111,7 @@ def offer(
     without = set(books.journal.held(books.run_id))
     if own_nm is not None:
         without |= {line for line in books.study.line_ids if line not in own_nm}
+    kept = KeptPredictions(predictions_path(books.folder, campaign.cycle))
     found = loop.suggest(
         campaign,
         books.round_off,
@@ -114,7 +127,10 @@ def offer(
         reopened=reopened_doses(books),
         own_nm=own_nm,
         own_schedules=own_schedules,
+        kept=kept,
     )
+    with suppress(OSError):  # it only saves time
+        kept.save()
     proposal = replace(found.proposal, edited_from=edited_from)
     begins = books.study.exposure_start_h(cycle) if begin_h is None else begin_h
     last = last_predictions(books, campaign.cycle)
@@ -197,7 +213,7 @@ def as_given(card: Card, begin_h: float | None) -> tuple[PredictedReading, ...]:
 def books_of(files: RunFiles, record: Record, journal: Journal) -> Books:
     """Return the books of a run for a process that has none of its ports open."""
     round_off = rounding_of(load_lab_settings(files.folder / SETTINGS_FILE))
-    return Books(files.study, files.run_id, files.seed, record, journal, round_off)
+    return Books(files.study, files.run_id, files.seed, record, journal, round_off, files.folder)
 
 
 def campaign_on_record(files: RunFiles, books: Books) -> Campaign:

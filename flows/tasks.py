@@ -238,7 +238,7 @@ def propose(lab: Laboratory, campaign: Campaign, begin_h: float | None = None) -
 def books(lab: Laboratory) -> Books:
     """Return what is on record of the run, with the rounding of the pumps that are open."""
     round_off = quantise_with(lab.bench.pumps)
-    return Books(lab.study, lab.run_id, lab.seed, lab.record, lab.journal, round_off)
+    return Books(lab.study, lab.run_id, lab.seed, lab.record, lab.journal, round_off, lab.folder)
 
 
 def stop_verdict(
