@@ -39,6 +39,7 @@ from chiploop.policies.prediction_table import (
 from chiploop.record.actions import JournalTotals
 from chiploop.safety import check_dose, newest_toxicity_h
 from chiploop.study import Line, Study
+from chiploop.study_limits import concentration_limit_nm
 
 DRAWS = 256
 """Posterior draws in the prediction table."""
@@ -76,12 +77,20 @@ def likelihood_of(
         chip_inlet(study, schedules[chip], until_h=max([last, *ends])) for chip in study.chip_ids
     ]
     lines = {chip: study.line_of(chip).id for chip in study.chip_ids}
-    return Likelihood(model_of(study), inlets, donors, readouts, scatter_of(study), lines)
+    drugs = drugs_of_chips(study)
+    return Likelihood(model_of(study), inlets, donors, readouts, scatter_of(study), lines, drugs)
 
 
-def candidates_nm(study: Study) -> tuple[float, ...]:
-    """Return the vehicle and a log grid up to the study's limit, in round numbers."""
-    top = study.limits.concentration_nm
+def drugs_of_chips(study: Study) -> dict[str, str]:
+    """Return chip -> drug of a study with several; empty where it has one."""
+    if not study.further_drugs:
+        return {}
+    return {chip: study.drug_of(line.id).name for line in study.lines for chip in line.chips}
+
+
+def candidates_nm(study: Study, drug: str | None = None) -> tuple[float, ...]:
+    """Return the vehicle and a log grid up to the study's limit for a drug, in round numbers."""
+    top = concentration_limit_nm(study, drug)
     count = 1 + int(np.ceil(CANDIDATES_PER_DECADE * np.log10(top / LOWEST_NM)))
     grid = [float(f"{c:.2g}") for c in np.geomspace(LOWEST_NM, top, count)]
     return (0.0, *sorted({min(c, top) for c in grid}))
@@ -123,7 +132,8 @@ def prediction_table(
         chip: waited(study, schedule, begin) for chip, schedule in campaign.schedules.items()
     }
     likelihood = likelihood_of(study, waiting, campaign.readouts)
-    own = posterior.chip_parameters([study.donor_of(c).id for c in study.chip_ids], chosen)
+    donor_ids = [study.donor_of(c).id for c in study.chip_ids]
+    own = posterior.chip_parameters(donor_ids, chosen, list(drugs_of_chips(study).values()))
     factors = posterior.chip_drug_factors([study.line_of(c).id for c in study.chip_ids], chosen)
     now = model.simulate(
         own,
@@ -151,7 +161,9 @@ def prediction_table(
         feasible, out = feasible_doses(
             study,
             line.id,
-            with_own(candidates_nm(study), (own_nm or {}).get(line.id)),
+            with_own(
+                candidates_nm(study, study.drug_of(line.id).name), (own_nm or {}).get(line.id)
+            ),
             end - begin,
             quantise,
             remaining_ul,
@@ -187,10 +199,10 @@ def prediction_table(
             check_dose(
                 study,
                 programme,
-                highest_read_nm=campaign.highest_read_nm,
+                highest_read_nm=campaign.highest_read(line.id),
                 overdose_risk=float(r),
                 start_h=begin,
-                newest_toxicity_h=newest_toxicity_h(study, campaign.readouts),
+                newest_toxicity_h=newest_toxicity_h(study, campaign.readouts, line.id),
                 totals=totals,
             )
             for programme, r in zip(feasible, risk, strict=True)
@@ -214,7 +226,8 @@ def prediction_table(
         )
         risks.append(risk)
     donors = donor_tissues(study, posterior, chosen)
-    lead = goal_draws(model, study, parameters, donors)[study.goals[0].name]
+    pairs = {goal.name: goal.pair for goal in campaign.goals if goal.pair}
+    lead = goal_draws(model, study, parameters, donors, pairs)[study.goals[0].name]
     table = PredictionTable(
         lines=tuple(line.id for line in lines),
         programmes=tuple(programmes),
@@ -231,7 +244,7 @@ def prediction_table(
         ),
         shown=shown_by_past(likelihood, rows),
         standard=posterior.standard[chosen],
-        goal_is_dose=lead.unit == "nM",
+        goal_is_dose=lead.unit == "nM" and not study.further_drugs,
         turn=campaign.cycle,
     )
     return table, tuple(refused)
@@ -289,7 +302,9 @@ def planned_readouts(
     """Return sampling times (t,), window starts (t,) and what an exposure from begin_h reads of every chip."""
     window = tuple(begin_h + after for after in study.sampling.effluent_h)
     samplings = sorted(
-        {*((begin_h + after, np.nan) for after in study.sampling.teer_h), (window[1], window[0])}
+        {*((begin_h + after, np.nan) for after in study.sampling.teer_h), (window[1], window[0])},
+        # NaN has no order, and a set's own order hangs on where NaN stands in memory
+        key=lambda one: (one[0], np.isnan(one[1])),
     )
     planned = []
     for i, (_, begin) in enumerate(samplings):

@@ -330,7 +330,7 @@ def guard(lab: Laboratory) -> Guard:
     """Return the last look at the limits before the pumps; it asks record and journal anew each time."""
 
     def look(programme: PumpProgramme, totals: JournalTotals, time_h: float) -> None:
-        read_h = newest_toxicity_h(lab.study, lab.record.readouts(lab.run_id))
+        read_h = newest_toxicity_h(lab.study, lab.record.readouts(lab.run_id), programme.line)
         check_before_wire(lab.study, programme, totals, time_h, read_h)
 
     return look

@@ -124,7 +124,10 @@ def refused_doses(content: Mapping[str, Any]) -> set[tuple[str, float]]:
 def reopened_doses(books: Books) -> tuple[Reopened, ...]:
     """Return what persons have reopened after harm, from the record's events of kind ``reopened``."""
     events = books.record.events(books.run_id, "reopened")
-    return tuple(Reopened(float(e.content["up_to_nm"]), e.time_h) for e in events)
+    return tuple(
+        Reopened(float(e.content["up_to_nm"]), e.time_h, str(e.content.get("drug", "")))
+        for e in events
+    )
 
 
 def card_key(proposal_id: str) -> str:

@@ -201,7 +201,7 @@ def recalibrate(
         cycle,
         {
             "time_h": lab.clock.now_h(),
-            "goals": [asdict(goal) for goal in campaign.goals],
+            "goals": [goal.facts() for goal in campaign.goals],
             "info": asdict(info),
             "posterior": str(path.relative_to(lab.folder)),
             "particles": len(campaign.posterior.particles),

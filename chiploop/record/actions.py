@@ -142,6 +142,8 @@ class JournalTotals:
     """Highest concentration of a dose of which every pump's outcome is on record; None before the
     first.
     """
+    highest_dose_of_nm: Mapping[str, float] = field(default_factory=dict)
+    """Line -> the same of its own doses; absent before its first."""
     moved: Mapping[str, tuple[Moved, ...]] = field(default_factory=dict)
     """Line -> every volume of its pumps, with its time."""
 
@@ -225,7 +227,11 @@ def totals_of(
         line = action.intent.programme.line
         ends_h[line] = max(ends_h.get(line, 0.0), _end_h(action))
     unfinished = {a.intent.programme_key for a in doses if a.end is None or a.end.kind != "outcome"}
-    done_nm = [
-        a.intent.programme.delivered_nm for a in doses if a.intent.programme_key not in unfinished
-    ]
-    return JournalTotals(delivered_ul, drawn_ul, ends_h, max(done_nm, default=None), moved)
+    highest_nm: dict[str, float] = {}
+    for programme in (
+        a.intent.programme for a in doses if a.intent.programme_key not in unfinished
+    ):
+        before_nm = highest_nm.get(programme.line, 0.0)
+        highest_nm[programme.line] = max(before_nm, programme.delivered_nm)
+    highest = max(highest_nm.values(), default=None)
+    return JournalTotals(delivered_ul, drawn_ul, ends_h, highest, highest_nm, moved)
