@@ -272,6 +272,17 @@ def meaning(study: Study, goal: Goal, readout: str | None = None) -> str:
     )
 
 
+def best_in_words(goal: Mapping[str, Any]) -> str:
+    """Return how probably each drug is the best, of an estimate as ``facts`` gives it; empty for other goals."""
+    best = goal.get("best", {})
+    if not best:
+        return ""
+    shares = sorted(best.items(), key=lambda one: -one[1])
+    said = ", ".join(f"{drug} {100 * share:.3g} %" for drug, share in shares)
+    first, second = goal["pair"]
+    return f"{first} over {second}; P(best): {said}"
+
+
 def estimate(
     name: str, values: np.ndarray | GoalDraws, level: float = 0.9, unit: str = "nM"
 ) -> GoalEstimate:

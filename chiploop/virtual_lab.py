@@ -114,9 +114,7 @@ class VirtualLab:
         """Return which of the model's parameters an entry is."""
         if entry not in self.entries.names:
             return entry
-        return self.model.estimated_names[
-            self.entries.parameter[self.entries.names.index(entry)]
-        ]
+        return self.model.estimated_names[self.entries.parameter[self.entries.names.index(entry)]]
 
     def donor_factors(self) -> dict[str, dict[str, float]]:
         """Return parameter -> donor -> factor on it; of several drugs each one's own parameter by itself."""
@@ -422,7 +420,8 @@ def hidden_parameters(
 ) -> np.ndarray:
     """Return the hidden parameters (1, p): a draw from the fitted prior, or from the truth model's own.
 
-    The truth's own potency of each of the study's drugs lies around that of its file, spread as the truth's file says.
+    The truth's own potency of each of the study's drugs lies around that of its file, spread as the truth's file
+    says.
     """
     if matched:
         return Prior.of_study(model, study).draw(1, rng)

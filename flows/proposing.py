@@ -9,7 +9,7 @@ The same record gives the same suggestion in every process. Nothing here moves l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -137,7 +137,7 @@ def card_key(proposal_id: str) -> str:
 
 def keep_card(record: Record, run_id: str, proposal_id: str, card: Card, time_h: float) -> None:
     """Put the card of a proposal on record, once."""
-    record.add_event(run_id, CARD, time_h, plain(asdict(card)), card_key(proposal_id))
+    record.add_event(run_id, CARD, time_h, plain(card.facts()), card_key(proposal_id))
 
 
 def card_on_record(record: Record, run_id: str, proposal_id: str) -> Card | None:

@@ -137,8 +137,8 @@ def own_parameters(
     found = model.simulate(sets, inlets, UNTIL_H, UNTIL_H - 12.0)
     if found.failed:
         raise ValueError(
-            f"model {model.name} can not be simulated at the middle of its prior, so that it can not be told which "
-            "of its parameters are a drug's"
+            f"model {model.name} can not be simulated at the middle of its prior, so that it can not be told "
+            "which of its parameters are a drug's"
         )
     seen = np.concatenate([found.readouts, found.viability[..., None]], axis=3)
     size = np.maximum(np.nanmax(np.abs(seen), axis=(0, 1, 2)), 1e-300)

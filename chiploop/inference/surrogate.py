@@ -6,8 +6,8 @@ Belongs here: the polynomials, their training, the posterior that they give. Not
 Each readout, on the residual's scale, is a full quadratic polynomial in its own chip's standard normals (the
 parameters of its donor and drug, ln of its dose's factor), fitted by least squares over a cloud of simulated
 points. It sees what a Laplace approximation does not: that the valley of the posterior is bent. Gradients are
-exact and cost no simulation. Chips with the same variables are one unit. Where there is but one unit and nothing is
-censored, the sum of all squared residuals is that of a few combinations of them, and only these are kept.
+exact and cost no simulation. Chips with the same variables are one unit. Where there is but one unit and nothing
+is censored, the sum of all squared residuals is that of a few combinations of them, and only these are kept.
 """
 
 from __future__ import annotations

@@ -82,7 +82,11 @@ def number(value: float) -> str:
 def dose_lines(card: Card) -> list[str]:
     """Return the doses, one line each."""
     numbers = f"{'dose':>10}{'delivered':>13}{'risk':>8}{'of highest read':>17}{'teaches':>11}"
-    return [f"{'line':<8}{numbers}   chips (donor)", *(dose_line(one) for one in card.lines)]
+    of_drug = "   drug" if any(one.drug for one in card.lines) else ""
+    return [
+        f"{'line':<8}{numbers}   chips (donor){of_drug}",
+        *(dose_line(one) for one in card.lines),
+    ]
 
 
 def dose_line(one: LineCard) -> str:
@@ -92,7 +96,7 @@ def dose_line(one: LineCard) -> str:
     nats = "–" if one.information_nats is None else f"{one.information_nats:.2f} nat"
     chips = ", ".join(f"{c} ({d})" for c, d in zip(one.chips, one.donors, strict=True))
     numbers = f"{shown(one.asked_nm):>10}{shown(one.delivered_nm):>13}{risk:>8}{fold:>17}{nats:>11}"
-    return f"{one.line:<8}{numbers}   {chips}"
+    return f"{one.line:<8}{numbers}   {chips}" + (f"   {one.drug}" if one.drug else "")
 
 
 def why_lines(card: Card) -> list[str]:

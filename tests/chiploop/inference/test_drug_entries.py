@@ -57,7 +57,9 @@ def test_the_first_drug_has_the_models_places_and_the_others_follow() -> None:
     for wrong in ("b", None):
         with pytest.raises(ValueError, match="there are u, a"):
             ENTRIES.of_drug(values, wrong)
-    assert DrugEntries.named(ENTRIES.names, ENTRIES.drugs).places.tolist() == ENTRIES.places.tolist()
+    assert (
+        DrugEntries.named(ENTRIES.names, ENTRIES.drugs).places.tolist() == ENTRIES.places.tolist()
+    )
 
 
 @pytest.mark.parametrize("name", ["skin_chip", "psoriasis_chip"])
