@@ -34,11 +34,11 @@ class MatchedStudy:
     schedules: Mapping[str, ChipSchedule]
     readouts: tuple[Readout, ...]
     population: np.ndarray
-    """(p,) the population's parameters."""
+    """(entries,) the population's parameters, of several drugs each one's."""
     spreads: np.ndarray
     """(q,) standard normals of the donors' spreads."""
     donors: Mapping[str, np.ndarray]
-    """Donor -> (p,) its own parameters."""
+    """Donor -> (entries,) its own parameters."""
 
 
 def matched_study(
@@ -93,7 +93,12 @@ def matched_study(
     readouts: list[Readout] = []
     values = {
         chip: model.simulate(
-            donors[study.donor_of(chip).id], [chip_inlet(study, given[chip])], times, starts
+            prior.drugs.of_drug(
+                donors[study.donor_of(chip).id], study.drug_of(study.line_of(chip).id).name
+            ),
+            [chip_inlet(study, given[chip])],
+            times,
+            starts,
         ).readouts[0, 0]
         for chip in study.chip_ids
     }

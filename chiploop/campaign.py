@@ -31,7 +31,7 @@ from chiploop.policies.own_doses import own_doses
 from chiploop.policies.prediction_table import Batch, PredictionTable
 from chiploop.record.actions import JournalTotals
 from chiploop.safety import check_exposure
-from chiploop.spread_out import spread_out
+from chiploop.spread_out import spread_out, spread_out_drugs
 from chiploop.study import Study
 from chiploop.study_schedules import WHOLE
 from chiploop.toxicity_closures import Reopened, closures, in_force, still_allowed
@@ -84,12 +84,24 @@ def learned(
     study = campaign.study
     drawn = goal_draws(model_of(study), study, posterior.particles, donor_tissues(study, posterior))
     read = {r.chip_id for r in (*campaign.readouts, *readouts) if r.qc != "fail"}
-    given = [segment.drug_nm for chip in read for segment in campaign.schedules[chip].segments]
+    given = {
+        line.id: [
+            s.drug_nm
+            for chip in line.chips
+            if chip in read
+            for s in campaign.schedules[chip].segments
+        ]
+        for line in study.lines
+    }
+    of_drugs = {
+        drug: [nm for line in study.lines_of(drug) for nm in given[line.id]] for drug in study.drugs
+    }
     return replace(
         campaign,
         cycle=campaign.cycle + 1,
         readouts=(*campaign.readouts, *readouts),
-        highest_read_nm=max(given, default=None),
+        highest_read_nm=max((nm for own in given.values() for nm in own), default=None),
+        highest_read_of_nm={drug: max(own) for drug, own in of_drugs.items() if own},
         posterior=posterior,
         info=info,
         goals=estimates(drawn),
@@ -123,7 +135,12 @@ def first_proposal(
                 line.id, tuple(line.chips), asked, programme.delivered_nm, None, None, programme
             )
         )
-    return Proposal(1, "pilot", study.goals[0].name, study.drug.name, tuple(doses), None, ())
+    return Proposal(1, "pilot", study.goals[0].name, drugs_of(study), tuple(doses), None, ())
+
+
+def drugs_of(study: Study) -> str:
+    """Return what a proposal calls its drug: of several all of them."""
+    return ", ".join(study.drugs)
 
 
 def suggest(
@@ -174,8 +191,11 @@ def suggest(
         campaign, lines, quantise, remaining_ul, totals, rng, set(rejected), begin_h, own_nm, kept
     )
     closed = closures(study, campaign.schedules, campaign.readouts, campaign.cycle, reopened)
+    drug_of = (
+        {line.id: study.drug_of(line.id).name for line in lines} if study.further_drugs else {}
+    )
     lifted = in_force(study, campaign.schedules, campaign.readouts, reopened)
-    allowed, more = still_allowed(table, closed, lifted)
+    allowed, more = still_allowed(table, closed, lifted, drug_of)
     table, refused = replace(table, allowed=allowed), (*refused, *more)
     misfit = campaign.info.misfit
     information: dict[int, float] = {}
@@ -190,8 +210,17 @@ def suggest(
         if is_in_doubt and own_nm is None:
             donors = {line.id: tuple(line.chips.values()) for line in lines}
             longest_h = max(p.drug_h for programmes in table.programmes for p in programmes)
-            highest_nm = highest_read_nm(campaign, longest_h) or 0.0
-            spread = spread_out(table, donors, int(rng.integers(2**31)), highest_nm)
+            seed = int(rng.integers(2**31))
+            if study.further_drugs:
+                highest_of_nm = {
+                    study.drug_of(line.id).name: highest
+                    for line in lines
+                    if (highest := highest_read_nm(campaign, longest_h, line.id)) is not None
+                }
+                spread = spread_out_drugs(table, donors, seed, drug_of, highest_of_nm)
+            else:
+                highest_nm = highest_read_nm(campaign, longest_h, lines[0].id) or 0.0
+                spread = spread_out(table, donors, seed, highest_nm)
             policy, chosen, notes = "spread_out", spread.chosen, (spread.sentence,)
         else:
             chooses = POLICIES[policy] if own_nm is None else own_doses(own_nm, own_schedules)
@@ -225,7 +254,7 @@ def suggest(
         campaign.cycle + 1,
         policy,
         study.goals[0].name,
-        study.drug.name,
+        drugs_of(study),
         tuple(doses),
         None if told is None else told.information_nats,
         refused,

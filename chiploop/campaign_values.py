@@ -29,11 +29,19 @@ class Campaign:
     """Chip -> what it really got so far."""
     readouts: tuple[Readout, ...]
     highest_read_nm: float | None
-    """Highest delivered dose whose readouts are in."""
+    """Highest delivered dose, of any drug, whose readouts are in."""
     posterior: Posterior | None = None
     info: CalibrationInfo | None = None
     goals: tuple[GoalEstimate, ...] = ()
     """In the study's order; the first leads."""
+    highest_read_of_nm: Mapping[str, float] = field(default_factory=dict)
+    """Drug -> the same of its own doses, where the study has several; absent before its first."""
+
+    def highest_read(self, line_id: str) -> float | None:
+        """Return the highest dose of a line's drug whose readouts are in."""
+        if not self.study.further_drugs:
+            return self.highest_read_nm
+        return self.highest_read_of_nm.get(self.study.drug_of(line_id).name)
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,7 @@ class Proposal:
     policy: str
     goal: str
     drug: str
+    """Of several drugs all of them: which one a line gets stands in the study, and never changes."""
     doses: tuple[LineDose, ...]
     eig_nats: float | None
     """Of the batch."""

@@ -4,7 +4,7 @@ Belongs here: stocks, mixing, rounding, syringe budgets, segments of a chip's sc
 the parts of one exposure (exposure), whether a dose may be given (safety), the pumps themselves
 (instruments), which dose is wanted (policies).
 
-A line has one pump per role: ``medium``, ``stimulus`` and one per drug stock. What flows into its
+A line has one pump per role: ``medium``, ``stimulus`` and one per stock of its drug. What flows into its
 chips is concentration = sum(stock_j q_j) / sum(q_j), shared equally by the chips of the line. Every
 step carries a pump-side target volume; all steps of a programme end together. Nothing is clipped:
 what can not be made as asked is refused with the reason. Drug stocks stand in stimulus medium, so
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from chiploop.errors import DoseNotFeasible
+from chiploop.study_limits import concentration_limit_nm
 
 if TYPE_CHECKING:
     from chiploop.study import Study
@@ -152,7 +153,7 @@ def remaining_ul(study: Study, drawn_ul: Mapping[str, float]) -> dict[str, float
     return {
         pump_name(line.id, stock): syringe.volume_ul - drawn_ul.get(pump_name(line.id, stock), 0.0)
         for line in study.lines
-        for stock, syringe in study.perfusion.syringes.items()
+        for stock, syringe in study.syringes_of(line.id).items()
     }
 
 
@@ -199,7 +200,7 @@ def make_programme(
     elif asked_nm == 0.0:
         stocks = ("stimulus",)
     else:
-        stocks = stocks or drug_stocks(study)
+        stocks = stocks or drug_stocks(study, line_id)
     reasons: list[str] = []
     for stock in stocks:
         try:
@@ -219,9 +220,9 @@ def make_programme(
     )
 
 
-def drug_stocks(study: Study) -> tuple[str, ...]:
-    """Return the drug stocks of a study, the weakest first."""
-    return tuple(sorted(study.stocks, key=lambda name: study.stocks[name].concentration_nm))
+def drug_stocks(study: Study, line_id: str) -> tuple[str, ...]:
+    """Return the stocks of a line's drug, the weakest first."""
+    return tuple(study.stocks_of(line_id))
 
 
 def delivered_segments(
@@ -352,16 +353,14 @@ def _problems(
 ) -> list[str]:
     """Return everything that speaks against a programme that the pumps could run."""
     limits = study.limits
+    limit_nm = concentration_limit_nm(study, study.drug_of(programme.line).name)
     per_chip_ul_h = sum(s.flow_rate_ul_h for s in programme.steps) / len(
         study.line(programme.line).chips
     )
     asked_nm, delivered_nm = programme.asked_nm, programme.delivered_nm
     problems = []
-    if max(asked_nm, delivered_nm) > limits.concentration_nm * (1.0 + _FLOAT_SLACK):
-        problems.append(
-            f"{max(asked_nm, delivered_nm):g} nM is above the limit of "
-            f"{limits.concentration_nm:g} nM"
-        )
+    if max(asked_nm, delivered_nm) > limit_nm * (1.0 + _FLOAT_SLACK):
+        problems.append(f"{max(asked_nm, delivered_nm):g} nM is above the limit of {limit_nm:g} nM")
     if abs(delivered_nm - asked_nm) > MAX_DOSE_DEVIATION * asked_nm:
         problems.append(f"rounding would deliver {delivered_nm:g} nM")
     if programme.vehicle_fraction > limits.vehicle_fraction * (1.0 + _FLOAT_SLACK):

@@ -124,7 +124,7 @@ def make_exposure(
         one = make_programme(study, line_id, "dose", asked_nm, exposure_h, quantise, remaining_ul)
         return ExposureProgramme(schedule if asked_nm > 0.0 else WHOLE, (one,))
     reasons = []
-    for stock in drug_stocks(study):
+    for stock in drug_stocks(study, line_id):
         try:
             parts = _parts(study, line_id, asked_nm, hours, stock, quantise, remaining_ul)
         except DoseNotFeasible as problem:

@@ -18,7 +18,7 @@ import numpy as np
 from chiploop.models.facts import ModelFacts
 from chiploop.models.inlet import ChipInlet, chip_constants
 from chiploop.models.tissue_model import TissueModel
-from chiploop.study import Study
+from chiploop.study import Drug, Study
 
 REST_H = 24.0
 """Plain medium before the stimulus in the reference experiment."""
@@ -60,9 +60,13 @@ def reference_inlets(
     exposure_h: float,
     concentrations_nm: np.ndarray,
     flg: str = "wild_type",
+    drug: Drug | None = None,
 ) -> list[ChipInlet]:
-    """Return a model's reference experiment: one chip without stimulus, then one per concentration."""
-    constants = chip_constants(study, facts, flg)
+    """Return a model's reference experiment: one chip without stimulus, then one per concentration.
+
+    ``drug`` None is the study's only one.
+    """
+    constants = chip_constants(study, facts, flg, drug)
     flow = study.perfusion.flow_rate_ul_h
     stimulus_nm = facts.stimuli_nm(study.stimulus_ng_ml)
     plain = (flow, *([0.0] * (1 + len(stimulus_nm))))
@@ -76,11 +80,18 @@ def reference_inlets(
 
 
 def reference_curves(
-    model: TissueModel, study: Study, exposure_h: float, tissue: Tissue
+    model: TissueModel,
+    study: Study,
+    exposure_h: float,
+    tissue: Tissue,
+    drug: Drug | None = None,
 ) -> ReferenceCurves:
-    """Return the reference experiment of a tissue."""
+    """Return the reference experiment of a tissue, which has the model's parameters for this drug.
+
+    ``drug`` None is the study's only one.
+    """
     concentrations_nm = np.concatenate([[0.0], GRID_NM])
-    inlets = reference_inlets(study, model.facts, exposure_h, concentrations_nm, tissue.flg)
+    inlets = reference_inlets(study, model.facts, exposure_h, concentrations_nm, tissue.flg, drug)
     end = REST_H + exposure_h
     own = {name: np.full(len(inlets), factor) for name, factor in tissue.factors.items()}
     simulated = model.simulate(

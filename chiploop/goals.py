@@ -9,16 +9,20 @@ Effect(c) = (1 - fraction) Effect(0): for 50 % the EC50, for 90 % the EC90.
 Therapeutic index: the lowest c at which viability falls to the study's limit, over that potency.
 Target response: the lowest c at which the readout has come to a value, from the side that the drug moves it from:
 where it stands there without drug, the grid's beginning.
+Best drug: how many times better, by one of these, the drug that is most probably the best is than the next
+(``best_drug``); each drug is judged by a reference experiment of its own.
 What no concentration up to the grid's end reaches counts as the grid's end, and its share is told.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
+from chiploop.best_drug import compared
 from chiploop.goal_curves import (
     GRID_NM,
     ReferenceCurves,
@@ -26,10 +30,12 @@ from chiploop.goal_curves import (
     first_at_or_below,
     reference_curves,
 )
+from chiploop.inference.drug_entries import drug_entries
 from chiploop.inference.posterior import Posterior
 from chiploop.models.tissue_model import TissueModel
 from chiploop.study import Goal, Study
 from chiploop.study_goals import POPULATION
+from chiploop.study_limits import concentration_limit_nm
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,14 @@ class GoalEstimate:
     unreached: float
     """Share of the particles in which no concentration up to the grid's end has the effect, or of a
     therapeutic index harms; they count as the grid's end."""
+    pair: tuple[str, ...] = ()
+    """Of a best drug: the two that are compared, the better one first."""
+    best: Mapping[str, float] = field(default_factory=dict)
+    """Of a best drug: drug -> probability that it is the best of all that are compared."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return it for the record: what has no meaning for its kind is left out."""
+        return {key: value for key, value in asdict(self).items() if value not in ((), {})}
 
 
 @dataclass(frozen=True)
@@ -56,6 +70,11 @@ class GoalDraws:
     """(n,), infinite (or of a therapeutic index not a number) where the grid's end is not enough."""
     capped: np.ndarray
     """(n,), those counted as the grid's end."""
+    pair: tuple[str, ...] = ()
+    """Of a best drug, as in ``GoalEstimate``."""
+    best: Mapping[str, float] = field(default_factory=dict)
+    of_drugs: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Of a best drug: drug -> (n,) what it is compared by, those counted as the grid's end."""
 
 
 def goal_draws(
@@ -63,22 +82,67 @@ def goal_draws(
     study: Study,
     parameters: np.ndarray,
     donors: Mapping[str, Tissue] | None = None,
+    pairs: Mapping[str, tuple[str, ...]] | None = None,
 ) -> dict[str, GoalDraws]:
     """Return goal name -> its draws, in the study's order.
 
-    ``parameters`` (n, p) are the population's; ``donors`` their own where they differ, as ``donor_tissues``
-    gives them: a donor who is not there has the population's, with its own genotype.
+    ``parameters`` (n, entries) are the population's; ``donors`` their own where they differ, as ``donor_tissues``
+    gives them: a donor who is not there has the population's, with its own genotype. ``pairs``: best drug's goal
+    -> the two drugs whose ratio is wanted; where it is not there, those that lead in these draws.
     """
     found: dict[str, GoalDraws] = {}
-    curves: dict[tuple[float, str], ReferenceCurves] = {}
+    curves: dict[tuple[float, str, str], ReferenceCurves] = {}
     names = [spec.name for spec in model.readouts]
-    for goal in study.goals:
-        key = (goal.exposure_h, goal.of)
+
+    def of_one(goal: Goal) -> GoalDraws:
+        key = (goal.exposure_h, goal.of, goal.drug or "")
         if key not in curves:
-            tissue = tissue_of(study, goal.of, parameters, donors or {})
-            curves[key] = reference_curves(model, study, goal.exposure_h, tissue)
-        found[goal.name] = goal_of_curves(goal, study, curves[key], names.index(goal.readout))
+            curves[key] = curves_of(model, study, goal, parameters, donors or {})
+        return goal_of_curves(goal, study, curves[key], names.index(goal.readout))
+
+    for goal in study.goals:
+        if goal.kind != "best_drug":
+            found[goal.name] = of_one(goal)
+            continue
+        own = {drug: of_one(goal.of_drug(drug)) for drug in goal.drugs or study.drugs}
+        better = compared(
+            {drug: draws.capped for drug, draws in own.items()},
+            higher_is_better=goal.measure == "therapeutic_index",
+            pair=(pairs or {}).get(goal.name, ()),
+        )
+        reached = np.all([np.isfinite(own[drug].values) for drug in better.pair], axis=0)
+        values = np.where(reached, better.ratio, np.nan)
+        capped = {drug: draws.capped for drug, draws in own.items()}
+        found[goal.name] = GoalDraws(
+            goal.unit, values, better.ratio, better.pair, better.best, capped
+        )
     return found
+
+
+def curves_of(
+    model: TissueModel,
+    study: Study,
+    goal: Goal,
+    parameters: np.ndarray,
+    donors: Mapping[str, Tissue],
+) -> ReferenceCurves:
+    """Return the reference experiment of a goal about one drug; arguments as of ``goal_draws``."""
+    tissue = tissue_of(study, goal.of, parameters, donors)
+    if not study.further_drugs:
+        return reference_curves(model, study, goal.exposure_h, tissue)
+    if goal.drug is None:
+        raise ValueError(f"{goal.name} names none of {', '.join(study.drugs)}")
+    entries = drug_entries(model, study)
+    own = entries.places[entries.drugs.index(goal.drug)]
+    factors = {
+        name: tissue.factors[entries.names[entry]]
+        for name, entry in zip(model.estimated_names, own, strict=True)
+        if entries.names[entry] in tissue.factors
+    }
+    known = {*entries.names, *factors}
+    factors |= {name: factor for name, factor in tissue.factors.items() if name not in known}
+    tissue = replace(tissue, parameters=tissue.parameters[..., own], factors=factors)
+    return reference_curves(model, study, goal.exposure_h, tissue, study.drugs[goal.drug])
 
 
 def goal_values(
@@ -99,9 +163,8 @@ def donor_tissues(
     at = np.arange(len(posterior.particles)) if chosen is None else chosen
     found = {}
     for name in {goal.of for goal in study.goals} - {POPULATION}:
-        own = posterior.chip_parameters([name], at)
-        parameters = own if own.ndim == 2 else own[:, 0]
-        found[name] = Tissue(parameters, study.donors[name].flg)
+        own = posterior.donor_entries([name], at)
+        found[name] = Tissue(own[:, 0], study.donors[name].flg)
     return found
 
 
@@ -121,11 +184,11 @@ def goal_of_curves(goal: Goal, study: Study, curves: ReferenceCurves, readout: i
     )
     end = GRID_NM[-1]
     if goal.target is not None:
-        within = study.limits.concentration_nm
+        within = concentration_limit_nm(study, goal.drug)
         values = target_nm(goal.target.value, rest, vehicle, treated, within)
         return GoalDraws(goal.unit, values, np.minimum(values, end))
     potency = crossing(effect(rest, vehicle), effect(rest[:, None], treated), goal)
-    if goal.kind == "potency":
+    if goal.measure == "potency":
         return GoalDraws(goal.unit, potency, np.minimum(potency, end))
     harmful = harmful_nm(curves.viability, study.limits.viability)
     is_known = np.isfinite(potency) & np.isfinite(harmful)
@@ -186,9 +249,14 @@ def meaning(study: Study, goal: Goal, readout: str | None = None) -> str:
     """Return a goal as a sentence's end; ``readout`` is what people call its readout."""
     title = readout or goal.readout
     whose = "" if goal.of == POPULATION else f", of donor {goal.of}"
+    if goal.kind == "best_drug":
+        drugs = " or ".join(goal.drugs or study.drugs)
+        one = meaning(study, goal.of_drug("that drug"), readout)
+        return f"how many times better the best of {drugs} is than the next, by: {one}"
+    drug = goal.drug or study.drug.name
     if goal.target is not None:
         return (
-            f"lowest {study.drug.name} at the inlet that brings {title} to {goal.target} "
+            f"lowest {drug} at the inlet that brings {title} to {goal.target} "
             f"within {goal.exposure_h:g} h{whose}"
         )
     assert goal.effect_fraction is not None
@@ -197,11 +265,22 @@ def meaning(study: Study, goal: Goal, readout: str | None = None) -> str:
         f"within {goal.exposure_h:g} h"
     )
     if goal.kind == "potency":
-        return f"{study.drug.name} at the inlet that {potency}{whose}"
+        return f"{drug} at the inlet that {potency}{whose}"
     return (
-        f"{study.drug.name} that brings viability down to {100 * study.limits.viability:g} %, over the "
+        f"{drug} that brings viability down to {100 * study.limits.viability:g} %, over the "
         f"concentration that {potency}{whose}"
     )
+
+
+def best_in_words(goal: Mapping[str, Any]) -> str:
+    """Return how probably each drug is the best, of an estimate as ``facts`` gives it; empty for other goals."""
+    best = goal.get("best", {})
+    if not best:
+        return ""
+    shares = sorted(best.items(), key=lambda one: -one[1])
+    said = ", ".join(f"{drug} {100 * share:.3g} %" for drug, share in shares)
+    first, second = goal["pair"]
+    return f"{first} over {second}; P(best): {said}"
 
 
 def estimate(
@@ -220,6 +299,8 @@ def estimate(
         float(upper),
         level,
         float(np.mean(~np.isfinite(values.values))),
+        values.pair,
+        values.best,
     )
 
 
@@ -228,3 +309,21 @@ def estimates(
 ) -> tuple[GoalEstimate, ...]:
     """Return every goal's estimate, in the study's order."""
     return tuple(estimate(name, one, level) for name, one in values.items())
+
+
+def truth_of_goal(
+    study: Study, goal: Mapping[str, Any], truths: Mapping[str, float]
+) -> float | None:
+    """Return the hidden truth of what a goal's estimate (``GoalEstimate.facts``) says; None where there is none.
+
+    Of a best drug it is that of the two drugs that the estimate compares.
+    """
+    pair = tuple(goal.get("pair", ()))
+    if not pair:
+        return truths.get(goal["name"])
+    of_pair = [truths.get(f"{goal['name']}[{drug}]") for drug in pair]
+    first, second = of_pair
+    if first is None or second is None:
+        return None
+    asked = {one.name: one for one in study.goals}[goal["name"]]
+    return first / second if asked.measure == "therapeutic_index" else second / first

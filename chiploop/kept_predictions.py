@@ -80,9 +80,13 @@ def state_of(
     schedules: Mapping[str, ChipSchedule],
     readouts: Sequence[Readout],
     begin_h: float,
+    pairs: Mapping[str, tuple[str, ...]],
     draws: Sequence[np.ndarray | None],
 ) -> str:
-    """Return the digest of all that a simulated feature hangs on: model, history, readouts, begin, draws."""
+    """Return the digest of all that a simulated feature hangs on: model, history, readouts, begin, draws.
+
+    ``pairs``: goal -> the two drugs that it compares.
+    """
     found = hashlib.sha256()
     history = [(chip, schedules[chip].segments) for chip in study.chip_ids]
     asked = (
@@ -94,7 +98,14 @@ def state_of(
         study.goals[0],
         study.limits.viability,
     )
-    for part in (study.tissue.sha256, history, tuple(readouts), begin_h, asked):
+    for part in (
+        study.tissue.sha256,
+        history,
+        tuple(readouts),
+        begin_h,
+        sorted(pairs.items()),
+        asked,
+    ):
         found.update(repr(part).encode())
     for drawn in draws:
         found.update(b"none" if drawn is None else np.ascontiguousarray(drawn).tobytes())

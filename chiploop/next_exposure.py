@@ -40,6 +40,7 @@ from chiploop.policies.prediction_table import (
 from chiploop.record.actions import JournalTotals
 from chiploop.safety import check_exposure, newest_toxicity_h
 from chiploop.study import Line, Study
+from chiploop.study_limits import concentration_limit_nm
 from chiploop.study_schedules import WHOLE
 
 DRAWS = 256
@@ -78,12 +79,20 @@ def likelihood_of(
         chip_inlet(study, schedules[chip], until_h=max([last, *ends])) for chip in study.chip_ids
     ]
     lines = {chip: study.line_of(chip).id for chip in study.chip_ids}
-    return Likelihood(model_of(study), inlets, donors, readouts, scatter_of(study), lines)
+    drugs = drugs_of_chips(study)
+    return Likelihood(model_of(study), inlets, donors, readouts, scatter_of(study), lines, drugs)
 
 
-def candidates_nm(study: Study) -> tuple[float, ...]:
-    """Return the vehicle and a log grid up to the study's limit, in round numbers."""
-    top = study.limits.concentration_nm
+def drugs_of_chips(study: Study) -> dict[str, str]:
+    """Return chip -> drug of a study with several; empty where it has one."""
+    if not study.further_drugs:
+        return {}
+    return {chip: study.drug_of(line.id).name for line in study.lines for chip in line.chips}
+
+
+def candidates_nm(study: Study, drug: str | None = None) -> tuple[float, ...]:
+    """Return the vehicle and a log grid up to the study's limit for a drug, in round numbers."""
+    top = concentration_limit_nm(study, drug)
     count = 1 + int(np.ceil(CANDIDATES_PER_DECADE * np.log10(top / LOWEST_NM)))
     grid = [float(f"{c:.2g}") for c in np.geomspace(LOWEST_NM, top, count)]
     return (0.0, *sorted({min(c, top) for c in grid}))
@@ -125,11 +134,13 @@ def prediction_table(
         chip: waited(study, schedule, begin) for chip, schedule in campaign.schedules.items()
     }
     likelihood = likelihood_of(study, waiting, campaign.readouts)
-    own = posterior.chip_parameters([study.donor_of(c).id for c in study.chip_ids], chosen)
+    donor_ids = [study.donor_of(c).id for c in study.chip_ids]
+    own = posterior.chip_parameters(donor_ids, chosen, list(drugs_of_chips(study).values()))
     factors = posterior.chip_drug_factors([study.line_of(c).id for c in study.chip_ids], chosen)
     effects = posterior.effects([effect.name for effect in likelihood.effects], chosen)
+    pairs = {goal.name: goal.pair for goal in campaign.goals if goal.pair}
     kept = (kept or KeptPredictions()).of(
-        state_of(study, waiting, campaign.readouts, begin, (own, factors, effects))
+        state_of(study, waiting, campaign.readouts, begin, pairs, (own, factors, effects))
     )
     past, states = past_and_states(model, likelihood, own, factors, kept)
     times, starts, planned = planned_readouts(study, model, begin)
@@ -144,13 +155,14 @@ def prediction_table(
     )
     programmes, allowed, risks, features = [], [], [], []
     refused: list[RefusedDose] = []
-    newest_h = newest_toxicity_h(study, campaign.readouts)
     at = 0
     for line, chips, line_rows in zip(lines, line_chips, rows, strict=True):
         feasible, out = feasible_exposures(
             study,
             line.id,
-            with_own(candidates_nm(study), (own_nm or {}).get(line.id)),
+            with_own(
+                candidates_nm(study, study.drug_of(line.id).name), (own_nm or {}).get(line.id)
+            ),
             quantise,
             remaining_ul,
         )
@@ -160,7 +172,7 @@ def prediction_table(
                 f"no dose is allowed on {line.id}: " + "; ".join(one.reason for one in out[:4])
             )
         highest_nm = {
-            hours: highest_read_nm(campaign, hours)
+            hours: highest_read_nm(campaign, hours, line.id)
             for hours in {programme.drug_h for programme in feasible}
         }
         shown = simulated_ahead(
@@ -194,7 +206,7 @@ def prediction_table(
                 highest_read_nm=highest_nm[programme.drug_h],
                 overdose_risk=float(r),
                 start_h=begin,
-                newest_toxicity_h=newest_h,
+                newest_toxicity_h=newest_toxicity_h(study, campaign.readouts, line.id),
                 totals=totals,
                 cycle=cycle,
             )
@@ -225,7 +237,7 @@ def prediction_table(
     goal = kept.get("goal")
     if goal is None:
         donors = donor_tissues(study, posterior, chosen)
-        goal = goal_draws(model, study, parameters, donors)[study.goals[0].name].capped
+        goal = goal_draws(model, study, parameters, donors, pairs)[study.goals[0].name].capped
         kept.put("goal", goal)
     table = PredictionTable(
         lines=tuple(line.id for line in lines),
@@ -243,7 +255,7 @@ def prediction_table(
         ),
         shown=shown_by_past(likelihood, rows),
         standard=posterior.standard[chosen],
-        goal_is_dose=study.goals[0].unit == "nM",
+        goal_is_dose=study.goals[0].unit == "nM" and not study.further_drugs,
         turn=campaign.cycle,
     )
     return table, tuple(refused)
@@ -337,18 +349,20 @@ def waited(study: Study, schedule: ChipSchedule, until_h: float) -> ChipSchedule
     return schedule.with_segment(stimulus_segment(study, 0.0, end, until_h))
 
 
-def highest_read_nm(campaign: Campaign, drug_h: float) -> float | None:
-    """Return the highest dose whose readouts are in and that was given for as many hours; None where none was.
+def highest_read_nm(campaign: Campaign, drug_h: float, line_id: str) -> float | None:
+    """Return the highest dose of a line's drug whose readouts are in and that was given for as many hours.
 
-    A study whose doses all last the whole exposure has no shorter ones to tell apart.
+    None where none was. A study whose doses all last the whole exposure has no shorter ones to tell apart.
     """
-    study = campaign.study
-    if campaign.highest_read_nm is None or set(study.schedules) == {WHOLE}:
-        return campaign.highest_read_nm
-    read = {r.chip_id for r in campaign.readouts if r.qc != "fail"}
+    study, highest_nm = campaign.study, campaign.highest_read(line_id)
+    if highest_nm is None or set(study.schedules) == {WHOLE}:
+        return highest_nm
+    drug = study.drug_of(line_id).name
+    alike = {chip for line in study.lines_of(drug) for chip in line.chips}
+    read = {r.chip_id for r in campaign.readouts if r.qc != "fail" and r.chip_id in alike}
     given = given_exposures((campaign.schedules[c] for c in read), study.timeline.exposure_h)
     as_long_nm = highest_as_long(given, drug_h)
-    return min(campaign.highest_read_nm, as_long_nm or 0.0)
+    return min(highest_nm, as_long_nm or 0.0)
 
 
 def with_exposure(
@@ -380,7 +394,9 @@ def planned_readouts(
     """Return sampling times (t,), window starts (t,) and what an exposure from begin_h reads of every chip."""
     window = tuple(begin_h + after for after in study.sampling.effluent_h)
     samplings = sorted(
-        {*((begin_h + after, np.nan) for after in study.sampling.teer_h), (window[1], window[0])}
+        {*((begin_h + after, np.nan) for after in study.sampling.teer_h), (window[1], window[0])},
+        # NaN has no order, and a set's own order hangs on where NaN stands in memory
+        key=lambda one: (one[0], np.isnan(one[1])),
     )
     planned = []
     for i, (_, begin) in enumerate(samplings):

@@ -178,7 +178,7 @@ def _syringes(study: Study, programmes: list[PumpProgramme]) -> Iterator[Syringe
         flow_ul_h = study.line_flow_rate_ul_h(line.id)
         needed_ul[pump_name(line.id, "medium")] += timeline.stimulus_from_h * flow_ul_h
         needed_ul[pump_name(line.id, "stimulus")] += later_h * flow_ul_h
-        for role in study.pump_roles:
+        for role in study.pump_roles(line.id):
             pump = pump_name(line.id, role)
             filled = study.perfusion.syringes[role].volume_ul
             usable = usable_ul(study, role, filled)
@@ -200,11 +200,13 @@ def _cycle_rows(study: Study, cycle: int, lines: tuple[str, ...]) -> Iterator[Ti
     start_h, end_h = study.exposure_start_h(cycle), study.exposure_end_h(cycle)
     if cycle == 1:
         for line, dose_nm in zip(lines, study.first_doses_nm, strict=True):
-            what = f"cycle 1: {study.drug.name} {dose_nm:g} nM with stimulus"
+            what = f"cycle 1: {study.drug_of(line).name} {dose_nm:g} nM with stimulus"
             yield TimetableRow(start_h, end_h, what, (line,), "pumps")
     else:
-        what = f"cycle {cycle}: {study.drug.name} as proposed, with stimulus{_by_schedule(study)}"
-        yield TimetableRow(start_h, end_h, what, lines, "pumps")
+        for drug in study.drugs:
+            own = tuple(line.id for line in study.lines_of(drug))
+            what = f"cycle {cycle}: {drug} as proposed, with stimulus{_by_schedule(study)}"
+            yield TimetableRow(start_h, end_h, what, own, "pumps")
     window_h = study.effluent_window_h(cycle)
     yield TimetableRow(*window_h, f"cycle {cycle}: collect effluent", lines, "bench")
     for time_h in study.teer_times_h(cycle):

@@ -7,12 +7,13 @@ again. Not here: choosing (policies), words and layout (the command line, the pa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from chiploop.campaign_values import Campaign, LineDose, Proposal
+from chiploop.goals import best_in_words
 from chiploop.policies.prediction_table import PredictionTable
 from chiploop.proposal_alternatives import Alternative, alternatives_of
 from chiploop.proposal_predictions import (
@@ -39,6 +40,8 @@ class GoalOutlook:
     """Upper over lower."""
     expected_fold: float | None
     """After the readouts, if the information is as expected: the width of ln goal shrinks by exp(-nats)."""
+    best: str = ""
+    """Of a best drug: which two are compared, and how probably each is the best."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ class LineCard:
     schedule: str = "whole"
     schedule_text: str = ""
     """In words; empty where drug flows for the whole exposure."""
+    drug: str = ""
+    """Which drug of a study with several; empty where it has one."""
 
 
 @dataclass(frozen=True)
@@ -128,14 +133,25 @@ class Card:
         """The decision in one line."""
         doses = ", ".join(
             f"{one.line} {f'{one.asked_nm:g} nM' if one.asked_nm else 'vehicle'}"
+            + (f" of {one.drug}" if one.drug and one.asked_nm else "")
             + (f" ({one.schedule_text})" if one.schedule_text else "")
             for one in self.lines
         )
         goal = self.goal
         now = f"{goal.name} {goal.lower:.3g} to {goal.upper:.3g} {goal.unit} ({goal.fold:.2g}-fold)"
+        now += f", {goal.best}" if goal.best else ""
         if goal.expected_fold is None:
             return f"{self.drug}: {doses}. Now {now}"
         return f"{self.drug}: {doses}. Now {now}, expected afterwards {goal.expected_fold:.2g}-fold"
+
+    def facts(self) -> dict[str, Any]:
+        """Return it for the record: what only a study of several drugs has is left out of others."""
+        content = asdict(self)
+        content["goal"] = {k: v for k, v in content["goal"].items() if k != "best" or v}
+        content["lines"] = [
+            {k: v for k, v in line.items() if k != "drug" or v} for line in content["lines"]
+        ]
+        return content
 
 
 def card_from_dict(content: Mapping[str, Any]) -> Card:
@@ -200,7 +216,7 @@ def card_of(
     return Card(
         cycle=proposal.cycle,
         policy=proposal.policy,
-        drug=study.drug.title or study.drug.name,
+        drug=", ".join(drug.title or name for name, drug in study.drugs.items()),
         goal=goal_outlook(campaign, proposal.eig_nats),
         lines=lines,
         information_nats=proposal.eig_nats,
@@ -242,13 +258,21 @@ def goal_outlook(campaign: Campaign, nats: float | None) -> GoalOutlook:
     fold = goal.upper / goal.lower
     expected = None if nats is None else float(fold ** np.exp(-max(nats, 0.0)))
     return GoalOutlook(
-        goal.name, goal.unit, goal.median, goal.lower, goal.upper, goal.level, fold, expected
+        goal.name,
+        goal.unit,
+        goal.median,
+        goal.lower,
+        goal.upper,
+        goal.level,
+        fold,
+        expected,
+        best_in_words(goal.facts()),
     )
 
 
 def line_card(campaign: Campaign, dose: LineDose, remaining_ul: Mapping[str, float]) -> LineCard:
     """Return the dose of one line with what its pumps do."""
-    study, highest = campaign.study, campaign.highest_read_nm
+    study, highest = campaign.study, campaign.highest_read(dose.line)
     return LineCard(
         line=dose.line,
         chips=dose.chips,
@@ -272,6 +296,7 @@ def line_card(campaign: Campaign, dose: LineDose, remaining_ul: Mapping[str, flo
         ),
         schedule=dose.schedule,
         schedule_text=study_words(study, dose.schedule),
+        drug=study.drug_of(dose.line).name if study.further_drugs else "",
     )
 
 

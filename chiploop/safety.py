@@ -50,7 +50,7 @@ def check_dose(
 
     Parameters
     ----------
-    highest_read_nm : highest dose already read out in this study; None at the cold start, where
+    highest_read_nm : highest dose of the line's drug already read out in this study; None at the cold start, where
         only the study's first doses are allowed, without a fit.
     overdose_risk : P(viability < limit) at this dose; where it is missing after the cold start, a
         dose with drug is refused.
@@ -169,16 +169,32 @@ def check_before_wire(
         )
 
 
-def newest_toxicity_h(study: Study, readouts: Iterable[Readout]) -> float | None:
+def newest_toxicity_h(study: Study, readouts: Iterable[Readout], line_id: str = "") -> float | None:
     """Return the study time of the newest readout of toxicity that passed; None before the first.
+
+    Of several drugs that of the line's alone counts: chips that got another drug tell nothing of its harm.
+    ValueError where the line is not named then.
 
     Viability where the study has an assay of it; otherwise TEER, which falls where tissue is harmed.
     """
+    chips = set(study.chip_ids)
+    if study.further_drugs:
+        if line_id not in study.line_ids:
+            raise ValueError(f"{study.name} has several drugs; name the line that is asked about")
+        own = study.lines_of(study.drug_of(line_id).name)
+        chips = {chip for line in own for chip in line.chips}
     told_by = {"TEER"}
     if "viability" in study.assays:
         told_by = {"viability", study.assays["viability"].kit.method}
     return max(
-        (r.time_h for r in readouts if r.readout in told_by and r.qc != "fail"), default=None
+        (
+            r.time_h
+            for r in readouts
+            if r.readout in told_by
+            and r.qc != "fail"
+            and (not study.further_drugs or r.chip_id in chips)
+        ),
+        default=None,
     )
 
 

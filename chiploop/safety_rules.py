@@ -26,6 +26,7 @@ from chiploop.dosing import (
 from chiploop.record.actions import JournalTotals, Moved
 from chiploop.study_limits import (
     DAY_H,
+    concentration_limit_nm,
     day_volume_limit_ul,
     dose_volume_limit_ul,
     drug_limit_ng,
@@ -36,7 +37,7 @@ from chiploop.study_limits import (
 from chiploop.study_schedules import LATEST_START_H
 
 if TYPE_CHECKING:
-    from chiploop.study import Study
+    from chiploop.study import Drug, Study
 
 _STUDY_PURPOSES: tuple[Purpose, ...] = ("medium", "stimulus", "dose")
 """What a study's phase may be; priming is never one."""
@@ -65,11 +66,11 @@ class DoseFacts:
     volume_ul: float
     """Per chip."""
     highest_read_nm: float | None = None
-    """Highest dose whose readouts are in; None before the first."""
+    """Highest dose of the line's drug whose readouts are in; None before the first."""
     overdose_risk: float | None = None
     """P(viability < limit) by the fit; None where nobody has computed it."""
     newest_toxicity_h: float | None = None
-    """Study time of the newest toxicity readout; None before the first."""
+    """Study time of the newest toxicity readout of a chip with the line's drug; None before the first."""
     cycle: int | None = None
     """Whose exposure the programme is a part of; None where it stands alone."""
 
@@ -77,6 +78,20 @@ class DoseFacts:
     def n_chips(self) -> int:
         """Chips of the programme's line, which share what flows."""
         return len(self.study.line(self.programme.line).chips)
+
+    @property
+    def drug(self) -> Drug:
+        """What the programme's line gets. What other drugs did, or did not do, says nothing about it."""
+        return self.study.drug_of(self.programme.line)
+
+    @property
+    def highest_delivered_nm(self) -> float | None:
+        """Highest dose of the line's drug that the journal shows as delivered; None before the first."""
+        if not self.study.further_drugs:
+            return self.totals.highest_dose_nm
+        own = [line.id for line in self.study.lines_of(self.drug.name)]
+        given = self.totals.highest_dose_of_nm
+        return max((given[line] for line in own if line in given), default=None)
 
     @property
     def moved(self) -> tuple[Moved, ...]:
@@ -121,6 +136,11 @@ def _steps_are_sound(facts: DoseFacts) -> str | None:
     for step in programme.steps:
         if step.stock not in {"medium", "stimulus", *facts.study.stocks}:
             return f"{step.pump} holds {step.stock}, which is no stock of the study"
+        if step.stock not in facts.study.pump_roles(programme.line):
+            return (
+                f"{step.pump} holds {step.stock}, which is no stock of {facts.drug.name}, the drug of line "
+                f"{programme.line}"
+            )
         if step.pump != pump_name(programme.line, step.stock):
             return f"{step.pump} is not the pump of {step.stock} in line {programme.line}"
         lasts_h = step.volume_ul / step.flow_rate_ul_h if step.flow_rate_ul_h else math.inf
@@ -145,7 +165,7 @@ def _steps_are_sound(facts: DoseFacts) -> str | None:
 
 def _concentration(facts: DoseFacts) -> str | None:
     """No dose above the study's concentration limit."""
-    limit_nm = facts.study.limits.concentration_nm
+    limit_nm = concentration_limit_nm(facts.study, facts.drug.name)
     highest_nm = max(facts.concentration_nm, facts.programme.asked_nm)
     if _above(highest_nm, limit_nm):
         return f"concentration {highest_nm:g} nM is above the limit of {limit_nm:g} nM"
@@ -283,16 +303,19 @@ def _within_ul(moved: Sequence[Moved], from_h: float, to_h: float) -> float:
 
 def _is_first_dose(facts: DoseFacts) -> bool:
     asked_nm = facts.programme.asked_nm
-    return any(
-        math.isclose(asked_nm, first_nm, rel_tol=_SLACK) for first_nm in facts.study.first_doses_nm
-    )
+    return any(math.isclose(asked_nm, nm, rel_tol=_SLACK) for nm in _first_doses_nm(facts))
+
+
+def _first_doses_nm(facts: DoseFacts) -> tuple[float, ...]:
+    """Return the first doses of the line's drug."""
+    return facts.study.first_doses_of_nm(facts.drug.name)
 
 
 def _only_first_doses(facts: DoseFacts, why: str) -> str | None:
     """Return why a dose that is none of the study's first doses must wait."""
     if _is_first_dose(facts):
         return None
-    first = ", ".join(f"{first_nm:g}" for first_nm in facts.study.first_doses_nm)
+    first = ", ".join(f"{first_nm:g}" for first_nm in _first_doses_nm(facts))
     return (
         f"{why}: only the first doses ({first} nM) are allowed, not {facts.concentration_nm:g} nM"
     )
@@ -330,7 +353,7 @@ def _fold_step_on_record(facts: DoseFacts) -> str | None:
     """
     if _is_first_dose(facts):
         return None
-    return _fold_above(facts, facts.totals.highest_dose_nm, "delivered")
+    return _fold_above(facts, facts.highest_delivered_nm, "delivered")
 
 
 def _fold_above(facts: DoseFacts, highest_nm: float | None, done: str) -> str | None:
@@ -392,18 +415,18 @@ def _drug_mass(facts: DoseFacts) -> str | None:
     study, line = facts.study, facts.study.line(facts.programme.line)
     given_ng = sum(
         drug_ng(
-            study,
+            facts.drug,
             stock.concentration_nm,
             facts.totals.delivered_ul.get(pump_name(line.id, name), 0.0),
         )
-        for name, stock in study.stocks.items()
+        for name, stock in study.stocks_of(line.id).items()
     )
     asked_ng = sum(
-        drug_ng(study, stock_concentration_nm(study, step.stock), step.volume_ul)
+        drug_ng(facts.drug, stock_concentration_nm(study, step.stock), step.volume_ul)
         for step in facts.programme.steps
         if step.stock in study.stocks
     )
-    chip_ng, limit_ng = (given_ng + asked_ng) / len(line.chips), drug_limit_ng(study)
+    chip_ng, limit_ng = (given_ng + asked_ng) / len(line.chips), drug_limit_ng(study, facts.drug)
     if asked_ng > 0.0 and _above(chip_ng, limit_ng):
         return f"{chip_ng:.4g} ng drug per chip in all is above the limit of {limit_ng:.4g} ng"
     return None

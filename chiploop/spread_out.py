@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from chiploop.errors import SafetyRefusal
+from chiploop.exposure import ExposureProgramme
 from chiploop.line_assignment import assign_doses
 from chiploop.policies.dose_choice import nearest_of
 from chiploop.toxicity_closures import Candidates
@@ -77,6 +78,43 @@ def spread_out(
         f"those the model would teach most by; lines drawn with seed {seed}, donors balanced"
     )
     return SpreadOut(chosen, sentence)
+
+
+@dataclass(frozen=True)
+class LinesOf:
+    """What is looked at of a prediction table, of some of its lines."""
+
+    lines: tuple[str, ...]
+    programmes: tuple[tuple[ExposureProgramme, ...], ...]
+    allowed: tuple[np.ndarray, ...]
+    risk: tuple[np.ndarray, ...]
+
+    @classmethod
+    def at(cls, table: Candidates, at: Sequence[int]) -> LinesOf:
+        """Return the lines at these places."""
+        parts = (table.lines, table.programmes, table.allowed, table.risk)
+        return cls(*(tuple(part[i] for i in at) for part in parts))  # type: ignore[arg-type]
+
+
+def spread_out_drugs(
+    table: Candidates,
+    line_donors: Mapping[str, Sequence[str]],
+    seed: int,
+    drug_of: Mapping[str, str],
+    at_most_nm: Mapping[str, float],
+) -> SpreadOut:
+    """Return spread-out doses of several drugs, each over its own lines; errors as of ``spread_out``.
+
+    ``drug_of``: line -> drug; ``at_most_nm``: drug -> highest dose of it that was read out, 0 where none was.
+    """
+    chosen: dict[int, int] = {}
+    said = []
+    for drug in dict.fromkeys(drug_of[line] for line in table.lines):
+        at = [i for i, line in enumerate(table.lines) if drug_of[line] == drug]
+        own = spread_out(LinesOf.at(table, at), line_donors, seed, at_most_nm.get(drug, 0.0))
+        chosen |= {at[i]: k for i, k in own.chosen.items()}
+        said.append(f"{drug}: {own.sentence}")
+    return SpreadOut(chosen, "; ".join(said))
 
 
 def ladder(drug_nm: Sequence[float], lines: int) -> list[float]:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from chiploop.campaign_values import Campaign, Proposal
-from chiploop.goal_curves import reference_curves
-from chiploop.goals import donor_tissues, goal_draws, harmful_nm, tissue_of
+from chiploop.goals import curves_of, donor_tissues, goal_draws, harmful_nm
 from chiploop.models.study_model import model_of
 from chiploop.stopping import Standing, Verdict, needs_proposal, rule_of
 from chiploop.study_limits import drug_ng
@@ -52,8 +51,7 @@ def standing_of(
         draws = goal_draws(model, study, posterior.particles, donors)
         for goal in study.goals:
             if goal.name in with_dose:  # the other questions do not look at harm
-                tissue = tissue_of(study, goal.of, posterior.particles, donors)
-                curves = reference_curves(model, study, goal.exposure_h, tissue)
+                curves = curves_of(model, study, goal, posterior.particles, donors)
                 harmful[goal.name] = harmful_nm(curves.viability, study.limits.viability)
     chips = len(study.chip_ids)
     if proposal is not None:
@@ -80,12 +78,14 @@ def exposures(campaign: Campaign) -> int:
 
 
 def given_ng(campaign: Campaign) -> float:
-    """Return how much drug all chips together have got."""
+    """Return how much drug, of all drugs, all chips together have got."""
+    study = campaign.study
+    drug_of = {chip: study.drug_of(line.id) for line in study.lines for chip in line.chips}
     return float(
         np.sum(
             [
-                drug_ng(campaign.study, s.drug_nm, s.flow_rate_ul_h * (s.end_h - s.start_h))
-                for schedule in campaign.schedules.values()
+                drug_ng(drug_of[chip], s.drug_nm, s.flow_rate_ul_h * (s.end_h - s.start_h))
+                for chip, schedule in campaign.schedules.items()
                 for s in schedule.segments
             ]
         )

@@ -198,6 +198,25 @@ class DoseDecided(StopRule):
 
 
 @dataclass(frozen=True)
+class BestDecided(StopRule):
+    """It is known which drug is the best of those that a goal compares."""
+
+    goal: str
+    probability: float
+
+    def judge(self, standing: Standing) -> Verdict:
+        """Return whether one drug is the best with enough probability."""
+        draws = standing.draws.get(self.goal)
+        if draws is None or not draws.best or not standing.passed:
+            return _not_yet(self.goal, standing)
+        drug = max(draws.best, key=lambda name: draws.best[name])
+        said = f"{drug} is the best by {self.goal} with probability {draws.best[drug]:.3g}"
+        if draws.best[drug] >= self.probability:
+            return Verdict("stop", f"{said}, asked was {self.probability:g}")
+        return Verdict("go on", f"{said}: none reaches {self.probability:g}")
+
+
+@dataclass(frozen=True)
 class NothingIsSafe(StopRule):
     """No dose with drug is allowed, or every one harms with some probability."""
 
@@ -309,6 +328,8 @@ def needs_proposal(stop: Stop) -> bool:
 def _question(asked: Decided) -> StopRule:
     if asked.dose_nm is not None:
         return DoseDecided(asked.goal, asked.dose_nm, asked.probability)
+    if asked.above is None and asked.below is None:
+        return BestDecided(asked.goal, asked.probability)
     bounds = [f"{key} {b}" for key, b in (("above", asked.above), ("below", asked.below)) if b]
     return BoundDecided(
         asked.goal,

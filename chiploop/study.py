@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 
 from chiploop.errors import FileNotValid, Problem
 from chiploop.models.facts import TEER, ModelFacts
@@ -25,6 +25,7 @@ from chiploop.study_fields import (
     MassConcentration,
     Part,
     as_tuple,
+    is_nothing,
 )
 from chiploop.study_goals import Decided, Goal, Stop
 from chiploop.study_parts import (
@@ -138,9 +139,18 @@ class _Shared(Part):
 
 
 class StudyText(_Shared):
-    """A study as its file writes it: drug, chip, donors and kits by name."""
+    """A study as its file writes it: drugs, chip, donors and kits by name."""
 
-    drug: Identifier
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["drug"]}, {"required": ["drugs"]}]}
+    )
+
+    drug: Identifier | None = None
+    """Its only drug."""
+    drugs: Annotated[
+        tuple[Identifier, ...] | None, BeforeValidator(as_tuple), Field(min_length=2)
+    ] = None
+    """In place of ``drug``: those that are compared, each on lines of its own."""
     chip: Identifier
     donors: Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1)]
     assays: Annotated[dict[Identifier, AssayText], Field(min_length=1)]
@@ -153,6 +163,9 @@ class Study(_Shared):
     """
 
     drug: Drug
+    """The only one, or the first of ``drugs``."""
+    further_drugs: tuple[Drug, ...] = Field(default=(), exclude_if=is_nothing)
+    """The others, in the order of the file; empty where there is one."""
     chip: Chip
     donors: dict[Identifier, Donor]
     """Donor id -> donor."""
@@ -183,10 +196,38 @@ class Study(_Shared):
         }
 
     @property
-    def pump_roles(self) -> tuple[str, ...]:
-        """Roles of the pumps of every line: medium, stimulus, then the stocks by strength."""
-        by_strength = sorted(self.stocks, key=lambda name: self.stocks[name].concentration_nm)
-        return ("medium", "stimulus", *by_strength)
+    def drugs(self) -> dict[str, Drug]:
+        """Name -> drug, in the order of the file."""
+        return {drug.name: drug for drug in (self.drug, *self.further_drugs)}
+
+    def drug_of(self, line_id: str) -> Drug:
+        """Return the drug that the chips of a line get; KeyError where there is no such line."""
+        return self.drugs[self.line(line_id).drug or self.drug.name]
+
+    def lines_of(self, drug: str) -> tuple[Line, ...]:
+        """Return the lines that get a drug, in the order of the file."""
+        return tuple(line for line in self.lines if self.drug_of(line.id).name == drug)
+
+    def stocks_of(self, line_id: str) -> dict[str, Stock]:
+        """Return the stocks whose pumps a line has, those of its drug, by strength."""
+        drug = self.drug_of(line_id).name
+        own = [name for name, stock in self.stocks.items() if (stock.drug or drug) == drug]
+        by_strength = sorted(own, key=lambda name: self.stocks[name].concentration_nm)
+        return {name: self.stocks[name] for name in by_strength}
+
+    def pump_roles(self, line_id: str) -> tuple[str, ...]:
+        """Return the roles of the pumps of a line: medium, stimulus, then its stocks by strength."""
+        return ("medium", "stimulus", *self.stocks_of(line_id))
+
+    def syringes_of(self, line_id: str) -> dict[str, Syringe]:
+        """Return pump role -> syringe of a line, in the order of the file."""
+        roles = self.pump_roles(line_id)
+        return {role: one for role, one in self.perfusion.syringes.items() if role in roles}
+
+    def first_doses_of_nm(self, drug: str) -> tuple[float, ...]:
+        """Return the first doses of the lines that get a drug."""
+        doses = zip(self.lines, self.first_doses_nm, strict=True)
+        return tuple(nm for line, nm in doses if self.drug_of(line.id).name == drug)
 
     def line(self, line_id: str) -> Line:
         """Return a line by its id; KeyError where there is none."""

@@ -1,8 +1,8 @@
 """How the parts of a study must fit together.
 
 Belongs here: one short rule per fact, judged on parsed parts. Not here: goals and stop rules
-(study_goal_checks), schedules (study_schedule_checks), shape, units and ranges of one part
-(study_parts), what pumps can do (dosing).
+(study_goal_checks), schedules (study_schedule_checks), whose drug is where (study_drug_checks), shape, units and
+ranges of one part (study_parts), what pumps can do (dosing).
 A rule runs as soon as the parts that it needs are right, so that all problems come at once.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from chiploop.errors import Problem
+from chiploop.study_drug_checks import DRUG_RULES, limit_nm
 from chiploop.study_findings import Found, Rule, unknown
 from chiploop.study_goal_checks import GOAL_RULES
 from chiploop.study_limits import DAY_H
@@ -65,28 +66,18 @@ def _stimuli_are_of_the_model(stimulus_ng_ml: Any, tissue: Any) -> Iterator[Foun
         yield from unknown(name, tissue.stimuli, ("stimulus", name), f"stimulus of {tissue.model}")
 
 
-def _drug_is_of_the_model(drug: Any, tissue: Any) -> Iterator[Found]:
-    for name in tissue.drug:
-        if name not in ("free_fraction", *drug.constants):
-            yield Found(
-                ("drug",),
-                f"{tissue.model} asks for {name}; {drug.name}.yaml does not state it",
-                f'write it there: "constants: {{{name}: ...}}"',
-            )
-
-
 def _stocks_have_free_names(stocks: Any) -> Iterator[Found]:
     for name in stocks:
         if name in ("medium", "stimulus"):
             yield Found(("stocks", name), f'"{name}" is the name of a pump without drug')
-    strengths = [stock.concentration_nm for stock in stocks.values()]
+    strengths = [(stock.drug, stock.concentration_nm) for stock in stocks.values()]
     if len(set(strengths)) != len(strengths):
         yield Found(("stocks",), "two stocks have the same concentration; one is enough")
 
 
 def _stocks_can_be_used(stocks: Any, limits: Any) -> Iterator[Found]:
     for name, stock in stocks.items():
-        largest_part = min(1.0, limits.concentration_nm / stock.concentration_nm)
+        largest_part = min(1.0, limit_nm(limits, stock.drug) / stock.concentration_nm)
         vehicle = stock.vehicle_fraction * largest_part
         if vehicle > limits.vehicle_fraction * (1 + 1e-9):
             yield Found(
@@ -105,22 +96,24 @@ def _first_doses_fit(first_doses_nm: Any, lines: Any) -> Iterator[Found]:
         )
 
 
-def _first_doses_are_allowed(first_doses_nm: Any, limits: Any) -> Iterator[Found]:
-    for position, dose_nm in enumerate(first_doses_nm):
-        if dose_nm > limits.concentration_nm:
+def _first_doses_are_allowed(first_doses_nm: Any, limits: Any, lines: Any) -> Iterator[Found]:
+    for position, (dose_nm, line) in enumerate(zip(first_doses_nm, lines, strict=False)):
+        most_nm = limit_nm(limits, line.drug)
+        if dose_nm > most_nm:
+            key = "concentration_of" if line.drug in limits.concentration_of_nm else "concentration"
             yield Found(
                 ("first_doses", position),
-                f"{dose_nm:g} nM is above limits.concentration, {limits.concentration_nm:g} nM",
+                f"{dose_nm:g} nM is above limits.{key}, {most_nm:g} nM",
             )
 
 
-def _first_doses_can_be_made(first_doses_nm: Any, stocks: Any) -> Iterator[Found]:
-    strongest_nm = max(stock.concentration_nm for stock in stocks.values())
-    for position, dose_nm in enumerate(first_doses_nm):
-        if dose_nm > strongest_nm:
+def _first_doses_can_be_made(first_doses_nm: Any, stocks: Any, lines: Any) -> Iterator[Found]:
+    for position, (dose_nm, line) in enumerate(zip(first_doses_nm, lines, strict=False)):
+        own = [s.concentration_nm for s in stocks.values() if s.drug == line.drug]
+        if own and dose_nm > max(own):
             yield Found(
                 ("first_doses", position),
-                f"{dose_nm:g} nM is stronger than the strongest stock, {strongest_nm:g} nM",
+                f"{dose_nm:g} nM is stronger than the strongest stock, {max(own):g} nM",
             )
 
 
@@ -291,12 +284,12 @@ RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     (("lines", "donors"), _donors_are_known),
     (("stimulus_ng_ml",), _stimulus_is_there),
     (("stimulus_ng_ml", "tissue"), _stimuli_are_of_the_model),
-    (("drug", "tissue"), _drug_is_of_the_model),
+    *DRUG_RULES,
     (("stocks",), _stocks_have_free_names),
     (("stocks", "limits"), _stocks_can_be_used),
     (("first_doses_nm", "lines"), _first_doses_fit),
-    (("first_doses_nm", "limits"), _first_doses_are_allowed),
-    (("first_doses_nm", "stocks"), _first_doses_can_be_made),
+    (("first_doses_nm", "limits", "lines"), _first_doses_are_allowed),
+    (("first_doses_nm", "stocks", "lines"), _first_doses_can_be_made),
     (("perfusion", "limits"), _flow_is_allowed),
     (("limits", "perfusion", "timeline"), _volume_limits_leave_room),
     (("limits", "sampling", "timeline"), _readouts_are_young_enough),

@@ -245,6 +245,11 @@ class OneOf:
         return {"type": "string", "enum": list(self.words)}
 
 
+def is_nothing(value: Any) -> bool:
+    """Return whether a key says nothing: resolved studies leave it out, as they were before there was one."""
+    return value is None or value == () or value == {}
+
+
 def as_tuple(value: Any) -> Any:
     """Return a YAML list as a tuple; anything else as it is."""
     return tuple(value) if isinstance(value, list) else value

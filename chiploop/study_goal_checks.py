@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from chiploop.study_findings import Found, Rule, unknown
-from chiploop.study_goals import POPULATION
+from chiploop.study_goals import ASKED, POPULATION
 from chiploop.study_yaml import Place
 
 
@@ -76,6 +76,29 @@ def _goals_are_of_known_donors(goals: Any, donors: Any, lines: Any) -> Iterator[
             )
 
 
+def _goals_are_of_a_drug(goals: Any, drug: Any, further_drugs: Any) -> Iterator[Found]:
+    known = [one.name for one in (drug, *further_drugs)]
+    for position, goal in enumerate(goals):
+        place: Place = ("goals", position)
+        if goal.kind == "best_drug":
+            if not further_drugs:
+                message = f"the study has one drug, {drug.name}: there is nothing to compare"
+                yield Found((*place, "kind"), message)
+                continue
+            for at, name in enumerate(goal.drugs or ()):
+                yield from unknown(name, known, (*place, "drugs", at), "drug of this study")
+                if name in goal.drugs[:at]:
+                    yield Found((*place, "drugs", at), f"{name} is here twice")
+        elif further_drugs and goal.drug is None:
+            message = f'"drug" is missing: {goal.name} is about one of several drugs'
+            yield Found(place, message, f"one of: {', '.join(known)}")
+        elif further_drugs:
+            yield from unknown(goal.drug, known, (*place, "drug"), "drug of this study")
+        elif goal.drug is not None:
+            message = f"the study has one drug, {drug.name}; a goal names none"
+            yield Found((*place, "drug"), message, "leave it out")
+
+
 def _questions_are_about_goals(stop: Any, goals: Any) -> Iterator[Found]:
     known = {goal.name: goal for goal in goals}
     for position, asked in enumerate(stop.decided):
@@ -86,6 +109,9 @@ def _questions_are_about_goals(stop: Any, goals: Any) -> Iterator[Found]:
             )
             continue
         goal = known[asked.goal]
+        nothing = asked.dose_nm is None and asked.above is None and asked.below is None
+        if nothing and goal.kind != "best_drug":
+            yield Found(place, ASKED)
         if asked.dose_nm is not None and goal.unit != "nM":
             yield Found((*place, "dose"), f"{goal.name} is a ratio; no dose reaches it")
         for key, bound in (("above", asked.above), ("below", asked.below)):
@@ -114,6 +140,7 @@ GOAL_RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     (("goals", "timeline"), _goal_exposure_is_given),
     (("goals", "tissue"), _goal_targets_are_of_their_readout),
     (("goals", "donors", "lines"), _goals_are_of_known_donors),
+    (("goals", "drug", "further_drugs"), _goals_are_of_a_drug),
     (("stop", "goals"), _questions_are_about_goals),
     (("stop", "lines"), _budget_is_enough_for_one_cycle),
     (("stop", "timeline"), _misfit_can_be_asked_about),

@@ -20,10 +20,14 @@ from chiploop.study_fields import (
     PositivePercentage,
     ReadoutLevel,
     as_tuple,
+    is_nothing,
     problem,
 )
 
-GoalKind = Literal["potency", "therapeutic_index", "target_response"]
+Measure = Literal["potency", "therapeutic_index", "target_response"]
+GoalKind = Literal["potency", "therapeutic_index", "target_response", "best_drug"]
+ASKED = 'a question has "above", "below" or both, or else "dose"'
+"""Of every question but that for the best drug."""
 POPULATION = "population"
 """Whose a goal is where it is no donor's."""
 
@@ -36,7 +40,16 @@ class Goal(Part):
     """``potency``: the concentration that takes ``effect`` of the stimulus' effect away.
     ``therapeutic_index``: the concentration that brings viability to its limit, over that potency.
     ``target_response``: the lowest concentration at which the readout reaches ``target``.
+    ``best_drug``: how many times better the best drug is than the next one, ``by`` one of these.
     """
+    by: Measure | None = Field(default=None, exclude_if=is_nothing)
+    """What drugs are compared by."""
+    drug: Identifier | None = Field(default=None, exclude_if=is_nothing)
+    """Which drug of a study with several; absent where it has one."""
+    drugs: Annotated[
+        tuple[Identifier, ...] | None, BeforeValidator(as_tuple), Field(min_length=2)
+    ] = Field(default=None, exclude_if=is_nothing)
+    """Those that are compared; absent: all of the study."""
     readout: Identifier
     effect_fraction: PositivePercentage | None = Field(default=None, alias="effect")
     """0.5 asks for the EC50, 0.9 for the EC90; of a potency and a therapeutic index."""
@@ -48,7 +61,14 @@ class Goal(Part):
 
     @model_validator(mode="after")
     def _has_what_its_kind_needs(self) -> Goal:
-        is_target = self.kind == "target_response"
+        if (self.kind == "best_drug") != (self.by is not None):
+            if self.by is not None:
+                raise problem(f'"by" has no meaning in a goal of kind {self.kind}')
+            raise problem('"by" is missing: what the drugs are compared by', 'write "by: potency"')
+        strange = "drug" if self.kind == "best_drug" else "drugs"
+        if getattr(self, strange) is not None:
+            raise problem(f'"{strange}" has no meaning in a goal of kind {self.kind}')
+        is_target = self.measure == "target_response"
         needed, other = ("target", "effect") if is_target else ("effect", "target")
         given = {"target": self.target, "effect": self.effect_fraction}
         if given[needed] is None:
@@ -62,9 +82,19 @@ class Goal(Part):
         return self
 
     @property
+    def measure(self) -> Measure:
+        """What is asked of one drug."""
+        return self.by if self.kind == "best_drug" and self.by is not None else self.kind  # type: ignore[return-value]
+
+    def of_drug(self, drug: str) -> Goal:
+        """Return what a ``best_drug`` asks of one of its drugs."""
+        changed = {"kind": self.measure, "by": None, "drugs": None, "drug": drug}
+        return self.model_copy(update=changed)
+
+    @property
     def unit(self) -> str:
         """Unit of the answer."""
-        return "1" if self.kind == "therapeutic_index" else "nM"
+        return "nM" if self.kind in ("potency", "target_response") else "1"
 
 
 class Decided(Part):
@@ -75,15 +105,17 @@ class Decided(Part):
     below: GoalValue | None = None
     """With ``above`` as well: within both."""
     dose_nm: PositiveConcentration | None = Field(default=None, alias="dose")
-    """In place of bounds: whether this dose reaches the goal and keeps viability above its limit."""
+    """In place of bounds: whether this dose reaches the goal and keeps viability above its limit. Of a
+    ``best_drug`` neither is needed: which drug is the best is the question.
+    """
     probability: PositivePercentage = 0.9
     """Answered once the answer, yes or no, has this probability."""
 
     @model_validator(mode="after")
     def _asks_one_thing(self) -> Decided:
         bounds = [bound for bound in (self.above, self.below) if bound is not None]
-        if bool(bounds) == (self.dose_nm is not None):
-            raise problem('a question has "above", "below" or both, or else "dose"')
+        if bounds and self.dose_nm is not None:
+            raise problem(ASKED)
         if len(bounds) == 2 and not bounds[0].value < bounds[1].value:
             raise problem(f"nothing lies above {bounds[0]} and below {bounds[1]}")
         if not self.probability > 0.5:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from chiploop.study import Study
+    from chiploop.study import Drug, Study
 
 DAY_H = 24.0
 """Length of the window of ``limits.day_volume``."""
@@ -86,17 +86,23 @@ def planned_readout_age_h(study: Study) -> float:
     return timeline.exposure_h - study.sampling.effluent_h[1] + timeline.turnaround_h
 
 
-def drug_limit_ng(study: Study) -> float:
-    """Return the most drug that one chip may get in a study, in ng.
+def concentration_limit_nm(study: Study, drug: str | None = None) -> float:
+    """Return the highest concentration of a drug that may be given; None for the study's only one."""
+    limits = study.limits
+    return limits.concentration_of_nm.get(drug or study.drug.name, limits.concentration_nm)
+
+
+def drug_limit_ng(study: Study, drug: Drug) -> float:
+    """Return the most of a drug that one chip may get in a study, in ng.
 
     The concentration limit, at the study's flow rate, over all planned exposures: doses given more
     often or longer than planned reach it, planned ones do not.
     """
     exposed_ul = study.perfusion.flow_rate_ul_h * study.timeline.exposure_h * study.timeline.cycles
-    return drug_ng(study, study.limits.concentration_nm, exposed_ul)
+    return drug_ng(drug, concentration_limit_nm(study, drug.name), exposed_ul)
 
 
-def drug_ng(study: Study, concentration_nm: float, volume_ul: float) -> float:
-    """Return the mass of the study's drug in a volume."""
+def drug_ng(drug: Drug, concentration_nm: float, volume_ul: float) -> float:
+    """Return the mass of a drug in a volume."""
     # nM x uL = 1e-15 mol; times g/mol = 1e-15 g = 1e-6 ng
-    return concentration_nm * volume_ul * study.drug.molecular_weight_g_mol * 1e-6
+    return concentration_nm * volume_ul * drug.molecular_weight_g_mol * 1e-6

@@ -29,6 +29,7 @@ from chiploop.study_fields import (
     Time,
     Volume,
     as_tuple,
+    is_nothing,
     problem,
 )
 
@@ -171,6 +172,8 @@ class Stock(Part):
     concentration_nm: PositiveConcentration = Field(alias="concentration")
     vehicle_fraction: Percentage = Field(alias="vehicle")
     """Vehicle by volume, 0..1."""
+    drug: Identifier | None = Field(default=None, exclude_if=is_nothing)
+    """Which drug of a study with several; absent where it has one."""
 
 
 class Line(Part):
@@ -179,6 +182,8 @@ class Line(Part):
     id: Identifier
     chips: dict[Identifier, Identifier]
     """Chip id -> donor id, in the order of the positions."""
+    drug: Identifier | None = Field(default=None, exclude_if=is_nothing)
+    """Which drug of a study with several its chips get, from first to last; absent where it has one."""
 
 
 class Syringe(Part):
@@ -196,7 +201,7 @@ class Perfusion(Part):
     flow_rate_ul_h: FlowRate = Field(alias="flow_rate")
     """Per chip."""
     syringes: dict[Identifier, Syringe]
-    """Pump role (``medium``, ``stimulus`` or the name of a stock) -> syringe."""
+    """Pump role (``medium``, ``stimulus`` or the name of a stock) -> syringe. A line has those of its own drug."""
 
 
 class Timeline(Part):
@@ -257,8 +262,12 @@ class Limits(Part):
     """What is never passed, whatever the model proposes."""
 
     concentration_nm: PositiveConcentration = Field(alias="concentration")
+    concentration_of_nm: dict[Identifier, PositiveConcentration] = Field(
+        default={}, alias="concentration_of", exclude_if=is_nothing
+    )
+    """Drug of a study with several -> its own limit where that is lower."""
     fold_step: Annotated[float, Field(gt=1)]
-    """No dose above this multiple of the highest dose read out."""
+    """No dose above this multiple of the highest dose of the same drug read out."""
     vehicle_fraction: PositivePercentage = Field(alias="vehicle")
     flow_rate_ul_h: FlowRate = Field(alias="flow_rate")
     """Per chip."""

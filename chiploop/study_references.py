@@ -56,8 +56,7 @@ class References:
         A part whose file is missing or wrong becomes None; rules that need it are not judged.
         """
         resolved: dict[str, Any] = {}
-        if "drug" in parts:
-            resolved["drug"] = self._named(parts["drug"], Drug, ("drug",))
+        resolved |= self._drugs(parts)
         if "chip" in parts:
             resolved["chip"] = self._named(parts["chip"], Chip, ("chip",))
         if "donors" in parts:
@@ -115,6 +114,30 @@ class References:
             where = f"line {problem.line}" if problem.line else "the file"
             inside = f", {problem.field}" if problem.field else ""
             self._refuse(place, f"{path} ({where}{inside}): {problem.message}", problem.hint)
+
+    def _drugs(self, parts: dict[str, Any]) -> dict[str, Any]:
+        """Return the study's ``drug`` and its ``further_drugs``; a file writes one key or the other."""
+        one, several = (key in self.text.values for key in ("drug", "drugs"))
+        if not one and not several:
+            self._refuse(("drug",), '"drug" is missing', 'several stand under "drugs: [a, b]"')
+            return {"drug": None}
+        if one and several:
+            message = 'a study has either "drug" or "drugs", not both'
+            self._refuse(("drugs",), message, "name every drug under drugs")
+            return {"drug": None}
+        if one:
+            name = parts.get("drug")
+            drug = None if name is None else self._named(name, Drug, ("drug",))
+            return {"drug": drug, "further_drugs": ()}
+        names = parts.get("drugs") or ()
+        for position, name in enumerate(names):
+            if name in names[:position]:
+                self._refuse(("drugs", position), f'drug "{name}" is here twice')
+        found = [self._named(n, Drug, ("drugs", i)) for i, n in enumerate(names)]
+        known = [drug for drug in found if drug is not None]
+        if not known or len(known) < len(found):
+            return {"drug": None}
+        return {"drug": known[0], "further_drugs": tuple(known[1:])}
 
     def _path(self, written: str) -> Path | None:
         """Return the file that a path in the study means; either slash will do."""

@@ -3,14 +3,14 @@
 Belongs here: pure functions of readouts, schedules and risks. Not here: the rules of one dose (safety_rules), of a
 batch (batch_safety).
 
-Only a person reopens a dose (``Reopened``). A closed dose is closed on every line; what the fit alone says is of
-one line, since a line's chips may have suffered from something else.
+Only a person reopens a dose (``Reopened``). A closed dose is closed on every line that gets its drug; what the fit
+alone says is of one line, since a line's chips may have suffered from something else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -59,6 +59,8 @@ class Toxicity:
     dose_nm: float
     """Highest of the chip's exposure up to the readout."""
     viability: float
+    drug: str = ""
+    """Which drug of a study with several."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,12 @@ class Reopened:
     """(chip, time in h) of the toxicity readouts that were on record then: what was read later closes again. None:
     what is of a later time does.
     """
+    drug: str = ""
+    """Which drug of a study with several; others stay closed."""
 
-    def reaches(self, dose_nm: float) -> bool:
-        """Return whether a delivered dose is at or below the one reopened."""
-        return dose_nm <= self.up_to_nm * (1.0 + MAX_DOSE_DEVIATION)
+    def reaches(self, dose_nm: float, drug: str = "") -> bool:
+        """Return whether a delivered dose of a drug is at or below the one reopened."""
+        return drug == self.drug and dose_nm <= self.up_to_nm * (1.0 + MAX_DOSE_DEVIATION)
 
     def lifts(self, harm: Toxicity) -> bool:
         """Return whether doses that did this harm may be given again."""
@@ -85,21 +89,25 @@ class Reopened:
             if self.seen is None
             else (harm.chip_id, harm.time_h) in self.seen
         )
-        return known and self.reaches(harm.dose_nm)
+        return known and self.reaches(harm.dose_nm, harm.drug)
 
 
 @dataclass(frozen=True)
 class Closure:
-    """Doses that are closed on every line."""
+    """Doses that are closed on every line, or on every one with a drug."""
 
     from_nm: float
     """This and all above."""
     reason: str
     from_h: float = 0.0
     """Only where drug flows for at least so many hours of the exposure."""
+    lines: frozenset[str] | None = None
+    """Those that get the drug; None for every line."""
 
     def holds(self, programme: ExposureProgramme) -> bool:
         """Return whether a dose is closed, by its concentration and its hours; one without drug never is."""
+        if self.lines is not None and programme.line not in self.lines:
+            return False
         return (
             programme.delivered_nm > 0.0
             and programme.delivered_nm >= self.from_nm
@@ -142,8 +150,17 @@ def shown_toxicities(
             default=0.0,
         )
         if dose_nm > 0.0:
-            shown.append(Toxicity(r.chip_id, r.cycle, r.time_h, dose_nm, left))
+            shown.append(
+                Toxicity(
+                    r.chip_id, r.cycle, r.time_h, dose_nm, left, drug_of_chip(study, r.chip_id)
+                )
+            )
     return tuple(shown)
+
+
+def drug_of_chip(study: Study, chip: str) -> str:
+    """Return the drug of a chip in a study with several; empty where it has one."""
+    return study.drug_of(study.line_of(chip).id).name if study.further_drugs else ""
 
 
 def closures(
@@ -156,9 +173,33 @@ def closures(
     """Return what the readouts of harm close on every line; ``cycle`` is the newest that was read.
 
     A dose that has harmed is closed with all above it until a person reopens it. Right after a cycle that
-    harmed, whoever has reopened what, nothing above the highest dose that has not harmed is given.
+    harmed, whoever has reopened what, nothing above the highest dose that has not harmed is given. Each drug of
+    several is judged by its own chips.
     """
-    shown = shown_toxicities(study, schedules, readouts)
+    every = shown_toxicities(study, schedules, readouts)
+    if not study.further_drugs:
+        return _closed(study, schedules, every, cycle, reopened)
+    found: list[Closure] = []
+    for drug in study.drugs:
+        lines = study.lines_of(drug)
+        own = {chip: schedules[chip] for line in lines for chip in line.chips}
+        shown = tuple(t for t in every if t.drug == drug)
+        mine = [r for r in reopened if r.drug == drug]
+        found += [
+            replace(one, reason=f"{drug}: {one.reason}", lines=frozenset(line.id for line in lines))
+            for one in _closed(study, own, shown, cycle, mine)
+        ]
+    return tuple(found)
+
+
+def _closed(
+    study: Study,
+    schedules: Mapping[str, ChipSchedule],
+    shown: Sequence[Toxicity],
+    cycle: int,
+    reopened: Collection[Reopened],
+) -> tuple[Closure, ...]:
+    """Return what the harm of one drug closes; ``schedules`` are those of the chips that get it."""
     found = []
     standing = [t for t in shown if not any(one.lifts(t) for one in reopened)]
     if standing:
@@ -197,26 +238,32 @@ def in_force(
     return tuple(
         one
         for one in reopened
-        if all(one.lifts(harm) for harm in shown if one.reaches(harm.dose_nm))
+        if all(one.lifts(harm) for harm in shown if one.reaches(harm.dose_nm, harm.drug))
     )
 
 
 def still_allowed(
-    table: Candidates, closed: Sequence[Closure], reopened: Collection[Reopened] = ()
+    table: Candidates,
+    closed: Sequence[Closure],
+    reopened: Collection[Reopened] = (),
+    drug_of: Mapping[str, str] | None = None,
 ) -> tuple[tuple[np.ndarray, ...], tuple[RefusedDose, ...]]:
     """Return what stays allowed on each line, and what is refused in addition.
 
     Besides the closures, a line's lowest dose that almost surely harms closes all there that are as high and last
-    as long, unless a person has reopened that high (``in_force``).
+    as long, unless a person has reopened that high (``in_force``). ``drug_of``: line -> drug where there are
+    several.
     """
     left, refused = [], []
     for line, programmes, allowed, risk in zip(
         table.lines, table.programmes, table.allowed, table.risk, strict=True
     ):
+        drug = (drug_of or {}).get(line, "")
         sure = [
             (p.drug_h, p.delivered_nm)
             for p, r in zip(programmes, risk, strict=True)
-            if not r <= ELIMINATION and not any(one.reaches(p.delivered_nm) for one in reopened)
+            if not r <= ELIMINATION
+            and not any(one.reaches(p.delivered_nm, drug) for one in reopened)
         ]
         own = list(closed)
         for hours in sorted({h for h, _ in sure}):

@@ -24,8 +24,9 @@ import numpy as np
 
 from chiploop.assays.plate_map import plate_from_dict
 from chiploop.goal_curves import Tissue
-from chiploop.goals import goal_values
-from chiploop.inference.prior import Prior
+from chiploop.goals import goal_draws
+from chiploop.inference.drug_entries import drug_entries
+from chiploop.inference.prior import Prior, specs_of
 from chiploop.models.batch import BatchResult
 from chiploop.models.facts import RELEASE, TEER, truth_of
 from chiploop.models.inlet import ChipInlet, chip_constants
@@ -62,8 +63,15 @@ class VirtualLab:
         self.model = model_of(study) if matched else truth_model(study)
         rng = self.noise("truth")
         self.parameters = hidden_parameters(self.model, study, matched, rng)
+        """(1, entries) of every drug."""
         self.time_h = 0.0
         self.chips = study.chip_ids
+        self.entries = drug_entries(self.model, study)
+        self.drugs = [study.drug_of(study.line_of(chip).id).name for chip in self.chips]
+        """(chips,) the drug of each."""
+        own = [self.entries.of_drug(self.parameters, drug) for drug in self.drugs]
+        self.chip_parameters = np.stack(own, axis=1) if self.entries.drugs else self.parameters
+        """(1, chips, parameters) of each chip's drug; (1, parameters) of the only one."""
         self.factors = self.matched_factors() if matched else self.chip_factors()
         self.states: np.ndarray | None = None
         self.dose_errors = {
@@ -90,20 +98,34 @@ class VirtualLab:
     def matched_factors(self) -> dict[str, np.ndarray]:
         """Return parameter -> (chips,) factors of donors, drawn as the fitted model says that donors differ."""
         donors = [self.study.donor_of(chip).id for chip in self.chips]
-        return {
-            name: np.array([own[donor] for donor in donors])
-            for name, own in self.donor_factors().items()
-        }
+        by_entry = self.donor_factors()
+        found = {}
+        for name in dict.fromkeys(self.model_name(entry) for entry in by_entry):
+            own = [by_entry[self.entry_name(name, drug)] for drug in self.drugs]
+            found[name] = np.array([one[donor] for one, donor in zip(own, donors, strict=True)])
+        return found
+
+    def entry_name(self, parameter: str, drug: str) -> str:
+        """Return what a drug's value of a parameter is called among those of several drugs."""
+        own = f"{parameter}[{drug}]"
+        return own if own in self.entries.names else parameter
+
+    def model_name(self, entry: str) -> str:
+        """Return which of the model's parameters an entry is."""
+        if entry not in self.entries.names:
+            return entry
+        return self.model.estimated_names[self.entries.parameter[self.entries.names.index(entry)]]
 
     def donor_factors(self) -> dict[str, dict[str, float]]:
-        """Return parameter -> donor -> factor on it."""
+        """Return parameter -> donor -> factor on it; of several drugs each one's own parameter by itself."""
         if not self.matched:
             return {
-                name: {
-                    donor: float(np.exp(spread.between_donors * self.donor_noise(donor, name)))
+                entry: {
+                    donor: float(np.exp(spread.between_donors * self.donor_noise(donor, entry)))
                     for donor in self.study.donors
                 }
                 for name, spread in self.model.facts.varies.items()
+                for entry in dict.fromkeys(self.entry_name(name, drug) for drug in self.drugs)
             }
         prior = Prior.of_study(self.model, self.study)
         population = prior.standard(self.parameters)[0]
@@ -128,15 +150,12 @@ class VirtualLab:
         """Return parameter -> (chips,) factors of donors and chips."""
         factors = {}
         for name, spread in self.model.facts.varies.items():
-            donors = {
-                donor: spread.between_donors * self.donor_noise(donor, name)
-                for donor in self.study.donors
-            }
             factors[name] = np.exp(
                 [
-                    donors[self.study.donor_of(chip).id]
+                    spread.between_donors
+                    * self.donor_noise(self.study.donor_of(chip).id, self.entry_name(name, drug))
                     + spread.between_chips * self.noise("chip", chip, name).standard_normal()
-                    for chip in self.chips
+                    for chip, drug in zip(self.chips, self.drugs, strict=True)
                 ]
             )
         return factors
@@ -161,7 +180,10 @@ class VirtualLab:
             edges = np.array([start_h, *(end for end, *_ in pieces)])
             for chip, donor in line.chips.items():
                 constants = chip_constants(
-                    self.study, self.model.facts, self.study.donors[donor].flg
+                    self.study,
+                    self.model.facts,
+                    self.study.donors[donor].flg,
+                    self.study.drug_of(line.id),
                 )
                 inlets[chip] = ChipInlet(chip, edges, np.array(per_chip), constants)
         result = self.run([inlets[chip] for chip in self.chips], float(end_h))
@@ -178,7 +200,7 @@ class VirtualLab:
             for c, inlet in enumerate(inlets)
         ]
         return self.model.compiled.run(
-            self.model.rows(self.parameters),
+            self.model.rows(self.chip_parameters),
             schedules,
             np.array([time_h]),
             rtol=self.model.rtol,
@@ -230,7 +252,12 @@ class VirtualLab:
                     chip,
                     np.array([0.0, 1e-9]),
                     np.array([[self.study.perfusion.flow_rate_ul_h, *self.plain]]),
-                    chip_constants(self.study, self.model.facts, self.study.donor_of(chip).flg),
+                    chip_constants(
+                        self.study,
+                        self.model.facts,
+                        self.study.donor_of(chip).flg,
+                        self.study.drug_of(self.study.line_of(chip).id),
+                    ),
                 )
                 for chip in self.chips
             ]
@@ -334,14 +361,21 @@ class VirtualLab:
             )
             for name, donor in self.study.donors.items()
         }
-        goals = goal_values(self.model, self.study, self.parameters, donors)
+        drawn = goal_draws(self.model, self.study, self.parameters, donors)
+        goals = {name: float(draws.values[0]) for name, draws in drawn.items()}
+        for name, draws in drawn.items():  # which two are compared is for each calibration to say
+            goals |= {f"{name}[{drug}]": float(own[0]) for drug, own in draws.of_drugs.items()}
         last = self.history[moment(self.time_h)]
         return {
             "matched": self.matched,
             "model": self.model.name,
-            "goals": {name: float(values[0]) for name, values in goals.items()},
+            "goals": goals,
             "parameters": dict(
-                zip(self.model.estimated_names, self.parameters[0].tolist(), strict=True)
+                zip(
+                    self.entries.names or self.model.estimated_names,
+                    self.parameters[0].tolist(),
+                    strict=True,
+                )
             ),
             "viability": {
                 chip: last[i][len(self.model.readouts)] for i, chip in enumerate(self.chips)
@@ -386,15 +420,17 @@ def hidden_parameters(
 ) -> np.ndarray:
     """Return the hidden parameters (1, p): a draw from the fitted prior, or from the truth model's own.
 
-    The truth's own potency lies around that of the study's drug, spread as the truth's file says.
+    The truth's own potency of each of the study's drugs lies around that of its file, spread as the truth's file
+    says.
     """
     if matched:
         return Prior.of_study(model, study).draw(1, rng)
+    drugs = drug_entries(model, study)
     return Prior.of(
         [
-            replace(spec, center=study.drug.ic50_prior_median_nm)
+            replace(spec, center=study.drugs[drug].ic50_prior_median_nm)
             if spec.name == model.facts.potency
             else spec
-            for spec in model.estimated
+            for spec, drug in specs_of(model, drugs, study.drug.name)
         ]
     ).draw(1, rng)

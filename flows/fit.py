@@ -143,7 +143,7 @@ def fit_as_json(files: RunFiles, case: RefitCase, found: Refit) -> dict[str, Any
                 one.name: {key: value for key, value in asdict(one).items() if key != "name"}
                 for one in found.parameters
             },
-            "goals": {goal.name: asdict(goal) for goal in found.goals},
+            "goals": {goal.name: goal.facts() for goal in found.goals},
             "diagnostics": {**asdict(found.info), "limits": asdict(Limits())},
             "review": review_in_short(found),
             "readouts": {

@@ -236,7 +236,7 @@ def fits_the_study(settings: LabSettings, study: Study, path: Path) -> None:
     """Raise FileNotValid naming everything that the study needs and the bench has not, or has otherwise."""
     problems = []
     for line in study.lines:
-        for role, syringe in study.perfusion.syringes.items():
+        for role, syringe in study.syringes_of(line.id).items():
             name = pump_name(line.id, role)
             pump = settings.pumps.get(name)
             if pump is None:
@@ -300,7 +300,7 @@ def virtual_settings(study: Study, lab: LabHandle) -> str:
     pumps = [
         (f"{line.id}-{role}", syringe)
         for line in study.lines
-        for role, syringe in study.perfusion.syringes.items()
+        for role, syringe in study.syringes_of(line.id).items()
     ]
     for address, (name, syringe) in enumerate(pumps):
         lines += [

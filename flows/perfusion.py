@@ -349,7 +349,7 @@ def guard(lab: Laboratory, cycle: int) -> Guard:
     """Return the last look at the limits before a cycle's pumps; it asks record and journal anew each time."""
 
     def look(programme: PumpProgramme, totals: JournalTotals, time_h: float) -> None:
-        read_h = newest_toxicity_h(lab.study, lab.record.readouts(lab.run_id))
+        read_h = newest_toxicity_h(lab.study, lab.record.readouts(lab.run_id), programme.line)
         check_before_wire(lab.study, programme, totals, time_h, read_h, cycle=cycle)
 
     return look

@@ -166,6 +166,7 @@ def reopened_doses(books: Books) -> tuple[Reopened, ...]:
             frozenset((chip, float(h)) for chip, h in e.content["seen"])
             if "seen" in e.content
             else None,
+            str(e.content.get("drug", "")),
         )
         for e in events
     )

@@ -202,7 +202,7 @@ def recalibrate(
         cycle,
         {
             "time_h": lab.clock.now_h(),
-            "goals": [asdict(goal) for goal in campaign.goals],
+            "goals": [goal.facts() for goal in campaign.goals],
             "info": asdict(info),
             "posterior": str(path.relative_to(lab.folder)),
             "particles": len(campaign.posterior.particles),
@@ -290,7 +290,7 @@ def record_proposal(lab: Laboratory, made: Offer, asked: str = "") -> str:
             lab.run_id,
             proposal.cycle,
             asdict(proposal),
-            None if card is None else plain(asdict(card)),
+            None if card is None else plain(card.facts()),
             lab.clock.now_h(),
         )
     reached("proposal_recorded")

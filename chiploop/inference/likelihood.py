@@ -85,6 +85,8 @@ class Likelihood:
         What scatters besides the assay, on the residual's scale.
     lines
         Chip id -> line, whose chips share a dose error; None for one line.
+    drugs
+        Chip id -> drug, where the study has several.
 
     Raises
     ------
@@ -100,12 +102,14 @@ class Likelihood:
         readouts: Sequence[Readout],
         scatter: Scatter,
         lines: Mapping[str, str] | None = None,
+        drugs: Mapping[str, str] | None = None,
     ) -> None:
         self.model = model
         self.inlets = tuple(inlets)
         self.chips = tuple(inlet.chip_id for inlet in inlets)
         self.donors = dict(donors)
         self.lines = dict(lines) if lines is not None else dict.fromkeys(self.chips, "")
+        self.drugs = dict(drugs or {})
         self.scatter = scatter
         self.used = tuple(r for r in readouts if r.qc != "fail")
         names = [spec.name for spec in model.readouts]

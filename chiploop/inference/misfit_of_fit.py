@@ -37,10 +37,28 @@ def misfit_of(target: Target, mode: Mode, rng: np.random.Generator) -> MisfitVer
     by_name = {name: effects[order, j] for j, name in enumerate((*estimated, *fixed))}
     asked = suspicions(
         rows,
-        {name: by_name[name] for name in estimated},
+        by_entry(target, {name: by_name[name] for name in estimated}),
         {name: by_name[name] for name in fixed},
     )
     return misfit_verdict(mode.residuals, mode.z, mode.jacobian, asked, rng, FAMILY_WEIGHTS)
+
+
+def by_entry(target: Target, by_parameter: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return entry -> derivative (m,) of the predictions by ln(value), from those by the model's parameters.
+
+    A drug's own parameter moves the readouts of its own chips alone.
+    """
+    unknowns, likelihood = target.unknowns, target.likelihood
+    entries = unknowns.prior.drugs
+    if not entries.drugs:
+        return by_parameter
+    chip = likelihood.rows.chip[likelihood.row_of[: likelihood.n_exact]]
+    names = likelihood.model.estimated_names
+    own = entries.places[unknowns.drug_of[chip]][:, entries.parameter]
+    return {
+        name: np.where(own[:, entry] == entry, by_parameter[names[entries.parameter[entry]]], 0.0)
+        for entry, name in enumerate(entries.names)
+    }
 
 
 def fixed_constants(model: TissueModel) -> tuple[str, ...]:

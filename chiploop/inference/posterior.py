@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import ndtri
 
+from chiploop.inference.drug_entries import ONE_DRUG, DrugEntries
+
 NORMAL_POINTS = ndtri((np.arange(51) + 0.5) / 51)
 """Equally likely points of a standard normal, for bands without random numbers: the ends of a 90 % interval lie
 within 1 % of where they should.
@@ -40,19 +42,37 @@ class Posterior:
     lines: tuple[str, ...] = ()
     drug_factors: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     """(n_particles, n_lines) given dose over noted dose; empty where doses are taken as noted."""
+    drugs: DrugEntries = ONE_DRUG
+    """Which of the parameters are one drug's, where there are several."""
 
     def interval(self, level: float) -> np.ndarray:
         """Return central (equal-tailed) intervals (n_parameters, 2) of the population's parameters."""
         return intervals(self.particles, level)
 
-    def chip_parameters(self, donors: Sequence[str], chosen: np.ndarray) -> np.ndarray:
-        """Return parameters of chips with these donors at the chosen particles.
+    def chip_parameters(
+        self, donors: Sequence[str], chosen: np.ndarray, drugs: Sequence[str] = ()
+    ) -> np.ndarray:
+        """Return the model's parameters of chips with these donors and drugs at the chosen particles.
 
-        (n, n_parameters) where donors do not differ, otherwise (n, chips, n_parameters). KeyError for a donor
-        who had no part in the calibration.
+        (n, model's parameters) where chips do not differ, otherwise (n, chips, model's parameters); of a
+        calibration of several drugs each chip's must be named. KeyError for a donor who had no part in the
+        calibration, ValueError for a drug.
         """
-        if not self.of_donors.size:
+        if not self.of_donors.size and not self.drugs.drugs:
             return self.particles[chosen]
+        if not self.drugs.drugs:
+            return self.donor_entries(donors, chosen)
+        own = self.donor_entries(donors, chosen)
+        at = [
+            self.drugs.of_drug(own[:, c], drug)
+            for c, drug in zip(range(len(donors)), drugs, strict=True)
+        ]
+        return np.stack(at, axis=1)
+
+    def donor_entries(self, donors: Sequence[str], chosen: np.ndarray) -> np.ndarray:
+        """Return every drug's parameters (n, donors, n_parameters) of donors at the chosen particles."""
+        if not self.of_donors.size:
+            return np.repeat(self.particles[chosen][:, None], len(donors), axis=1)
         place = {donor: d for d, donor in enumerate(self.donors)}
         return self.of_donors[chosen][:, [place[donor] for donor in donors]]
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import norm, truncnorm
 
+from chiploop.inference.drug_entries import ONE_DRUG, DrugEntries, drug_entries
 from chiploop.models.facts import DonorSpread
 from chiploop.models.tissue_model import PriorSpec, TissueModel
 from chiploop.study import Study
@@ -31,6 +32,8 @@ class Prior:
     """Parameters that differ between donors."""
     dose_sd: float = 0.0
     """sd of ln(given dose / noted dose), the same for all doses of a line."""
+    drugs: DrugEntries = ONE_DRUG
+    """Which entries are one drug's, where there are several."""
 
     @classmethod
     def of(
@@ -52,21 +55,30 @@ class Prior:
 
     @classmethod
     def of_study(cls, model: TissueModel, study: Study) -> Prior:
-        """Return the model's prior with the potency of the study's drug put in."""
-        specs = tuple(
-            replace(
-                spec, center=study.drug.ic50_prior_median_nm, spread=study.drug.ic50_prior_ln_sd
-            )
+        """Return the model's prior with the potency of each of the study's drugs put in."""
+        potencies = {
+            name: (drug.ic50_prior_median_nm, drug.ic50_prior_ln_sd)
+            for name, drug in study.drugs.items()
+        }
+        drugs = drug_entries(model, study)
+        specs = [
+            replace(spec, center=potencies[drug][0], spread=potencies[drug][1])
             if spec.name == model.facts.potency
             else spec
-            for spec in model.estimated
-        )
-        return cls.of(specs, model.donor_spreads, study.variation.dose)
+            for spec, drug in specs_of(model, drugs, study.drug.name)
+        ]
+        prior = cls.of(named(specs, drugs), donor_spreads_of(model, drugs), study.variation.dose)
+        return replace(prior, drugs=drugs)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names in order."""
         return tuple(spec.name for spec in self.specs)
+
+    @property
+    def per_chip(self) -> int:
+        """Number of parameters that one chip has: those of the model, with its own drug's."""
+        return self.drugs.places.shape[1] if self.drugs.drugs else len(self.specs)
 
     def parameters(self, z: np.ndarray) -> np.ndarray:
         """Return parameters (..., p) of standard normals z (..., p)."""
@@ -116,3 +128,36 @@ class Prior:
         """Return the central prior interval (p, 2) of each parameter."""
         z = norm.ppf([(1 - level) / 2, (1 + level) / 2])
         return self.parameters(np.repeat(z[:, None], len(self.specs), axis=1)).T
+
+
+def specs_of(model: TissueModel, drugs: DrugEntries, only: str) -> list[tuple[PriorSpec, str]]:
+    """Return the model's prior of every entry, and the drug whose it is; ``only`` where there is one."""
+    if not drugs.drugs:
+        return [(spec, only) for spec in model.estimated]
+    return [
+        (model.estimated[j], drugs.drug_of(entry) or only)
+        for entry, j in enumerate(drugs.parameter)
+    ]
+
+
+def named(specs: Sequence[PriorSpec], drugs: DrugEntries) -> tuple[PriorSpec, ...]:
+    """Return the priors under their entries' names."""
+    if not drugs.drugs:
+        return tuple(specs)
+    return tuple(replace(spec, name=name) for spec, name in zip(specs, drugs.names, strict=True))
+
+
+def donor_spreads_of(model: TissueModel, drugs: DrugEntries) -> tuple[DonorSpread, ...]:
+    """Return how entries differ between donors: in each drug's parameters donors differ by themselves.
+
+    A donor on whom one drug works well need not be one on whom another does.
+    """
+    if not drugs.drugs:
+        return model.donor_spreads
+    names = model.estimated_names
+    return tuple(
+        replace(spread, name=drugs.names[entry])
+        for entry, j in sorted(enumerate(drugs.parameter), key=lambda one: one[0] >= len(names))
+        for spread in model.donor_spreads
+        if spread.name == names[j]
+    )

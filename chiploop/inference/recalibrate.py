@@ -309,8 +309,9 @@ def posterior_of(target: Target, found: Search, populations: list[Population]) -
         entries=target.names,
         donors=unknowns.donors,
         of_donors=np.zeros((0, 0, 0))
-        if unknowns.is_shared
+        if not unknowns.q
         else prior.parameters(unknowns.donor_standard(z)),
         lines=unknowns.lines,
         drug_factors=np.exp(prior.dose_sd * z[:, unknowns.at_doses]) if unknowns.lines else empty,
+        drugs=prior.drugs,
     )

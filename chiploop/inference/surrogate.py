@@ -4,10 +4,10 @@ Belongs here: the polynomials, their training, the posterior that they give. Not
 (tempering), where the model itself accepts or refuses, so that their error costs acceptance and never truth.
 
 Each readout, on the residual's scale, is a full quadratic polynomial in its own chip's standard normals (the
-parameters of its donor, ln of its dose's factor), fitted by least squares over a cloud of simulated points. It
-sees what a Laplace approximation does not: that the valley of the posterior is bent. Gradients are exact and
-cost no simulation. Chips with the same variables are one unit. Where there is but one unit and nothing is
-censored, the sum of all squared residuals is that of a few combinations of them, and only these are kept.
+parameters of its donor and drug, ln of its dose's factor), fitted by least squares over a cloud of simulated
+points. It sees what a Laplace approximation does not: that the valley of the posterior is bent. Gradients are
+exact and cost no simulation. Chips with the same variables are one unit. Where there is but one unit and nothing
+is censored, the sum of all squared residuals is that of a few combinations of them, and only these are kept.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class Surrogate:
         self.target = target
         self.likelihood = target.likelihood
         unknowns = target.unknowns
-        self.polynomials = Polynomials(units, unknowns.p + bool(unknowns.lines))
+        self.polynomials = Polynomials(units, unknowns.per_chip + bool(unknowns.lines))
         self.left_out = left_out
         """Where the polynomials are combinations of all residuals: the squares of what they do not say."""
         self.chips = unit_chips(target)
@@ -227,7 +227,7 @@ class Surrogate:
     @staticmethod
     def least_points(target: Target) -> int:
         """Return how many points the polynomials need at least."""
-        v = target.unknowns.p + bool(target.unknowns.lines)
+        v = target.unknowns.per_chip + bool(target.unknowns.lines)
         return 1 + v + v * (v + 1) // 2
 
     def log_posterior(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -289,11 +289,12 @@ class Surrogate:
         """Return the gradient (n, dims) by z of what has the gradient (n, units, v) by the units' variables."""
         unknowns = self.target.unknowns
         gradient = np.zeros_like(z)
-        gradient[:, : unknowns.p] = by_own[..., : unknowns.p].sum(axis=1)
+        by_entries = unknowns.at_entries(by_own[..., : unknowns.per_chip], self.chips)
+        gradient[:, : unknowns.p] = by_entries.sum(axis=1)
         if unknowns.q:
             donor = unknowns.donor_of[self.chips]
             whose = (donor == np.arange(len(unknowns.donors))[:, None]).astype(float)
-            by_deviation = np.einsum("du,nuq->ndq", whose, by_own[..., unknowns.varied])
+            by_deviation = np.einsum("du,nuq->ndq", whose, by_entries[..., unknowns.varied])
             spread, deviation = unknowns.spreads(z), unknowns.deviations(z)
             ln_sd = np.array([s.ln_sd for s in unknowns.prior.donor_spreads])
             gradient[:, unknowns.at_spreads] = (
@@ -309,13 +310,12 @@ class Surrogate:
 
 
 def units_of(target: Target) -> np.ndarray:
-    """Return which unit (chips,) each chip belongs to: those of one donor and line have the same variables."""
+    """Return which unit (chips,) each chip belongs to: those of one donor, line and drug are alike."""
     unknowns = target.unknowns
     donor = unknowns.donor_of if unknowns.q else np.zeros_like(unknowns.donor_of)
     line = unknowns.line_of if unknowns.lines else np.zeros_like(unknowns.line_of)
-    return np.asarray(np.unique(np.stack([donor, line]), axis=1, return_inverse=True)[1]).reshape(
-        -1
-    )
+    kinds = [donor, line, *([unknowns.drug_of] if unknowns.drug_of.size else [])]
+    return np.asarray(np.unique(np.stack(kinds), axis=1, return_inverse=True)[1]).reshape(-1)
 
 
 def unit_chips(target: Target) -> np.ndarray:
@@ -326,7 +326,7 @@ def unit_chips(target: Target) -> np.ndarray:
 def own_variables(target: Target, z: np.ndarray, chips: np.ndarray) -> np.ndarray:
     """Return the chips' own standard normals (n, chips, v): their donors' parameters, their dose errors."""
     unknowns = target.unknowns
-    own = unknowns.donor_standard(z)[:, unknowns.donor_of[chips]]
+    own = unknowns.own(unknowns.donor_standard(z)[:, unknowns.donor_of[chips]], chips)
     if not unknowns.lines:
         return own
     dose = z[:, unknowns.at_doses][:, unknowns.line_of[chips]]

@@ -29,6 +29,7 @@ class Target:
             likelihood.donors,
             likelihood.lines,
             [effect.name for effect in likelihood.effects],
+            likelihood.drugs,
         )
         self.dims = self.unknowns.dims
         self.names = self.unknowns.names

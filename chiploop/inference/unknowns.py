@@ -5,6 +5,8 @@ data (likelihood).
 
     z = [population's parameters | how much donors differ | donors' deviations | dose errors | effects]
 
+Of several drugs the population's parameters are the model's with the first drug's own, then the other drugs'.
+
 Each is N(0, 1) a priori. A chip's parameter j is map_j(z_j + s_j exp(l_j t_j) e_dj): the population's z_j, the
 donors' spread with its own uncertainty t_j, its donor's deviation e_dj (non-centred, so that a donor without
 data is a draw from the population). Its drug is exp(sd d_line) times what was noted. Effects belong to readouts of
@@ -14,7 +16,7 @@ chips and donors (``scatter``): those that must be sampled since a censored valu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -36,6 +38,8 @@ class Unknowns:
     """(chips,) index of each chip's line."""
     effects: tuple[str, ...] = ()
     """Names of sampled effects."""
+    drug_of: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=int))
+    """(chips,) index of each chip's drug among the prior's; empty where there is one drug."""
 
     @classmethod
     def of(
@@ -45,8 +49,14 @@ class Unknowns:
         donors: Mapping[str, str],
         lines: Mapping[str, str],
         effects: Sequence[str] = (),
+        drugs: Mapping[str, str] | None = None,
     ) -> Unknowns:
-        """Return the unknowns of these chips; ``donors`` and ``lines`` say whose and where each is."""
+        """Return the unknowns of these chips; ``donors`` and ``lines`` say whose and where each is.
+
+        ``drugs``: chip -> its drug where the prior knows several; KeyError where one is missing, ValueError for
+        one that the prior does not know.
+        """
+        known = prior.drugs.drugs
         donor_ids = tuple(sorted({donors[chip] for chip in chips}))
         line_ids = tuple(sorted({lines[chip] for chip in chips})) if prior.dose_sd > 0 else ()
         return cls(
@@ -56,6 +66,9 @@ class Unknowns:
             line_ids,
             np.array([line_ids.index(lines[chip]) if line_ids else 0 for chip in chips], dtype=int),
             tuple(effects),
+            np.array(
+                [known.index((drugs or {})[chip]) for chip in chips] if known else [], dtype=int
+            ),
         )
 
     @property
@@ -117,7 +130,7 @@ class Unknowns:
     @property
     def is_shared(self) -> bool:
         """Whether all chips have the same parameters."""
-        return not self.q
+        return not self.q and not self.drug_of.size
 
     def spreads(self, z: np.ndarray) -> np.ndarray:
         """Return sd (n, q) of the donors' deviations, in units of the population's standard normals."""
@@ -145,7 +158,29 @@ class Unknowns:
         """Return parameters (n, p) where all chips share them, otherwise (n, chips, p)."""
         if self.is_shared:
             return self.prior.parameters(z[:, : self.p])
-        return self.prior.parameters(self.donor_standard(z))[:, self.donor_of]
+        of_donors = self.prior.parameters(self.donor_standard(z))
+        return self.own(of_donors[:, self.donor_of], np.arange(len(self.donor_of)))
+
+    @property
+    def per_chip(self) -> int:
+        """Number of parameters that one chip has."""
+        return self.prior.per_chip
+
+    def own(self, values: np.ndarray, chip: np.ndarray) -> np.ndarray:
+        """Return the values (n, m, per_chip) that chips (m,) have of values (n, m, p) of all entries."""
+        if not self.drug_of.size:
+            return values
+        places = self.prior.drugs.places[self.drug_of[chip]]
+        return np.take_along_axis(values, places[None], axis=2)
+
+    def at_entries(self, by_own: np.ndarray, chip: np.ndarray) -> np.ndarray:
+        """Return derivatives (n, m, p) by all entries from those (n, m, per_chip) by the chips' (m,) own."""
+        if not self.drug_of.size:
+            return by_own
+        result = np.zeros((*by_own.shape[:2], self.p))
+        places = self.prior.drugs.places[self.drug_of[chip]]
+        np.put_along_axis(result, np.broadcast_to(places[None], by_own.shape), by_own, axis=2)
+        return result
 
     def drug_factors(self, z: np.ndarray) -> np.ndarray | None:
         """Return the factor (n, chips) of each chip's drug; None where doses are taken as noted."""
@@ -156,14 +191,14 @@ class Unknowns:
     def chained(self, z: np.ndarray, slopes: np.ndarray, chip: np.ndarray) -> np.ndarray:
         """Return derivatives (n, m, dims) by z of m quantities, without the effects' own.
 
-        ``slopes`` (n, m, p) are those by the parameters of the quantity's own ``chip`` (m,), with the drug's
-        factor (n, m, p + 1) where there are dose errors.
+        ``slopes`` (n, m, per_chip) are those by the parameters of the quantity's own ``chip`` (m,), with the
+        drug's factor (n, m, per_chip + 1) where there are dose errors.
         """
         n, m = slopes.shape[:2]
         result = np.zeros((n, m, self.dims))
         donor = self.donor_of[chip]
         _, dx = self.prior.mapped(self.donor_standard(z))
-        by_own = slopes[..., : self.p] * dx[:, donor]
+        by_own = self.at_entries(slopes[..., : self.per_chip], chip) * dx[:, donor]
         result[..., : self.p] = by_own
         if self.q:
             by_own = by_own[..., self.varied]

@@ -12,7 +12,7 @@ import numpy as np
 
 from chiploop.dosing import ChipSchedule, ChipSegment
 from chiploop.models.facts import ModelFacts
-from chiploop.study import Study
+from chiploop.study import Drug, Study
 
 FLG_DOSE = {"wild_type": 1.0, "heterozygous": 0.5, "null": 0.1}
 
@@ -93,16 +93,22 @@ def chip_inlet(
     line = study.line_of(schedule.chip_id)
     dead_volume_ul = study.chip.dead_volume_ul / len(line.chips)
     edges, inputs = delayed(schedule.segments, study.tissue, dead_volume_ul, from_h, until_h)
-    constants = chip_constants(study, study.tissue, study.donor_of(schedule.chip_id).flg)
+    flg, drug = study.donor_of(schedule.chip_id).flg, study.drug_of(line.id)
+    constants = chip_constants(study, study.tissue, flg, drug)
     return ChipInlet(schedule.chip_id, edges, inputs, constants)
 
 
-def chip_constants(study: Study, facts: ModelFacts, flg: str) -> dict[str, float]:
+def chip_constants(
+    study: Study, facts: ModelFacts, flg: str, drug: Drug | None = None
+) -> dict[str, float]:
     """Return the constants that chip, drug and a donor's genotype set in a model, by its file's names.
 
     What the drug's file states goes before the chip's: a drug may partition into the wall in its own way.
+    None for the only drug of the study; ValueError where it has several.
     """
-    chip = study.chip
+    if drug is None and study.further_drugs:
+        raise ValueError(f"{study.name} has {', '.join(study.drugs)}; say which one a chip gets")
+    chip, drug = study.chip, drug or study.drug
     known = {
         "flg_dose": FLG_DOSE[flg],
         "channel_volume_ul": chip.channel_volume_ul,
@@ -113,7 +119,7 @@ def chip_constants(study: Study, facts: ModelFacts, flg: str) -> dict[str, float
         "wall_volume_ul": chip.wall_volume_ul,
         "permeability_wall_ul_h": chip.wall_exchange_ul_h,
         "wall_partition": chip.wall_partition,
-        "free_fraction": study.drug.free_fraction_medium,
-        **study.drug.constants,
+        "free_fraction": drug.free_fraction_medium,
+        **drug.constants,
     }
     return {name: value for name, value in known.items() if name in facts.constants}

@@ -116,6 +116,11 @@ def petab_export(
             f"residuals of a chip follow a Student t with {likelihood.scatter.chip_tails:g} degrees of freedom "
             "(chip_tails of the study); noise in PEtab version 1 is normal or Laplace"
         )
+    if prior.drugs.drugs:
+        raise FileNotValid(
+            f"the study compares {', '.join(prior.drugs.drugs)}, each with parameters of its own; an export has "
+            "those of one drug only, so that another program would fit another model"
+        )
     censored = tuple(r for r in likelihood.used if r.censoring != "none")
     exact = exact_part(likelihood)
     if not exact.used:

@@ -158,6 +158,8 @@ class JournalTotals:
     """Highest concentration of a dose of which every pump's outcome is on record; None before the
     first.
     """
+    highest_dose_of_nm: Mapping[str, float] = field(default_factory=dict)
+    """Line -> the same of its own doses; absent before its first."""
     moved: Mapping[str, tuple[Moved, ...]] = field(default_factory=dict)
     """Line -> every volume of its pumps, with its time."""
     doses: tuple[GivenDose, ...] = ()
@@ -174,6 +176,7 @@ class JournalTotals:
             self,
             last_dose_end_h=_ends_h(others),
             highest_dose_nm=_highest_nm(others),
+            highest_dose_of_nm=_highest_of_nm(others),
             doses=others,
         )
 
@@ -214,6 +217,15 @@ def _ends_h(doses: Iterable[GivenDose]) -> dict[str, float]:
 def _highest_nm(doses: Iterable[GivenDose]) -> float | None:
     """Return the highest of these doses that are done; None where none is."""
     return max((dose.delivered_nm for dose in doses if dose.done), default=None)
+
+
+def _highest_of_nm(doses: Iterable[GivenDose]) -> dict[str, float]:
+    """Return line -> the highest of its own doses that are done."""
+    highest_nm: dict[str, float] = {}
+    for dose in doses:
+        if dose.done:
+            highest_nm[dose.line] = max(highest_nm.get(dose.line, 0.0), dose.delivered_nm)
+    return highest_nm
 
 
 def part_phase(number: int) -> str:
@@ -308,7 +320,13 @@ def totals_of(
             drawn_ul[pump] = drawn_ul.get(pump, 0.0) + action.charged_ul
     doses = _given_doses(actions)
     return JournalTotals(
-        delivered_ul, drawn_ul, _ends_h(doses), _highest_nm(doses), moved, tuple(doses)
+        delivered_ul,
+        drawn_ul,
+        _ends_h(doses),
+        _highest_nm(doses),
+        _highest_of_nm(doses),
+        moved,
+        tuple(doses),
     )
 
 

@@ -3,7 +3,8 @@
 Belongs here: groups, dimensions, attributes. Not here: how a posterior is found. Groups, each variable with
 its name in the study as attribute ``name`` where netCDF or the layout allows no such name:
 
-    posterior                 chain (one per population), draw: the population's parameters; with a dimension
+    posterior                 chain (one per population), draw: the population's parameters, of several drugs
+                              (attribute ``drugs``) each one's own as ``<name>[<drug>]``; with a dimension
                               donor ``<name>_of_donor`` of what differs between donors; with a dimension line
                               ``drug_factor``, given dose over noted dose
     unconstrained_posterior   everything that was estimated, as standard normals of the prior
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chiploop.inference.drug_entries import DrugEntries
 from chiploop.inference.posterior import CalibrationInfo, Misfit, Posterior
 
 if TYPE_CHECKING:
@@ -103,7 +105,9 @@ def parameters_group(posterior: Posterior, chains: int) -> xr.Dataset:
         coords["donor"] = list(posterior.donors)
     if posterior.lines:
         coords["line"] = list(posterior.lines)
-    attrs = {"donors_differ": int(posterior.of_donors.size > 0)}
+    attrs: dict[str, Any] = {"donors_differ": int(posterior.of_donors.size > 0)}
+    if posterior.drugs.drugs:
+        attrs["drugs"] = json.dumps(posterior.drugs.drugs)
     return xr.Dataset(variables, coords=coords, attrs=attrs)
 
 
@@ -193,8 +197,9 @@ def read_posterior(path: Path) -> tuple[Posterior, CalibrationInfo]:
                 if f"{key}_of_donor" in group:
                     of_donors[:, :, j] = flat(group[f"{key}_of_donor"])
         entries = tuple(str(standard[key].attrs["name"]) for key in standard.data_vars)
+        names = tuple(str(group[key].attrs["name"]) for key in keys)
         found = Posterior(
-            names=tuple(str(group[key].attrs["name"]) for key in keys),
+            names=names,
             units=tuple(str(group[key].attrs["units"]) for key in keys),
             particles=particles,
             standard=np.stack([flat(standard[key]) for key in standard.data_vars], axis=1),
@@ -204,6 +209,7 @@ def read_posterior(path: Path) -> tuple[Posterior, CalibrationInfo]:
             of_donors=of_donors,
             lines=texts(group, "line"),
             drug_factors=flat(group["drug_factor"]) if "line" in group else np.zeros((0, 0)),
+            drugs=DrugEntries.named(names, json.loads(group.attrs.get("drugs", "[]"))),
         )
         facts = json.loads(tree.attrs["calibration_info"])
     of_tuples = [one.name for one in fields(CalibrationInfo) if str(one.type).startswith("tuple")]

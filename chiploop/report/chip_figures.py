@@ -30,6 +30,7 @@ from chiploop.report.svg import (
     set_margins,
 )
 from chiploop.study import Study
+from chiploop.study_limits import concentration_limit_nm
 
 
 def course_figure(
@@ -50,7 +51,6 @@ def course_figure(
     tops = [course.predictive.upper.max() for course in courses.values()]
     tops += [r.value for r in readings if np.isfinite(r.value)]
     top = axis.factor * max(tops) * 1.22
-    strongest = study.limits.concentration_nm
     for row, line in zip(axes, study.lines, strict=True):
         for ax in row[len(line.chips) :]:
             ax.set_visible(False)
@@ -60,9 +60,14 @@ def course_figure(
                 bands(ax, courses[chip], axis.factor)
             for reading in (r for r in readings if r.chip_id == chip):
                 one_reading(ax, reading.time_h, reading, axis.factor, colour, marker)
-            dose_bar(ax, schedules[chip], strongest)
+            dose_bar(
+                ax, schedules[chip], concentration_limit_nm(study, study.drug_of(line.id).name)
+            )
             ax.set_ylim(0.0, top)
-            place = f"{line.id}  {chip}  {donor} ({study.donors[donor].flg.replace('_', ' ')})"
+            drug = f"  {line.drug}" if line.drug else ""
+            place = (
+                f"{line.id}{drug}  {chip}  {donor} ({study.donors[donor].flg.replace('_', ' ')})"
+            )
             ax.set_title(place, fontsize=7, pad=3)
     for ax in axes[-1]:
         ax.set_xlabel("study time (h)")

@@ -92,10 +92,7 @@ def given_doses(study: Study, actions: Sequence[Action]) -> dict[tuple[int, str]
 
 
 def proposal_rows(
-    record: Record,
-    run_id: str,
-    given: Mapping[tuple[int, str], float],
-    schedules: Mapping[str, Schedule],
+    study: Study, record: Record, run_id: str, given: Mapping[tuple[int, str], float]
 ) -> tuple[ProposalRows, ...]:
     """Return every proposal of a run with its decision, and the outlook at the end."""
     rows = []
@@ -109,30 +106,33 @@ def proposal_rows(
         again = f", attempt {proposal.attempt}" if proposal.attempt > 1 else ""
         rows.append(
             one_proposal(
+                study,
                 proposal.content,
                 f"Cycle {proposal.cycle}{again}",
                 told,
                 decided,
                 given if decided == "approve" else {},
-                schedules,
+                study.schedules,
             )
         )
     for event in record.events(run_id, "outlook"):
         title = f"Cycle {event.content['cycle']}: outlook only"
         rows.append(
             one_proposal(
+                study,
                 event.content,
                 title,
                 "the study ended; nobody decides it, nothing was given",
                 "none",
                 {},
-                schedules,
+                study.schedules,
             )
         )
     return tuple(rows)
 
 
 def one_proposal(
+    study: Study,
     content: Mapping[str, Any],
     title: str,
     decision: str,
@@ -148,7 +148,8 @@ def one_proposal(
         facts.append(f"{len(content['refused'])} candidates not feasible or not allowed")
     doses = tuple(
         DoseRow(
-            line=dose["line"],
+            line=dose["line"]
+            + (f", {study.drug_of(dose['line']).name}" if study.further_drugs else ""),
             chips=", ".join(dose["chips"]),
             asked=asked_text(dose, schedules),
             pumps=number(dose["delivered_nm"], 4),

@@ -32,6 +32,7 @@ from chiploop.report.svg import (
     set_margins,
 )
 from chiploop.study import Study
+from chiploop.study_limits import concentration_limit_nm
 
 
 @dataclass(frozen=True)
@@ -126,10 +127,11 @@ def dose_response_figure(
     set_margins(figure, 0.65, 0.22, 0.45, 0.45, hspace=0.04)
     given = [r.drug_nm for r in curve.readings if r.drug_nm > 0.0]
     asked = [d.nm for d in doses if d.nm > 0.0]
-    on_axis = curve.goal.unit == "nM"  # a ratio has no place on it
+    on_axis = goal.unit == curve.goal.unit == "nM"  # a ratio has no place on it
     low = min([*given, *asked, *((goal.lower, goal.median) if on_axis else ())], default=1.0) / 3.0
     reach = goal.upper if on_axis else 0.0
-    high = max([*given, *asked, reach, study.limits.concentration_nm]) * 2.5
+    limit_nm = concentration_limit_nm(study, curve.goal.drug)
+    high = max([*given, *asked, reach, limit_nm]) * 2.5
     zero = low / 2.2
     shown = (curve.concentrations_nm >= low / 1.4) & (curve.concentrations_nm <= high * 1.4)
     c = curve.concentrations_nm[shown]
@@ -194,8 +196,8 @@ def dose_response_figure(
     ax.set_ylim(bottom=0.0 if curve.goal.readout != "ldh_release" else None)
     concentration_axis(ax, low, high, zero)
     ax.tick_params(labelbottom=False)
-    limit_nm = study.limits.concentration_nm
-    strip_of_doses(strip, curve.goal.name, goal, doses, zero, limit_nm, on_axis)
+    name = curve.goal.name + (f", {curve.goal.drug}" if curve.goal.drug else "")
+    strip_of_doses(strip, name, goal, doses, zero, limit_nm, on_axis)
     concentration_axis(strip, low, high, zero)
     strip.set_xlabel("concentration at the inlet (nM)")
     return figure

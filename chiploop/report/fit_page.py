@@ -77,7 +77,7 @@ def fit_page(study: Study, run_id: str, simulated: bool, found: Refit) -> str:
         ("Method", found.info.method),
         ("Software", f"chiploop {chiploop.__version__}"),
     ]
-    goals = tables.goal_rows(study, [asdict(goal) for goal in found.goals], {})
+    goals = tables.goal_rows(study, [goal.facts() for goal in found.goals], {})
     page = {
         "mark": MARK,
         "simulated": simulated,

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from chiploop.goals import truth_of_goal
 from chiploop.inference.posterior import CalibrationInfo, Posterior
 from chiploop.models.study_model import model_of
 from chiploop.models.tissue_model import TissueModel
@@ -138,13 +139,29 @@ class RunEvidence:
     def goals_over_cycles(self) -> dict[str, list[GoalAt]]:
         """Return goal -> its estimate after every calibration."""
         found: dict[str, list[GoalAt]] = {goal.name: [] for goal in self.study.goals}
+        last = {one["name"]: one.get("pair") for one in self.last_goals()}
         for calibration in self.calibrations:
             passed = bool(calibration.content["info"]["passed"])
             for one in calibration.content["goals"]:
                 span = (one["median"], one["lower"], one["upper"])
+                pair = one.get("pair")
+                if pair and list(reversed(pair)) == list(last[one["name"]] or ()):
+                    # the other drug led then: the same ratio, the other way round
+                    span = (1.0 / span[0], 1.0 / span[2], 1.0 / span[1])
                 at = GoalAt(calibration.cycle, *span, passed, one["unit"])
                 found[one["name"]].append(at)
         return found
+
+    def last_goals(self) -> list[dict[str, Any]]:
+        """Return the estimates of the last calibration; none before the first."""
+        return list(self.calibrations[-1].content["goals"]) if self.calibrations else []
+
+    def goal_truths(self) -> dict[str, float]:
+        """Return goal -> the hidden truth of what its last estimate says, where there is one."""
+        found = {
+            one["name"]: truth_of_goal(self.study, one, self.truths) for one in self.last_goals()
+        }
+        return {name: truth for name, truth in found.items() if truth is not None}
 
     def next_doses(self) -> tuple[list[NextDose], int | None, bool]:
         """Return what was last proposed, for which cycle, and whether it is an outlook only.
@@ -175,7 +192,7 @@ def page(run: RunEvidence) -> dict[str, Any]:
     study, record, run_id = run.study, run.record, run.run.run_id
     contents = [c.content for c in run.calibrations]
     given = doses_of.given_doses(study, run.actions)
-    proposals = doses_of.proposal_rows(record, run_id, given, study.schedules)
+    proposals = doses_of.proposal_rows(study, record, run_id, given)
     doses, next_cycle, outlook = run.next_doses()
     approved = [
         dose["risk"]
@@ -199,7 +216,8 @@ def page(run: RunEvidence) -> dict[str, Any]:
         "truths": run.truths,
         "history": tables_of_history(run),
         "history_figure": history(run),
-        "dose_figures": [dose_figure(run, goal) for goal in study.goals],
+        "dose_figures": [dose_figure(run, goal) for goal in goals_drawn(study)],
+        "goals_drawn": goals_drawn(study),
         "next_cycle": next_cycle,
         "outlook": outlook,
         "next_doses": doses,
@@ -238,7 +256,10 @@ def header_facts(run: RunEvidence) -> list[tuple[str, str]]:
         ("Run", run.run.run_id),
         ("State", f"{run.run.state or 'not begun'}, {study_h:g} of {run.study.end_h:g} h read"),
         ("Seed", f"{run.run.seed}{truth}"),
-        ("Drug", run.study.drug.title or run.study.drug.name),
+        (
+            "Drug" if not run.study.further_drugs else "Drugs",
+            ", ".join(drug.title or name for name, drug in run.study.drugs.items()),
+        ),
         (
             "Chips",
             f"{len(run.study.chip_ids)} in {len(run.study.lines)} lines, {len(run.study.donors)} donors",
@@ -286,9 +307,22 @@ def history(run: RunEvidence) -> Drawn:
     return drawn(
         "goal-history",
         "Each goal's estimate and interval after every cycle",
-        lambda: history_figure(run.goals_over_cycles(), run.truths),
+        lambda: history_figure(run.goals_over_cycles(), run.goal_truths()),
         run.run.simulated,
     )
+
+
+def goals_drawn(study: Study) -> list[Goal]:
+    """Return the goals that have a dose-response: for a best drug one of each drug that it compares."""
+    return [
+        one
+        for goal in study.goals
+        for one in (
+            [goal.of_drug(drug) for drug in goal.drugs or study.drugs]
+            if goal.kind == "best_drug"
+            else [goal]
+        )
+    ]
 
 
 def dose_figure(run: RunEvidence, goal: Goal) -> Drawn:
@@ -297,14 +331,16 @@ def dose_figure(run: RunEvidence, goal: Goal) -> Drawn:
     def draw() -> Any:
         curve = run.predictions.dose_response(goal)
         doses, _, _ = run.next_doses()
+        doses = [d for d in doses if goal.drug in (None, run.study.drug_of(d.line).name)]
         unit = run.model.readouts[run.predictions.names.index(goal.readout)].unit
         latest = run.goals_over_cycles()[goal.name][-1]
-        truth = run.truths.get(goal.name)
+        truth = run.goal_truths().get(goal.name)
         last = run.calibrations[-1].cycle
         return dose_response_figure(run.study, curve, unit, latest, truth, doses, last)
 
     label = f"Dose-response of {goal.readout} with the chips' readings and the next doses"
-    return drawn(f"dose-{goal.name}", label, draw, run.run.simulated, run.refused)
+    of_drug = f"-{goal.drug}" if goal.drug else ""
+    return drawn(f"dose-{goal.name}{of_drug}", label, draw, run.run.simulated, run.refused)
 
 
 def course(run: RunEvidence, readout: str) -> Drawn:

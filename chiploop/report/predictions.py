@@ -17,14 +17,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from chiploop.dosing import ChipSchedule
-from chiploop.goal_curves import GRID_NM, reference_curves
-from chiploop.goals import donor_tissues, goal_level, tissue_of
+from chiploop.goal_curves import GRID_NM
+from chiploop.goals import curves_of, donor_tissues, goal_level
 from chiploop.inference.levels import levels_of
 from chiploop.inference.likelihood import Likelihood, on_scale, scaled
 from chiploop.inference.posterior import NORMAL_POINTS, Posterior
 from chiploop.measurement import Readout
 from chiploop.models.study_model import model_of
-from chiploop.next_exposure import EXPECTED_SD, likelihood_of, scatter_of
+from chiploop.next_exposure import EXPECTED_SD, drugs_of_chips, likelihood_of, scatter_of
 from chiploop.study import Goal, Study
 
 LEVEL = 0.9
@@ -156,13 +156,15 @@ class Predictions:
         self.scatter = scatter_of(study)
         chosen = some_particles(posterior)
         self.particles = posterior.particles[chosen]
-        """(n, p) of the population."""
+        """(n, entries) of the population."""
         self.donors = donor_tissues(study, posterior, chosen)
         """Of the donors that goals are about."""
         self.of_chips = posterior.chip_parameters(
-            [study.donor_of(chip).id for chip in study.chip_ids], chosen
+            [study.donor_of(chip).id for chip in study.chip_ids],
+            chosen,
+            list(drugs_of_chips(study).values()),
         )
-        """(n, p), or (n, chips, p) where donors differ."""
+        """(n, p), or (n, chips, p) where chips differ."""
         self.drug_factors = posterior.chip_drug_factors(
             [study.line_of(chip).id for chip in study.chip_ids], chosen
         )
@@ -279,15 +281,14 @@ class Predictions:
         return 0.0
 
     def dose_response(self, goal: Goal) -> DoseResponse:
-        """Return a goal's curve and the last reading of every exposure moved to it.
+        """Return a goal's curve, of one drug, and the last reading of every exposure moved to it.
 
         A reading is moved by its own prediction: on the readout's scale, curve + (reading - prediction for
         this chip's genotype, schedule and collection window).
         """
         r = self.names.index(goal.readout)
         log_scale = self.is_log(goal.readout)
-        tissue = tissue_of(self.study, goal.of, self.particles, self.donors)
-        curves = reference_curves(self.model, self.study, goal.exposure_h, tissue)
+        curves = curves_of(self.model, self.study, goal, self.particles, self.donors)
         rest, vehicle, treated = (
             part[..., r] for part in (curves.rest, curves.vehicle, curves.treated)
         )
@@ -298,7 +299,8 @@ class Predictions:
         for reading in self.likelihood.used:
             key = (reading.chip_id, reading.cycle)
             stimulated = reading.time_h > self.study.timeline.stimulus_from_h + 1e-6
-            if reading.readout == goal.readout and stimulated:
+            met = drugs_of_chips(self.study).get(reading.chip_id)
+            if reading.readout == goal.readout and stimulated and met in (None, goal.drug):
                 if key not in last or reading.time_h > last[key].time_h:
                     last[key] = reading
         for (chip_id, cycle), reading in last.items():

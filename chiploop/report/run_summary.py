@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from chiploop.campaign_values import schedule_in
+from chiploop.goals import truth_of_goal
 from chiploop.record.actions import Action, is_part_of_dose
 from chiploop.record.journal import Journal
 from chiploop.record.progress import pump_progress
 from chiploop.record.record import Record
-from chiploop.study import Goal, Study
+from chiploop.study import Study
 
 
 def summarise(record: Record, journal: Journal, study: Study, run_id: str) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def summarise(record: Record, journal: Journal, study: Study, run_id: str) -> di
     cycles: list[dict[str, Any]] = []
     for calibration in record.calibrations(run_id):
         cycle, content = calibration.cycle, calibration.content
-        proposal, decision = proposed_after(record, run_id, cycle)
+        proposal, decision = proposed_after(study, record, run_id, cycle)
         goals = [goal_facts(goal) for goal in content["goals"]]
         info = content["info"]
         cycles.append(
@@ -42,8 +43,8 @@ def summarise(record: Record, journal: Journal, study: Study, run_id: str) -> di
                 "time_h": round(float(content["time_h"]), 4),
                 "goal": goals[0],
                 "goals": goals,
-                "truth": truth_facts(truth, study.goals[0]),
-                "truths": [truth_facts(truth, goal) for goal in study.goals],
+                "truth": truth_facts(study, truth, goals[0]),
+                "truths": [truth_facts(study, truth, goal) for goal in goals],
                 "diagnostics": {key: plain(value) for key, value in info.items()},
                 "proposal": proposal,
                 "decision": decision,
@@ -75,21 +76,24 @@ def goal_facts(goal: Mapping[str, Any]) -> dict[str, Any]:
     return {key: plain(value) for key, value in goal.items()}
 
 
-def truth_facts(truth: Mapping[str, Any], goal: Goal) -> dict[str, Any] | None:
-    """Return the hidden truth of a goal; None in a real run."""
-    if goal.name not in truth:
+def truth_facts(
+    study: Study, truth: Mapping[str, Any], goal: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Return the hidden truth of a goal's estimate; None in a real run."""
+    if goal["name"] not in truth:
         return None
-    return {"name": goal.name, "unit": goal.unit, "value": plain(truth[goal.name])}
+    value = plain(truth_of_goal(study, goal, truth))
+    return {"name": goal["name"], "unit": goal["unit"], "value": value}
 
 
 def proposed_after(
-    record: Record, run_id: str, cycle: int
+    study: Study, record: Record, run_id: str, cycle: int
 ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """Return what was proposed after a cycle and what was decided about it."""
     for event in record.events(run_id, "outlook"):
         if event.content["cycle"] == cycle + 1:
             ended = {"by": "study", "action": "none", "why": "the study ended; an outlook only"}
-            return proposal_facts(event.content), ended
+            return proposal_facts(study, event.content), ended
     found = [p for p in record.proposals(run_id) if p.cycle == cycle + 1]
     if not found:
         return None, None
@@ -103,10 +107,10 @@ def proposed_after(
             "at_utc": decision.at_utc,
             "proposal_id": decision.proposal_id,
         }
-    return proposal_facts(found[-1].content), facts
+    return proposal_facts(study, found[-1].content), facts
 
 
-def proposal_facts(content: Mapping[str, Any]) -> dict[str, Any]:
+def proposal_facts(study: Study, content: Mapping[str, Any]) -> dict[str, Any]:
     """Return a proposal with its leading dose first and every line's dose below."""
     doses = [
         {
@@ -117,6 +121,7 @@ def proposal_facts(content: Mapping[str, Any]) -> dict[str, Any]:
             "schedule": schedule_in(dose),
             "risk": dose["risk"],
             "eig_nats": dose["eig_nats"],
+            **({"drug": study.drug_of(dose["line"]).name} if study.further_drugs else {}),
         }
         for dose in content["doses"]
     ]

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from chiploop.goals import meaning
+from chiploop.goals import best_in_words, meaning, truth_of_goal
 from chiploop.inference.posterior import Posterior
 from chiploop.inference.prior import Prior
 from chiploop.measurement import Readout
@@ -102,11 +102,12 @@ def goal_rows(
     by_name = {goal.name: goal for goal in study.goals}
     rows = []
     for one in goals:
-        truth = truths.get(one["name"])
+        truth = truth_of_goal(study, one, truths)
+        best = best_in_words(one)
         rows.append(
             GoalRow(
                 name=one["name"],
-                meaning=goal_meaning(study, by_name[one["name"]]),
+                meaning=goal_meaning(study, by_name[one["name"]]) + (f". {best}" if best else ""),
                 median=with_unit(number(one["median"]), one["unit"]),
                 interval=with_unit(
                     f"{number(one['lower'])} to {number(one['upper'])}", one["unit"]
@@ -139,7 +140,7 @@ def parameter_rows(
         rows.append(
             ParameterRow(
                 name=name,
-                meaning=meanings.get(name, ""),
+                meaning=meanings.get(name.split("[")[0], ""),
                 unit={"1": "", "ohm*cm2": "Ω cm²"}.get(posterior.units[j], posterior.units[j]),
                 median=number(median[j]),
                 cv=f"{100 * sd[j] / mean[j]:.0f} %",

@@ -15,6 +15,7 @@ from chiploop.measurement import Readout
 from chiploop.record.actions import Action
 from chiploop.record.progress import pump_progress
 from chiploop.study import Study
+from chiploop.study_limits import concentration_limit_nm
 
 State = Literal["good", "look", "bad"]
 WORDS: dict[State, str] = {"good": "good", "look": "look", "bad": "failed"}
@@ -181,17 +182,27 @@ def limits_verdict(
     """Return whether what was given kept the study's limits."""
     doses = [a.intent.programme for a in actions if a.intent.programme.purpose == "dose"]
     limits = study.limits
-    highest = max((p.delivered_nm for p in doses), default=0.0)
+    most = {
+        drug: (
+            max((p.delivered_nm for p in doses if study.drug_of(p.line).name == drug), default=0.0),
+            concentration_limit_nm(study, drug),
+        )
+        for drug in study.drugs
+    }
+    several = len(most) > 1
     vehicle = max((p.vehicle_fraction for p in doses), default=0.0)
     risk = max(approved_risks, default=0.0)
     slack = 1.0 + 1e-9
     return Verdict(
         "Inside limits",
         (
-            judged(
-                highest <= limits.concentration_nm * slack,
-                f"highest dose {highest:.4g} nM",
-                f"at most {limits.concentration_nm:.4g}",
+            *(
+                judged(
+                    highest <= limit_nm * slack,
+                    f"highest dose {highest:.4g} nM" + (f" of {drug}" if several else ""),
+                    f"at most {limit_nm:.4g}",
+                )
+                for drug, (highest, limit_nm) in most.items()
             ),
             judged(
                 vehicle <= limits.vehicle_fraction * slack,

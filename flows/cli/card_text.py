@@ -85,7 +85,11 @@ def number(value: float) -> str:
 def dose_lines(card: Card) -> list[str]:
     """Return the doses, one line each."""
     numbers = f"{'dose':>10}{'delivered':>13}{'risk':>8}{'of highest read':>17}{'teaches':>11}"
-    return [f"{'line':<8}{numbers}   chips (donor)", *(dose_line(one) for one in card.lines)]
+    of_drug = "   drug" if any(one.drug for one in card.lines) else ""
+    return [
+        f"{'line':<8}{numbers}   chips (donor){of_drug}",
+        *(dose_line(one) for one in card.lines),
+    ]
 
 
 def dose_line(one: LineCard) -> str:
@@ -96,7 +100,7 @@ def dose_line(one: LineCard) -> str:
     chips = ", ".join(f"{c} ({d})" for c, d in zip(one.chips, one.donors, strict=True))
     numbers = f"{shown(one.asked_nm):>10}{shown(one.delivered_nm):>13}{risk:>8}{fold:>17}{nats:>11}"
     by = f"; {one.schedule}: {one.schedule_text}" if one.schedule_text else ""
-    return f"{one.line:<8}{numbers}   {chips}{by}"
+    return f"{one.line:<8}{numbers}   {chips}{by}" + (f"   {one.drug}" if one.drug else "")
 
 
 def why_lines(card: Card) -> list[str]:

@@ -153,7 +153,7 @@ def _approve_edited(
                 content,
                 by,
                 why,
-                None if found.card is None else plain(asdict(found.card)),
+                None if found.card is None else plain(found.card.facts()),
                 max((r.time_h for r in books.record.readouts(books.run_id)), default=0.0),
             )
         except RecordConflict as problem:  # somebody decided meanwhile

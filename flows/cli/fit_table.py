@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from chiploop.goals import best_in_words
 from chiploop.inference.posterior import CalibrationInfo
 from chiploop.refit import LEARNED
 from chiploop.report.verdicts import fit_verdict, predictive_verdict
@@ -85,6 +86,9 @@ def show_fit(console: Console, told: Mapping[str, Any], info: CalibrationInfo | 
         median, unit = number(goal["median"], goal["unit"]), goal["unit"]
         goals.add_row(escape(label), median, between(goal, unit), share)
     console.print("", goals, "")
+    for name, goal in told["goals"].items():
+        if said := best_in_words(goal):
+            line(console, f"{name}: {said}")
     parameters = columns("parameter", "median", "90 % interval", "prior 90 %", "narrowed")
     parameters.add_column()
     for name, one in told["parameters"].items():
@@ -146,4 +150,6 @@ def show_runs(console: Console, told: Sequence[Mapping[str, Any]]) -> None:
             label = f"  {name}, {goal['unit']}"
             median, interval = number(goal["median"], goal["unit"]), between(goal, goal["unit"])
             line(console, f"{label:<32}{median:>9}{interval:>20}")
+            if said := best_in_words(goal):
+                line(console, f"    {said}")
         show_comparison(console, one)

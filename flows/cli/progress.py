@@ -110,6 +110,8 @@ def held_lines(summary: Mapping[str, Any]) -> dict[str, str]:
 
 def cycle_lines(cycle: Mapping[str, Any], simulated: bool) -> list[str]:
     """Return what was known after a cycle, and what was proposed then."""
+    from chiploop.goals import best_in_words
+
     when = f"cycle {cycle['cycle']}, day {cycle['time_h'] / 24:.1f}"
     head = f"{when:<32}{'median':>9}{'90 % interval':>19}"
     lines = [head + (f"{'hidden truth':>18}" if simulated else "")]
@@ -117,6 +119,8 @@ def cycle_lines(cycle: Mapping[str, Any], simulated: bool) -> list[str]:
         name = f"{INDENT}{goal['name']}, {goal['unit']}"
         row = f"{name:<32}{number(goal['median'], goal['unit']):>9}{interval_text(goal):>19}"
         lines.append(row + (f"{truth_text(goal, truth):>18}" if simulated else ""))
+        if said := best_in_words(goal):
+            lines += labelled("", said)
     lines += labelled("next doses, nM", doses_text(cycle))
     for note in (cycle["proposal"] or {}).get("notes", ()):
         lines += labelled("note", note)
@@ -162,6 +166,7 @@ def doses_text(cycle: Mapping[str, Any]) -> str:
         return "none"
     doses = ", ".join(
         f"{dose['line']} {dose['concentration_nM']:g}"
+        + (f" {dose['drug']}" if "drug" in dose else "")
         + (f" {by}" if (by := dose.get("schedule", "whole")) != "whole" else "")
         for dose in proposal["doses"]
     )

@@ -48,7 +48,7 @@ def propose(
             "simulated": files.simulated,
             "doses": {one.line: one.asked_nm for one in made.proposal.doses},
             "schedules": {one.line: one.schedule for one in made.proposal.doses},
-            "card": None if made.card is None else plain(asdict(made.card)),
+            "card": None if made.card is None else plain(made.card.facts()),
             "ties": [asdict(one) for one in made.proposal.ties],
             "refused": [asdict(one) for one in made.proposal.refused],
         }

@@ -83,7 +83,7 @@ def rig_of(study: Study) -> Rig:
     pumps = tuple(
         RigPump(line.id, role, syringe.volume_ul, syringe.diameter_mm)
         for line in study.lines
-        for role, syringe in study.perfusion.syringes.items()
+        for role, syringe in study.syringes_of(line.id).items()
     )
     return Rig(pumps, tuple(chip for line in study.lines for chip in line.chips))
 

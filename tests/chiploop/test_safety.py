@@ -123,7 +123,7 @@ def test_a_syringe_that_does_not_hold_the_dose_refuses(study: Study) -> None:
 def test_cumulative_drug_per_chip_is_bounded_by_the_planned_exposures(study: Study) -> None:
     # 12 uM x uL x g/mol: what the strong stock has given to the line's three chips already.
     per_ul_ng = 12_000.0 * study.drug.molecular_weight_g_mol * 1e-6
-    given_ul = 3.0 * drug_limit_ng(study) / per_ul_ng
+    given_ul = 3.0 * drug_limit_ng(study, study.drug) / per_ul_ng
     totals = JournalTotals(delivered_ul={"L1-high": given_ul - 1.0})
     refused = verdict(study, 480.0, totals=totals)
     assert "ng drug per chip in all is above the limit" in refused.reasons[0]

@@ -65,7 +65,7 @@ def test_a_failed_fit_does_not_end_a_study(usual: Campaign) -> None:
 def test_chips_and_drug_are_counted_from_what_was_given(usual: Campaign) -> None:
     assert exposures(usual) == 12
     # 3 chips of each line for 48 h at 60 uL/h
-    expected = 3 * sum(drug_ng(STUDY, nm, 60.0 * 48.0) for nm in STUDY.first_doses_nm)
+    expected = 3 * sum(drug_ng(STUDY.drug, nm, 60.0 * 48.0) for nm in STUDY.first_doses_nm)
     assert given_ng(usual) == pytest.approx(expected)
     assert stop_verdict(with_stop(usual, chips=23)).stops
     assert not stop_verdict(with_stop(usual, chips=24)).stops

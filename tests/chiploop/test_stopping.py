@@ -225,7 +225,6 @@ def test_only_rules_about_the_next_doses_need_a_proposal() -> None:
     [
         ({}, "names no rule"),
         ({"needs": "all"}, "names no rule"),
-        ({"decided": [{"goal": "G"}]}, "or else"),
         ({"decided": [{"goal": "G", "below": "1 nM", "dose": "1 nM"}]}, "or else"),
         ({"decided": [{"goal": "G", "above": "2 nM", "below": "1 nM"}]}, "nothing lies above 2 nM"),
         ({"decided": [{"goal": "G", "below": "1 nM", "probability": "50 %"}]}, "above 50 %"),

@@ -59,7 +59,7 @@ def test_chips_donors_and_times_can_be_asked_for(example: Study) -> None:
     assert example.donor_of("C03").flg == "heterozygous"
     assert example.line_of("C05").id == "L2"
     assert example.line_flow_rate_ul_h("L1") == 180.0
-    assert example.pump_roles == ("medium", "stimulus", "low", "high")
+    assert example.pump_roles("L1") == ("medium", "stimulus", "low", "high")
     assert example.exposure_start_h(1) == 24.0
     assert example.exposure_start_h(2) == 24.0 + 48.0 + 4.0
     assert example.teer_times_h(2) == (100.0, 124.0)

@@ -84,4 +84,6 @@ def test_a_cycle_without_its_toxicity_readout_is_too_old_unless_people_are_waite
 
 def test_drug_in_all_is_the_planned_exposures_at_the_concentration_limit(example: Study) -> None:
     # 4 uM x 60 uL/h x 48 h x 5 x 380.4 g/mol
-    assert study_limits.drug_limit_ng(example) == pytest.approx(4e-6 * 380.4 * 14_400e-6 * 1e9)
+    assert study_limits.drug_limit_ng(example, example.drug) == pytest.approx(
+        4e-6 * 380.4 * 14_400e-6 * 1e9
+    )

@@ -1,0 +1,176 @@
+"""What can be wrong with the drugs of a study: rule, old text, new text, place in the file, what is told."""
+
+from __future__ import annotations
+
+TWO_DRUGS = [
+    (
+        "_stocks_are_of_a_drug",
+        "{drug: upadacitinib, concentration: 600 nM",
+        "{concentration: 600 nM",
+        "stocks.upa_low",
+        "stock upa_low does not say which drug it has",
+    ),
+    (
+        "_stocks_are_of_a_drug",
+        "{drug: upadacitinib, concentration: 600 nM",
+        "{drug: tofacitinib, concentration: 600 nM",
+        "stocks.upa_low.drug",
+        "known: upadacitinib, abrocitinib",
+    ),
+    (
+        "_lines_are_of_a_drug",
+        "{id: L2, drug: upadacitinib,",
+        "{id: L2,",
+        "lines[1]",
+        'line L2 does not say which drug it has: "drug" is missing',
+    ),
+    (
+        "_lines_are_of_a_drug",
+        "{id: L2, drug: upadacitinib,",
+        "{id: L2, drug: [upadacitinib, abrocitinib],",
+        "lines[1].drug",
+        "is not text",
+    ),
+    (
+        "_limits_are_of_a_drug",
+        "{upadacitinib: 4 uM}",
+        "{upadacitinip: 4 uM}",
+        "limits.concentration_of.upadacitinip",
+        'did you mean "upadacitinib"?',
+    ),
+    (
+        "_limits_are_of_a_drug",
+        "{upadacitinib: 4 uM}",
+        "{upadacitinib: 9 uM}",
+        "limits.concentration_of.upadacitinib",
+        "above limits.concentration, 8000 nM",
+    ),
+    (
+        "_goals_are_of_a_drug",
+        "{name: EC50_upa, drug: upadacitinib,",
+        "{name: EC50_upa,",
+        "goals[1]",
+        "EC50_upa is about one of several drugs",
+    ),
+    (
+        "_goals_are_of_a_drug",
+        "{name: EC50_upa, drug: upadacitinib,",
+        "{name: EC50_upa, drug: baricitinib,",
+        "goals[1].drug",
+        "known: upadacitinib, abrocitinib",
+    ),
+    (
+        "_goals_are_of_a_drug",
+        "by: potency,",
+        "by: potency, drugs: [upadacitinib, upadacitinib],",
+        "goals[0].drugs[1]",
+        "is here twice",
+    ),
+    ("", "by: potency,", "", "goals[0]", '"by" is missing'),
+    ("", "by: potency,", "by: potency, drugs: [upadacitinib],", "goals[0].drugs", "at least 2"),
+    ("", "by: potency,", "by: potency, drug: upadacitinib,", "goals[0]", "has no meaning"),
+    (
+        "",
+        "{name: EC50_upa, drug: upadacitinib,",
+        "{name: EC50_upa, drug: upadacitinib, by: potency,",
+        "goals[1]",
+        '"by" has no meaning',
+    ),
+    (
+        "_questions_are_about_goals",
+        "{goal: best, probability: 95 %}",
+        "{goal: EC50_upa, probability: 95 %}",
+        "stop.decided[0]",
+        "or else",
+    ),
+    (
+        "_questions_are_about_goals",
+        "{goal: best, probability: 95 %}",
+        "{goal: best, dose: 100 nM}",
+        "stop.decided[0].dose",
+        "is a ratio; no dose reaches it",
+    ),
+    (
+        "_first_doses_are_allowed",
+        "480 nM, 240 nM",
+        "5 uM, 240 nM",
+        "first_doses[1]",
+        "above limits.concentration_of, 4000 nM",
+    ),
+    (
+        "_first_doses_can_be_made",
+        "480 nM, 240 nM",
+        "13 uM, 240 nM",
+        "first_doses[1]",
+        "strongest stock, 12000 nM",
+    ),
+    (
+        "_stocks_have_free_names",
+        "concentration: 24 uM, vehicle: 0.12 %",
+        "concentration: 1.2 uM, vehicle: 0.012 %",
+        "stocks",
+        "same concentration",
+    ),
+    ("", "drugs: [upadacitinib, abrocitinib]", "drugs: [upadacitinib]", "drugs", "at least 2"),
+    (
+        "",
+        "drugs: [upadacitinib, abrocitinib]",
+        "drugs: [upadacitinib, upadacitinib]",
+        "drugs[1]",
+        "is here twice",
+    ),
+    (
+        "",
+        "drugs: [upadacitinib, abrocitinib]",
+        "drugs: [upadacitinib, abrocitinip]",
+        "drugs[1]",
+        "no file protocols/drugs/abrocitinip.yaml",
+    ),
+    (
+        "",
+        "drugs: [upadacitinib, abrocitinib]",
+        "drug: upadacitinib\ndrugs: [upadacitinib, abrocitinib]",
+        "drugs",
+        'either "drug" or "drugs"',
+    ),
+    ("", "drugs: [upadacitinib, abrocitinib]", "", "drug", '"drug" is missing'),
+    (
+        "_lines_are_of_a_drug",
+        "drugs: [upadacitinib, abrocitinib]",
+        "drugs: [upadacitinib, abrocitinib, deucravacitinib]",
+        "drugs[2]",
+        "no line gets deucravacitinib",
+    ),
+    (
+        "_stocks_are_of_a_drug",
+        "drugs: [upadacitinib, abrocitinib]",
+        "drugs: [upadacitinib, abrocitinib, deucravacitinib]",
+        "drugs[2]",
+        "no stock of deucravacitinib",
+    ),
+]
+"""Of the shipped study of two drugs; without a rule where one part alone is wrong."""
+
+ONE_DRUG = [
+    ("_stocks_are_of_a_drug", "low:  {c", "low:  {drug: upadacitinib, c", "stocks.low.drug"),
+    ("_lines_are_of_a_drug", "{id: L1, ", "{id: L1, drug: upadacitinib, ", "lines[0].drug"),
+    (
+        "_goals_are_of_a_drug",
+        "{name: EC50_CCL26, ",
+        "{name: EC50_CCL26, drug: upadacitinib, ",
+        "goals[0].drug",
+    ),
+    (
+        "_goals_are_of_a_drug",
+        "{name: EC50_CCL26, ",
+        "{name: EC50_CCL26, kind: best_drug, by: potency, ",
+        "goals[0].kind",
+    ),
+    (
+        "_limits_are_of_a_drug",
+        "concentration: 4 uM",
+        "concentration: 4 uM\n  concentration_of: {upadacitinib: 2 uM}",
+        "limits.concentration_of.upadacitinib",
+    ),
+]
+"""Of the example with one drug, where no drug is named."""
