@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -141,6 +142,24 @@ class Bench:
         values = goal_values(self.truth_model, study, self.truth[None])
         return float(values[study.goals[0].name][0])
 
+    @property
+    def candidates(self) -> tuple[Any, ...]:
+        """What a chip may be given."""
+        return CANDIDATES_NM
+
+    @property
+    def candidate_doses_nm(self) -> np.ndarray:
+        """Return (candidates,) their concentrations."""
+        return np.array(CANDIDATES_NM)
+
+    def given(self, model: TissueModel, index: int, dose_nm: float) -> ChipInlet:
+        """Return what reaches the chip at a place of the study."""
+        return self.tissue.inlet(model, *self.chip(index), dose_nm)
+
+    def ahead(self, model: TissueModel, index: int) -> list[ChipInlet]:
+        """Return what would reach the chip at a place with each candidate."""
+        return [self.tissue.inlet(model, *self.chip(index), c) for c in CANDIDATES_NM]
+
     def chip(self, index: int) -> tuple[str, str]:
         """Return name and donor of a chip by its place in the study; donors take turns within a batch."""
         donors = self.tissue.donors
@@ -153,7 +172,7 @@ class Bench:
             index = len(self.doses_nm)
             name, donor = self.chip(index)
             rng = np.random.default_rng([52, self.seed, index])
-            inlet = self.tissue.inlet(model, name, donor, dose)
+            inlet = self.given(model, index, dose)
             shown = model.simulate(self.truth[None], [inlet], TIMES_H, STARTS_H)
             self.unsafe += int(not shown.viability[0, 0].min() >= VIABILITY_LIMIT)
             self.doses_nm.append(float(dose))
@@ -186,10 +205,7 @@ class Bench:
         """Return the likelihood of everything read, with so many chips to come."""
         chips = [self.chip(i) for i in range(len(self.doses_nm) + new)]
         doses = [*self.doses_nm, *[0.0] * new]
-        inlets = [
-            self.tissue.inlet(self.tissue.model, name, donor, dose)
-            for (name, donor), dose in zip(chips, doses, strict=True)
-        ]
+        inlets = [self.given(self.tissue.model, i, dose) for i, dose in enumerate(doses)]
         return Likelihood(self.tissue.model, inlets, dict(chips), self.readouts, self.scatter)
 
     def fit(self, previous: Posterior | None) -> tuple[Posterior, CalibrationInfo]:
@@ -198,15 +214,16 @@ class Bench:
         target = Target(self.likelihood(), self.tissue.prior)
         return attempt(target, rng, previous, EFFORT, LIMITS, False)
 
-    def table(self, posterior: Posterior, bounded: bool) -> PredictionTable:
-        """Return what every candidate on each chip of the next batch would show.
+    def table(self, posterior: Posterior, bounded: bool, chips: int = BATCH) -> PredictionTable:
+        """Return what every candidate on each of the next chips would show.
 
         ``bounded``: doses that may harm, or that skip ahead of what was read, are not allowed.
         """
         rng = np.random.default_rng([54, self.seed, len(self.doses_nm)])
-        model, likelihood = self.tissue.model, self.likelihood(BATCH)
+        model, likelihood = self.tissue.model, self.likelihood(chips)
         n = len(posterior.particles)
-        parameters = posterior.particles[rng.choice(n, min(DRAWS, n), replace=False)]
+        chosen = rng.choice(n, min(DRAWS, n), replace=False)
+        parameters = posterior.particles[chosen]
         past = likelihood.simulated(parameters)
         planned = tuple(
             PlannedReadout(r, t, EXPECTED_SD[spec.kind])
@@ -215,16 +232,17 @@ class Bench:
             if (spec.kind != "moment") == bool(np.isfinite(STARTS_H[t]))
         )
         first = len(self.doses_nm)
-        line_chips = [[first + i] for i in range(BATCH)]
+        line_chips = [[first + i] for i in range(chips)]
+        doses_nm = self.candidate_doses_nm
         nothing = np.zeros((len(parameters), 0))
         rows, known, noise = future_features(likelihood, planned, line_chips, past, nothing)
         features, risks, allowed, programmes = [], [], [], []
         shown: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         at = 0
-        for i in range(BATCH):
-            name, donor = self.chip(first + i)
+        for i in range(chips):
+            donor = self.chip(first + i)[1]
             if donor not in shown:
-                inlets = [self.tissue.inlet(model, name, donor, c) for c in CANDIDATES_NM]
+                inlets = self.ahead(model, first + i)
                 ahead = model.simulate(parameters, inlets, TIMES_H, STARTS_H)
                 shown[donor] = ahead.readouts, ahead.viability
             readouts, viability = shown[donor]
@@ -234,24 +252,25 @@ class Bench:
             risk = (~(viability.min(axis=2) >= VIABILITY_LIMIT)).mean(axis=0)
             step = FIRST_STEP if first == len(PILOT_NM) else LATER_STEP
             highest = step * max(self.doses_nm)
-            is_allowed = (risk <= OVERDOSE) & (np.array(CANDIDATES_NM) <= highest * (1 + 1e-9))
+            is_allowed = (risk <= OVERDOSE) & (doses_nm <= highest * (1 + 1e-9))
             risks.append(risk)
-            allowed.append(is_allowed if bounded else np.ones(len(CANDIDATES_NM), dtype=bool))
+            allowed.append(is_allowed if bounded else np.ones(len(doses_nm), dtype=bool))
             programmes.append(
                 tuple(
                     ExposureProgramme(
                         WHOLE, (PumpProgramme(f"L{i + 1}", "dose", c, c, EXPOSURE_H, (), 0.0, 1.0),)
                     )
-                    for c in CANDIDATES_NM
+                    for c in doses_nm.tolist()
                 )
             )
         goal = goal_values(model, self.tissue.study, parameters)[self.tissue.study.goals[0].name]
         return PredictionTable(
-            lines=tuple(f"L{i + 1}" for i in range(BATCH)),
+            lines=tuple(f"L{i + 1}" for i in range(chips)),
             programmes=tuple(programmes),
             allowed=tuple(allowed),
             risk=tuple(risks),
             features=tuple(features),
             noise=noise,
             goal=np.log(np.minimum(goal, GRID_NM[-1])),
+            standard=posterior.standard[chosen],
         )

@@ -51,7 +51,7 @@ from chiploop.study_parts import (
 )
 from chiploop.study_problems import problems_of, valid_parts
 from chiploop.study_references import References
-from chiploop.study_schedules import WHOLE, Schedule
+from chiploop.study_schedules import WHOLE, Schedule, is_whole_alone
 from chiploop.study_yaml import YamlText, read_yaml
 
 __all__ = [
@@ -122,7 +122,9 @@ class _Shared(Part):
         Field(min_length=1, alias="first_doses"),
     ]
     """Pilot ladder, one dose per line, in the order of the lines; each for the whole exposure."""
-    schedules: Annotated[dict[Identifier, Schedule], Field(min_length=1)] = {WHOLE: Schedule()}
+    schedules: Annotated[
+        dict[Identifier, Schedule], Field(min_length=1, exclude_if=is_whole_alone)
+    ] = {WHOLE: Schedule()}
     """Name -> when drug flows within an exposure: every concentration may be proposed with each. Where none is
     stated, ``whole``: from the beginning to the end.
     """

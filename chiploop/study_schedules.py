@@ -45,6 +45,11 @@ class Schedule(Part):
     """Pulses."""
 
 
+def is_whole_alone(schedules: Mapping[str, Schedule]) -> bool:
+    """Return whether a study names no schedule: resolved studies leave the key out, as before there was one."""
+    return dict(schedules) == {WHOLE: Schedule()}
+
+
 class SchedulePart(NamedTuple):
     """A stretch of an exposure, with drug or without."""
 
