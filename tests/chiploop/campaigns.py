@@ -35,16 +35,16 @@ def exact(_: str, rate: float, volume: float) -> tuple[float, float]:
 
 def given(campaign: Campaign, doses_nm: Mapping[str, float], cycle: int) -> Campaign:
     """Return the campaign after the lines got these doses in a cycle, exactly as asked."""
-    study = campaign.study
+    study, full = campaign.study, remaining_ul(campaign.study, {})
     begin, end = study.exposure_start_h(cycle), study.exposure_end_h(cycle)
     for line in study.line_ids:
         before = campaign.schedules[study.line(line).chips.copy().popitem()[0]].segments
         since = before[-1].end_h if before else 0.0
         if begin > since:
             purpose = "stimulus" if before else "medium"
-            wait = make_programme(study, line, purpose, 0.0, begin - since, exact, FULL)
+            wait = make_programme(study, line, purpose, 0.0, begin - since, exact, full)
             campaign = deliver(campaign, wait, since, begin)
-        dose = make_programme(study, line, "dose", doses_nm[line], end - begin, exact, FULL)
+        dose = make_programme(study, line, "dose", doses_nm[line], end - begin, exact, full)
         campaign = deliver(campaign, dose, begin, end)
     return campaign
 
@@ -62,7 +62,7 @@ def deliver(campaign: Campaign, programme: PumpProgramme, start_h: float, end_h:
 def pilot(study: Study = STUDY) -> Campaign:
     """Return the campaign after the first doses, nothing read yet."""
     begun = start(study)
-    return given(begun, asked(first_proposal(begun, exact, FULL)), 1)
+    return given(begun, asked(first_proposal(begun, exact, remaining_ul(study, {}))), 1)
 
 
 def asked(proposal: Proposal) -> dict[str, float]:
