@@ -177,9 +177,10 @@ def fit_curve(
         raise ValueError(
             f"weights by the observed signal need signals above 0; the lowest is {np.min(y):g}"
         )
-    if highest <= 0.0 and weighting.shape != "none":
-        raise ValueError(
-            f"weights {weighting.shape} need signals above 0; the highest is {highest:g}"
+    if highest <= 0.0 and weighting.shape in ("1/y2", "power"):
+        return replace(
+            failed,
+            failure=f"weights {weighting.shape} need signals above 0; the highest is {highest:g}",
         )
     direction = direction_of(x, y)
     sd = weighting.sd(y, highest)

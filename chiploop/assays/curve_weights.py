@@ -8,10 +8,11 @@ renewed between passes or stand inside the objective. Their answers differ (R's 
 inside, 207.78 renewed), so each weighting names its own.
 
 The number of a shape (exponent, or floor over CV) can not be learned from one plate. It is pooled
-over the plates of an assay, each with a scale of its own, by pseudo-likelihood of their residuals r at
-the fitted signals m, corrected for leverage (Davidian, Giltinan 1995, Nonlinear Models for Repeated Measurement Data, ch. 5):
+over the plates of an assay, each with a scale of its own, by pseudo-likelihood of their residuals r
+at the fitted signals m, corrected for leverage (Davidian, Giltinan 1995, Nonlinear Models for
+Repeated Measurement Data, ch. 5):
 
-    sum over plates of  (n - p) ln sum (r / shape(m))^2  +  (n - p) / n sum 2 ln shape(m)   ->  min
+    sum over plates of  (n - p) [ln sum (r / shape(m))^2 + mean 2 ln shape(m)]  ->  min
 """
 
 from __future__ import annotations

@@ -137,7 +137,8 @@ def value_and_jacobian(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the signal (...,) and its derivatives (..., 5) at ln concentrations, infinite ones too."""
     lower, upper, location, ln_hill, ln_asymmetry = parameters
-    hill, asymmetry = math.exp(ln_hill), math.exp(ln_asymmetry)
+    # A search may try absurd steps: they must cost, not raise.
+    hill, asymmetry = math.exp(min(ln_hill, 300.0)), math.exp(min(ln_asymmetry, 300.0))
     with np.errstate(invalid="ignore", over="ignore"):
         step = x - location
         u = (direction * hill) * step
