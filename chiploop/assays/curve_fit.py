@@ -33,7 +33,7 @@ from chiploop.assays.logistic_curve import (
     full_vector,
     value_and_jacobian,
 )
-from chiploop.assays.nonlinear_fit import minimise, refine
+from chiploop.assays.nonlinear_fit import Vector, minimise, refine
 
 EVEN = Weighting("none")
 LARGEST_CONDITION = 1e10
@@ -143,6 +143,7 @@ def fit_curve(
     weighting: Weighting = EVEN,
     held: Mapping[int, float] | None = None,
     start: CurveFit | None = None,
+    passes: int = PASSES,
 ) -> CurveFit:
     """Return the weighted least-squares fit of a rising or falling curve.
 
@@ -152,7 +153,8 @@ def fit_curve(
     signal : (n,), finite.
     weighting : with its number known; relative, the scale of the noise is estimated.
     held : values of the full vector (by place) that are not fitted, on top of the model's own.
-    start : a fit of the same points to begin from, in place of the plate's own quantiles.
+    start : a fit of the same points to go on from, in place of the plate's own quantiles.
+    passes : most renewals of the weights; fewer than they need are no failure where fewer are asked for.
 
     Raises
     ------
@@ -184,23 +186,27 @@ def fit_curve(
         )
     direction = direction_of(x, y)
     sd = weighting.sd(y, highest)
-    if start is not None and not start.failure and start.curve.direction == direction:
-        starts = [start.curve.parameters[list(free)]]
+    problem = _Problem(x, y, free, held, direction)
+    inside = None
+    if start is not None and not start.failure and start.free == free:
+        best, agreed = start.curve.parameters[list(free)], start.starts_at_best
+        sd = weighting.sd(problem.value(best), highest) if weighting.taken_at == "fitted" else sd
+        best = refine(problem.residuals(sd), problem.jacobian(sd), best)
     else:
         starts = starting_points(x, y, sd, free, held, direction)
-    problem = _Problem(x, y, free, held, direction)
-    end = minimise(problem.residuals(sd), problem.jacobian(sd), starts) if starts else None
-    if end is None:
-        return replace(failed, failure="no starting point of the curve fit converged")
-    best, agreed, inside = end.parameters, end.starts_at_best, None
+        end = minimise(problem.residuals(sd), problem.jacobian(sd), starts) if starts else None
+        if end is None:
+            return replace(failed, failure="no starting point of the curve fit converged")
+        best, agreed = end.parameters, end.starts_at_best
     if weighting.taken_at == "objective" and weighting.exponent:
-        end = minimise(*problem.with_weights_inside(weighting, highest), [best])
+        left, slope = problem.with_weights_inside(weighting, highest)
+        end = minimise(left, slope, [best])
         if end is None:
             return replace(failed, failure="the fit with weights in the objective did not converge")
         best, inside = end.parameters, end.jacobian
         sd = weighting.sd(problem.value(best), highest)
     elif weighting.taken_at == "fitted" and weighting.shape != "none":
-        for _ in range(PASSES):
+        for _ in range(passes):
             renewed = weighting.sd(problem.value(best), highest)
             change = float(np.max(np.abs(renewed / sd - 1.0)))
             sd = renewed
@@ -208,7 +214,7 @@ def fit_curve(
             if change < SAME_WEIGHTS:
                 break
         else:
-            if change > 1e-5:
+            if change > 1e-5 and passes == PASSES:
                 return replace(failed, failure="the reweighted curve fit did not converge")
     return _finished(failed, problem, best, sd, agreed, inside)
 
@@ -231,13 +237,13 @@ class _Problem:
     def value(self, parameters: np.ndarray) -> np.ndarray:
         return self.both(parameters)[0]
 
-    def residuals(self, sd: np.ndarray):  # type: ignore[no-untyped-def]
+    def residuals(self, sd: np.ndarray) -> Vector:
         return lambda p: (self.both(p)[0] - self.y) / sd
 
-    def jacobian(self, sd: np.ndarray):  # type: ignore[no-untyped-def]
+    def jacobian(self, sd: np.ndarray) -> Vector:
         return lambda p: self.both(p)[1] / sd[:, None]
 
-    def with_weights_inside(self, weighting: Weighting, highest: float):  # type: ignore[no-untyped-def]
+    def with_weights_inside(self, weighting: Weighting, highest: float) -> tuple[Vector, Vector]:
         exponent = weighting.exponent
 
         def residuals(p: np.ndarray) -> np.ndarray:

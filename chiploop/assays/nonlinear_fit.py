@@ -121,8 +121,8 @@ def refine(
                 if _is_inside(trial, bounds):
                     left_there = residuals(trial)
                     there = float(left_there @ left_there)
-                    # The sum of squares is flat at its minimum: it tells steps apart to 1e-16 only.
-                    if there <= cost * (1.0 + 4e-16):
+                    # The sum of squares is flat at its minimum and known to rounding only.
+                    if there <= cost * (1.0 + 1e-13):
                         break
                 step = step / 2.0
             else:

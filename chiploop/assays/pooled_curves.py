@@ -18,8 +18,10 @@ from chiploop.assays.curve_weights import Weighting, pooled
 from chiploop.assays.logistic_curve import Model
 
 ROUNDS = 12
-SETTLED = 1e-4
-"""Of the pooled number between rounds, relative."""
+SETTLED = 1e-3
+"""Of the pooled number between rounds; what is left of it moves a concentration by less than 1e-4."""
+PASSES_IN_ROUND = 2
+"""Renewals of the weights between two pools; the last fits have all that they need."""
 FIRST_GUESS = Weighting("1/y2")
 
 
@@ -48,16 +50,17 @@ def fit_plates(
     for _ in range(ROUNDS):
         good = [fit.residuals for fit in fits if not fit.failure]
         if not good:
-            break
+            return tuple(fits)
         known = pooled(weighting, good)
         assert known.number is not None
-        fits = [
-            fit_curve(
-                p.concentration, p.signal, model, known, start=fit if not fit.failure else None
-            )
-            for p, fit in zip(plates, fits, strict=True)
-        ]
         if abs(known.number - number) <= SETTLED * max(known.number, 0.1):
             break
         number = known.number
-    return tuple(fits)
+        fits = [
+            fit_curve(p.concentration, p.signal, model, known, start=fit, passes=PASSES_IN_ROUND)
+            for p, fit in zip(plates, fits, strict=True)
+        ]
+    return tuple(
+        fit_curve(p.concentration, p.signal, model, known, start=fit)
+        for p, fit in zip(plates, fits, strict=True)
+    )

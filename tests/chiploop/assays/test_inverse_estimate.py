@@ -10,7 +10,7 @@ import pytest
 
 from chiploop.assays.curve_fit import CurveFit, fit_curve
 from chiploop.assays.curve_weights import Weighting
-from chiploop.assays.inverse_estimate import inverse_estimate, sd_ln_at
+from chiploop.assays.inverse_estimate import inverse_estimate, inversion_intervals, sd_ln_at
 from tests.chiploop.assays.reference_curves import fgf_standards, printed
 
 LN10 = math.log(10.0)
@@ -101,3 +101,14 @@ def test_a_failed_fit_and_a_wrong_level_are_refused() -> None:
         inverse_estimate(failed, 0.2)
     with pytest.raises(ValueError, match="between 0 and 1"):
         inverse_estimate(a_plate(), 0.2, level=95.0)
+
+
+def test_many_samples_at_once_have_the_intervals_of_one_by_one() -> None:
+    fit = a_plate()
+    signals = np.concatenate(
+        [np.linspace(-0.1, 4.0, 60), [fit.curve.lower + 0.002, fit.curve.upper - 0.01]]
+    )
+    together = inversion_intervals(fit, signals, 2)
+    for signal, row in zip(signals, together, strict=True):
+        one = inverse_estimate(fit, float(signal), 2)
+        assert row == pytest.approx([one.concentration, one.lower, one.upper], rel=1e-6), signal

@@ -50,9 +50,7 @@ def test_the_inverse_undoes_the_curve_and_its_gradient_is_right(curve: LogisticC
                 )
                 for sign in (1.0, -1.0)
             ]
-            assert by_parameters[i] == pytest.approx(
-                    (ends[0] - ends[1]) / 2e-6, rel=1e-5, abs=1e-6
-                )
+            assert by_parameters[i] == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-5, abs=1e-6)
 
 
 @pytest.mark.parametrize("curve", CURVES)
