@@ -265,13 +265,12 @@ def inversion_intervals(
             a, b = np.where(is_in, middle, a), np.where(is_in, b, middle)
         ends[:, side] = np.where(np.isfinite(far), near, far)
         ends[found, side] = a
-        # An estimate at an asymptote that is out of keeping with any concentration, as in one by one.
-        beyond = ~np.isfinite(x)
-        for i in np.flatnonzero(beyond):
-            one = inverse_estimate(fit, float(y[i]), n_wells, level)
-            ends[i] = [
-                math.log(one.lower) if one.lower > 0.0 else -math.inf,
-                math.log(one.upper) if one.upper < math.inf else math.inf,
-            ]
+    # At or beyond an asymptote there is no inside to go outwards from: one by one.
+    for i in np.flatnonzero(~np.isfinite(x)).tolist():
+        one = inverse_estimate(fit, float(y[i]), n_wells, level)
+        ends[i] = [
+            math.log(one.lower) if one.lower > 0.0 else -math.inf,
+            math.log(one.upper) if one.upper < math.inf else math.inf,
+        ]
     with np.errstate(over="ignore"):
         return np.exp(np.column_stack([x, ends]))

@@ -185,7 +185,7 @@ def _parameters(one: GroupFit) -> dict[str, dict[str, float | None]]:
     if fit.failure:
         return {name: {"estimate": None, "se": None, "se_observed_hessian": None} for name in names}
     hill = curve.direction * curve.hill
-    values = {
+    values: dict[str, tuple[float, Any]] = {
         "lower": (curve.lower, _row(0, 1.0)),
         "upper": (curve.upper, _row(1, 1.0)),
         "ec50": (curve.ec50, curve.ec50 * curve.ln_height_gradient(0.5)),

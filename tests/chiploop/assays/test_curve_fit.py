@@ -229,3 +229,19 @@ def test_a_wrong_argument_is_refused() -> None:
     rising = 2.0 ** np.arange(8)
     with pytest.raises(ValueError, match="the lowest is -1"):
         fit_curve(rising, rising - 2.0, "4pl", Weighting("1/y2", None, "observed"))
+
+
+def test_every_printed_number_of_the_reference_has_its_test(shared_data: Path) -> None:
+    rows = rows_of(shared_data, "reference_fits.csv")
+    assert len(rows) == 84
+    # Seven of them here; the inverse estimates in test_inverse_estimate.
+    assert {row["case"] for row in rows} == {
+        "dnase_run1_3PL",
+        "dnase_run1_4PL",
+        "ryegrass_LL4",
+        "ryegrass_LL4_backfit",
+        "puromycin_objective_weighting",
+        "puromycin_IRLS_fixed_point",
+        "luminex_FGF_log10_4PL",
+        "luminex_FGF_inverse",
+    }
