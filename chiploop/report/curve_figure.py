@@ -25,7 +25,6 @@ from chiploop.report.svg import (
     INK,
     MEAN,
     PREDICTIVE,
-    QUIET,
     STYLE,
     WIDTH_IN,
     legend_on_top,
@@ -38,6 +37,8 @@ DOTS_PER_INCH = 160
 MOST_PANELS = 48
 ACROSS = 4
 FINE = 200
+LOG_FROM = 50.0
+"""Of the highest signal over the lowest: from there on the axis of signals is logarithmic."""
 
 
 def curve_figure(found: Sequence[GroupFit], x: str, y: str, level: float) -> Figure:
@@ -118,14 +119,17 @@ def _panel(ax: Any, one: GroupFit, level: float) -> None:
         ax.plot([unknown.estimate / times], [unknown.mean_signal], "D", color=DOSE, ms=2.6)
     ax.set_xlim(start, high * 1.6)
     ticks = _decades(low, high)
-    ax.set_xticks(ticks)
-    plain_log_axis(ax.xaxis)
-    ax.minorticks_off()
+    labels = [f"{tick:g}" for tick in ticks]
     if has_blanks:
-        ax.annotate(
-            "blank", (blank_at, 0.0), xycoords=ax.get_xaxis_transform(), xytext=(0, 2),
-            textcoords="offset points", fontsize=5.5, color=QUIET, ha="center", va="bottom",
-        )  # fmt: skip
+        ticks, labels = [blank_at, *ticks], ["0", *labels]
+    ax.set_xticks(ticks, labels)
+    ax.minorticks_off()
+    signals = points.signal
+    if float(signals.min()) > 0.0 and float(signals.max()) > LOG_FROM * float(signals.min()):
+        ax.set_yscale("log")
+        ax.set_ylim(0.5 * float(signals.min()), 2.0 * float(signals.max()))
+        plain_log_axis(ax.yaxis)
+        ax.minorticks_off()
     if one.qc == "fail":
         ax.text(
             0.03,

@@ -262,6 +262,8 @@ def _text(one: GroupFit) -> list[str]:
             said = f"< {each.upper:.5g}"
         elif each.censoring == "right":
             said = f"> {each.lower:.5g}"
+        elif math.isnan(each.estimate):
+            said = "none"
         else:
             said = f"{each.estimate:.5g}  ({each.lower:.5g} to {each.upper:.5g})"
         reasons = f"  {'; '.join(each.reasons)}" if each.reasons else ""
