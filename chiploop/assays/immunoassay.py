@@ -1,11 +1,9 @@
 """Immunoassay plates: standards to a curve, sample wells to concentrations with their uncertainty.
 
-Belongs here: calibrators, limits of quantification, inversion, censoring. Not here: the curve's
-mathematics (four_parameter_curve), how a plate is read. Acceptance follows the rules of
-ligand-binding assays (ICH M10, 2022): calibrators back-calculate within 20 %, within 25 % at the
-ends; at least 75 % of the levels and six pass. LLOQ and ULOQ are the lowest and the highest
-calibrator that pass. What lies outside is censored, with its bound on the scale of the sample
-(after dilution), and never a number.
+Belongs here: samples of a plate, inversion with what the likelihood needs of it, censoring. Not here:
+the curve and its limits (standard_curve), its fit (curve_fit), how a plate is read. Acceptance follows
+the kit's rules, or those of ligand-binding assays (acceptance_rules). What lies outside of LLOQ and ULOQ
+is censored, with its bound on the scale of the sample (after dilution), and never a number.
 
 The sd of ln concentration of a sample mean is
 
@@ -14,7 +12,7 @@ The sd of ln concentration of a sample mean is
 with x = ln concentration at the mean signal y, sd(y) the noise model, s and C scale and covariance
 of this plate's fit, g = dx/dparameters. s is known from n - 4 = d wells only; sqrt(d / (d - 2))
 makes the sd that of the t distribution, so that a reader who takes it for normal is not
-over-confident.
+over-confident. The 95 % interval beside it is by inversion and needs no such step.
 """
 
 from __future__ import annotations
@@ -25,7 +23,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from chiploop.assays.four_parameter_curve import FourParameterFit, fit_four_parameters
+from chiploop.assays.acceptance_rules import acceptance_rules
+from chiploop.assays.curve_weights import Weighting
+from chiploop.assays.inverse_estimate import inverse_estimate
 from chiploop.assays.plate_map import PlateMap
 from chiploop.assays.plate_signal import (
     NoiseModel,
@@ -33,6 +33,7 @@ from chiploop.assays.plate_signal import (
     corrected_signals,
     sample_groups,
 )
+from chiploop.assays.standard_curve import StandardCurve, standard_curve
 from chiploop.measurement import AbsorbancePlate, Censoring, Quality, Readout
 from chiploop.study_parts import Acceptance, Kit
 
@@ -41,66 +42,6 @@ ELISA_NOISE = NoiseModel(floor_od=0.008, cv=0.05)
 """Typical of a plate ELISA. Only its shape matters: each plate's fit scales it to the plate's own
 scatter.
 """
-LIGAND_BINDING_RULES = Acceptance(
-    recovery=0.20,
-    recovery_at_limits=0.25,
-    cv=0.20,
-    cv_at_limits=0.25,
-    passing_levels=0.75,
-    least_levels=6,
-    quantification="passing_standards",
-)
-"""ICH M10 (2022), ligand-binding assays; replicate CV limits by custom. For a kit that states none.
-"""
-HOOK_Z = 3.0
-"""A higher standard hooks where its mean lies below the mean of the level before by this many sd.
-"""
-
-
-@dataclass(frozen=True)
-class CalibratorLevel:
-    """One concentration of the standards and how it calculates back."""
-
-    concentration: float
-    """Nominal, pg/mL."""
-    n: int
-    mean_signal_od: float
-    back_calculated: float
-    """pg/mL from the mean signal; NaN where the curve has no value there."""
-    recovery: float
-    """Back-calculated over nominal; 1 is exact."""
-    passed: bool
-
-
-@dataclass(frozen=True)
-class StandardCurve:
-    """The curve of one plate, with what it may be used for."""
-
-    fit: FourParameterFit
-    lloq: float
-    """Lowest calibrator that passes, pg/mL in the well."""
-    uloq: float
-    """Highest calibrator that passes, pg/mL in the well."""
-    levels: tuple[CalibratorLevel, ...]
-    """Ascending."""
-    acceptance: Acceptance
-    plate: str = ""
-    wells: tuple[str, ...] = ()
-    qc: Quality = "ok"
-    """``fail``: no concentration may be read from this curve."""
-    reasons: tuple[str, ...] = ()
-
-    @property
-    def parameters(self) -> tuple[float, float, float, float]:
-        """Return (lower OD, upper OD, ec50 pg/mL, hill)."""
-        return self.fit.lower, self.fit.upper, self.fit.ec50, self.fit.hill
-
-    @property
-    def covariance(self) -> np.ndarray:
-        """Return (4, 4) of (lower, upper, ln ec50, ln hill): the error that all samples of a plate
-        share.
-        """
-        return self.fit.covariance
 
 
 @dataclass(frozen=True)
@@ -121,13 +62,20 @@ class EstimatedConcentration:
     """Wells behind the value."""
     cv: float = math.nan
     """Of the replicates' concentrations; NaN for fewer than two."""
+    cv_signal: float = math.nan
+    """Of the replicates' signals; NaN for fewer than two."""
+    replicates: tuple[float, ...] = ()
+    """Concentration of each good well in the sample, kept also where they differ; 0 or inf beyond an
+    asymptote."""
+    interval: tuple[float, float] = (math.nan, math.nan)
+    """95 % by inversion, pg/mL in the sample; 0 or inf where open, NaN where there is no value."""
     qc: Quality = "ok"
     reasons: tuple[str, ...] = field(default=())
 
 
 def fit_standard_curve(
     signals: Sequence[WellSignal],
-    acceptance: Acceptance = LIGAND_BINDING_RULES,
+    acceptance: Acceptance | None = None,
     noise: NoiseModel = ELISA_NOISE,
     plate: str = "",
 ) -> StandardCurve:
@@ -145,87 +93,25 @@ def fit_standard_curve(
         raise ValueError(
             "the plate map has no standard wells; a concentration can not be calculated"
         )
-    reasons = [f"{one.content.kind} {one.content.well} {one.reason}" for one in used if one.reason]
     points = [
         (one.content.concentration if one.content.kind == "standard" else 0.0, one.signal_od)
         for one in used
         if not one.reason
     ]
-    concentration = np.array([point[0] for point in points], dtype=float)
-    signal = np.array([point[1] for point in points], dtype=float)
-    hook = _hook_from(concentration, signal, noise)
-    if hook is not None:
-        reasons.append(
-            f"hook effect: standards from {hook:g} {UNIT} up give less signal and are left out"
-        )
-        keep = concentration < hook
-        concentration, signal = concentration[keep], signal[keep]
-    fit = fit_four_parameters(concentration, signal, noise)
-    wells = tuple(one.content.well for one in used)
-    nominal = sorted({float(one.content.concentration or 0.0) for one in used} - {0.0})
-    curve = StandardCurve(
-        fit, math.nan, math.nan, (), acceptance, plate, wells, "warn" if reasons else "ok"
+    return standard_curve(
+        np.array([point[0] for point in points], dtype=float),
+        np.array([point[1] for point in points], dtype=float),
+        acceptance or acceptance_rules().acceptance,
+        Weighting("floor_and_cv", noise.floor_od / noise.cv),
+        noise,
+        nominal=[float(one.content.concentration or 0.0) for one in used],
+        plate=plate,
+        wells=tuple(one.content.well for one in used),
+        reasons=[
+            f"{one.content.kind} {one.content.well} {one.reason}" for one in used if one.reason
+        ],
+        unit=UNIT,
     )
-    if fit.failure:
-        return replace(curve, qc="fail", reasons=(*reasons, fit.failure))
-    levels, lloq, uloq = _judge_levels(fit, nominal, concentration, signal, acceptance)
-    passed = sum(level.passed for level in levels)
-    if passed < acceptance.least_levels or passed < acceptance.passing_levels * len(nominal):
-        failing = ", ".join(f"{level.concentration:g}" for level in levels if not level.passed)
-        reasons.append(
-            f"{passed} of {len(nominal)} calibrators calculate back within "
-            f"{acceptance.recovery:.0%} ({acceptance.recovery_at_limits:.0%} at the ends); at "
-            "least "
-            f"{acceptance.least_levels} and {acceptance.passing_levels:.0%} must. Outside: "
-            f"{failing} {UNIT}"
-        )
-        return replace(curve, levels=levels, qc="fail", reasons=tuple(reasons))
-    return replace(curve, lloq=lloq, uloq=uloq, levels=levels, reasons=tuple(reasons))
-
-
-def _hook_from(concentration: np.ndarray, signal: np.ndarray, noise: NoiseModel) -> float | None:
-    """Return the lowest concentration of the run of top standards that hooks, None without one."""
-    levels = np.unique(concentration[concentration > 0])
-    means = [float(np.mean(signal[concentration == level])) for level in levels]
-    counts = [int(np.sum(concentration == level)) for level in levels]
-    for i in range(1, len(levels)):
-        highest = max(range(i), key=means.__getitem__)
-        variance = (
-            noise.sd(means[i]) ** 2 / counts[i] + noise.sd(means[highest]) ** 2 / counts[highest]
-        )
-        # Only a fall that holds to the top is a hook; one low level in between is an outlier.
-        falls = all(means[k] < means[highest] for k in range(i, len(levels)))
-        if falls and means[i] < means[highest] - HOOK_Z * math.sqrt(variance):
-            return float(levels[i])
-    return None
-
-
-def _judge_levels(
-    fit: FourParameterFit,
-    nominal: Sequence[float],
-    concentration: np.ndarray,
-    signal: np.ndarray,
-    acceptance: Acceptance,
-) -> tuple[tuple[CalibratorLevel, ...], float, float]:
-    """Return the levels ascending, LLOQ and ULOQ (NaN where no level passes)."""
-    levels = []
-    for level in nominal:
-        wells = signal[concentration == level]
-        mean = float(np.mean(wells)) if wells.size else math.nan
-        ln_back = fit.ln_concentration(mean) if wells.size else math.nan
-        back = math.exp(ln_back) if math.isfinite(ln_back) else math.nan
-        levels.append(CalibratorLevel(level, int(wells.size), mean, back, back / level, False))
-    errors = [abs(level.recovery - 1.0) for level in levels]
-    at_ends = [i for i, error in enumerate(errors) if error <= acceptance.recovery_at_limits]
-    if not at_ends:
-        return tuple(levels), math.nan, math.nan
-    first, last = at_ends[0], at_ends[-1]
-    passed = [
-        i in (first, last) or (first < i < last and errors[i] <= acceptance.recovery)
-        for i in range(len(levels))
-    ]
-    judged = tuple(replace(level, passed=ok) for level, ok in zip(levels, passed, strict=True))
-    return judged, levels[first].concentration, levels[last].concentration
 
 
 def _sd_ln(
@@ -234,7 +120,8 @@ def _sd_ln(
     """Return the sd of ln concentration and what it leans on the curve's errors, at a mean signal."""
     degrees = curve.fit.degrees_of_freedom
     heavy_tails = math.sqrt(degrees / (degrees - 2.0))
-    by_signal, by_parameters = curve.fit.ln_concentration_gradient(signal)
+    by_signal, gradient = curve.fit.curve.ln_concentration_gradient(signal)
+    by_parameters = gradient[list(curve.fit.free)]
     size, direction = np.linalg.eigh(curve.covariance)
     leans = heavy_tails * (by_parameters @ direction) * np.sqrt(np.maximum(size, 0.0))
     total = math.hypot(
@@ -274,17 +161,21 @@ def estimate_concentration(
     if not good.size:
         return replace(nothing, reasons=(*reasons, "no well with a signal"))
     mean = float(np.mean(good))
-    ln_well = curve.fit.ln_concentration(mean)
+    ln_well = curve.fit.curve.ln_concentration(mean)
     if ln_well > math.log(curve.uloq):
         return _above(curve, dilution, good.size, (*reasons, "above ULOQ"))
     if ln_well < math.log(curve.lloq):
-        bound_signal = float(curve.fit.signal(curve.lloq))
+        bound_signal = float(curve.fit.curve.signal(curve.lloq))
         sd, shared = _sd_ln(curve, bound_signal, curve.fit.signal_sd(bound_signal) ** 2 / good.size)
         return EstimatedConcentration(
             math.nan, sd, shared, "left", upper=curve.lloq * dilution, n=good.size,
             qc="warn", reasons=(*reasons, "below LLOQ"),
         )  # fmt: skip
-    cv = _replicate_cv(curve, good)
+    each = tuple(
+        dilution * math.exp(curve.fit.curve.ln_concentration(float(signal))) for signal in good
+    )
+    cv = _cv(np.array(each))
+    own_sd: float | None = None
     variance = curve.fit.signal_sd(mean) ** 2
     at_end = len(curve.levels) > 2 and not (
         math.log(curve.lloq * 1.25) < ln_well < math.log(curve.uloq / 1.25)
@@ -293,31 +184,40 @@ def estimate_concentration(
     if cv > limit:
         reasons = (*reasons, f"replicates differ: CV {cv:.0%} above {limit:.0%}")
         variance = max(variance, float(np.var(good, ddof=1)))
+        own_sd = math.sqrt(variance)
     if any("hook" in reason for reason in curve.reasons):
         reasons = (*reasons, "hook effect on this plate: the sample may be above the ULOQ")
     sd, shared = _sd_ln(curve, mean, variance / good.size)
     qc: Quality = "warn" if reasons else "ok"
-    value = math.exp(ln_well) * dilution
+    ends = inverse_estimate(curve.fit, mean, int(good.size), well_sd=own_sd)
     return EstimatedConcentration(
-        value, sd, shared, n=int(good.size), cv=cv, qc=qc, reasons=reasons
+        math.exp(ln_well) * dilution,
+        sd,
+        shared,
+        n=int(good.size),
+        cv=cv,
+        cv_signal=_cv(good),
+        replicates=each,
+        interval=(ends.lower * dilution, ends.upper * dilution),
+        qc=qc,
+        reasons=reasons,
     )
 
 
 def _above(
     curve: StandardCurve, dilution: float, n: int, reasons: tuple[str, ...]
 ) -> EstimatedConcentration:
-    bound_signal = float(curve.fit.signal(curve.uloq))
+    bound_signal = float(curve.fit.curve.signal(curve.uloq))
     sd, shared = _sd_ln(curve, bound_signal, curve.fit.signal_sd(bound_signal) ** 2 / n)
     return EstimatedConcentration(
         math.nan, sd, shared, "right", lower=curve.uloq * dilution, n=n, qc="warn", reasons=reasons
     )
 
 
-def _replicate_cv(curve: StandardCurve, signals: np.ndarray) -> float:
-    if signals.size < 2:
+def _cv(values: np.ndarray) -> float:
+    if values.size < 2:
         return math.nan
-    values = np.exp([curve.fit.ln_concentration(float(signal)) for signal in signals])
-    if not np.all(np.isfinite(values)):
+    if not np.all(np.isfinite(values)) or np.any(values <= 0.0):
         return math.inf
     return float(np.std(values, ddof=1) / np.mean(values))
 
@@ -341,9 +241,7 @@ def readouts_from_elisa_plate(
     FileNotValid : a wavelength that was not read. ValueError : a map without standards.
     """
     signals = corrected_signals(plate, plate_map, kit)
-    curve = fit_standard_curve(
-        signals, kit.acceptance or LIGAND_BINDING_RULES, noise, plate.plate_id
-    )
+    curve = fit_standard_curve(signals, kit.acceptance, noise, plate.plate_id)
     readouts = []
     for (chip, window_h, dilution), wells in sample_groups(signals).items():
         estimate = estimate_concentration(

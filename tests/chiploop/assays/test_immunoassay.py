@@ -107,6 +107,10 @@ def test_replicates_that_differ_are_flagged_and_widen_the_interval() -> None:
     assert wild.qc == "warn" and "replicates differ" in wild.reasons[0]
     assert wild.sd_ln > 3 * calm.sd
     assert 0.0 < np.linalg.norm(wild.curve) < wild.sd_ln
+    assert len(wild.replicates) == 2 and wild.replicates[0] < wild.value < wild.replicates[1]
+    assert wild.cv == pytest.approx(np.std(wild.replicates, ddof=1) / np.mean(wild.replicates))
+    assert wild.cv_signal == pytest.approx(np.std([0.6, 1.4], ddof=1))  # their mean is 1
+    assert wild.interval[0] < wild.replicates[0] and wild.interval[1] > wild.replicates[1]
 
 
 def test_a_plate_whose_standards_fail_gives_no_number_and_says_why() -> None:
@@ -155,9 +159,9 @@ def test_samples_of_a_plate_share_what_their_curve_errs_in() -> None:
     truth = {"C01": 40.0, "C02": 600.0}
     plate = elisa_plate(plate_map, truth, np.random.default_rng(1))
     curve, (low, high) = readouts_from_elisa_plate(plate, plate_map, ELISA)
-    degrees = curve.fit.degrees_of_freedom
+    degrees, logistic = curve.fit.degrees_of_freedom, curve.fit.curve
     gradients = [
-        curve.fit.ln_concentration_gradient(float(curve.fit.signal(one.value / 2.0)))[1]
+        logistic.ln_concentration_gradient(float(logistic.signal(one.value / 2.0)))[1][:4]
         for one in (low, high)
     ]
     for one, first in ((low, gradients[0]), (high, gradients[1])):
