@@ -16,22 +16,23 @@ from dataclasses import replace
 
 from chiploop.errors import FileNotValid
 from chiploop.exports.cells import Cell, demand_decimal_point, read_cell
+from chiploop.exports.csv_lines import TableLine, numbered_cells, read_lines
 from chiploop.exports.decoding import LOST_CHARACTER, DecodedText
 from chiploop.exports.export import ExportRow, FileRows, PlateShape
+from chiploop.exports.ladder import flag_ladder
 from chiploop.exports.luminex_xponent_tables import (
+    OF_SAMPLES,
     TEXT_TYPES,
     TOTAL_EVENTS,
     SamplePlace,
-    TableLine,
     XponentTable,
     analytes_of,
     is_of_wells,
-    numbered_cells,
-    read_lines,
     read_tables,
     sample_places,
     split_at_results,
 )
+from chiploop.exports.times import FileTime
 from chiploop.measurement import Quality, WellReadout
 
 UNITS: dict[str, str] = {
@@ -61,7 +62,17 @@ UNITS: dict[str, str] = {
 """DataType -> unit. ``Result`` and its relatives take the unit that the file's own Units table
 names.
 """
-RESULT_TYPES = frozenset({"Result", "Avg Result", "Expected Result"})
+RESULT_TYPES = frozenset(
+    {
+        "Result",
+        "Avg Result",
+        "Expected Result",
+        "Standard Expected Concentration",
+        "Control Expected Concentration",
+    }
+)
+EXPECTED = "Standard Expected Concentration"
+TIMES = {"BatchStartTime": "batch start", "BatchStopTime": "batch stop"}
 SIGNAL_TYPES = frozenset({"Median", "Net MFI", "Mean", "Trimmed Mean", "Peak", "Result"})
 """Tables whose numbers rest on the beads of one well: too few beads flag them."""
 WARNING_LOCATION = re.compile(r"([0-9]+),([A-P][0-9]{1,2})")
@@ -94,18 +105,25 @@ def read(decoded: DecodedText, name: str) -> FileRows:
     for table in tables:
         rows.extend(_rows(table, tables, places, remarks, few_beads, decoded, name))
     _refuse_duplicates(rows, name)
+    rows, doubts = _check_standards(rows, tables)
     plates = tuple(
         replace(shape, name=plate) for plate in dict.fromkeys(place.plate for place in places)
     )
     metadata = _metadata(header, tables)
-    notes = _notes(header, tables, places, analytes)
-    return FileRows(tuple(rows), plates, metadata, notes)
+    notes = (*_notes(header, tables, places, analytes), *doubts)
+    times = tuple(
+        FileTime(what, line.cells[1].strip())
+        for line in header
+        for key, what in TIMES.items()
+        if line.first == key and len(line.cells) > 1
+    )
+    return FileRows(tuple(rows), plates, metadata, notes, times)
 
 
 def _check_numbers(tables: list[XponentTable], name: str) -> None:
     cells: list[Cell] = []
     for table in tables:
-        if table.data_type not in TEXT_TYPES and table.header[0] in ("Location", "Sample"):
+        if table.data_type not in TEXT_TYPES and table.header[0] in ("Location", *OF_SAMPLES):
             skipped = 2 if table.header[0] == "Location" else 1
             for line in table.lines:
                 cells.extend(numbered_cells(line, skipped, len(table.header)))
@@ -238,6 +256,29 @@ def _doubtful_names(names: tuple[str, ...], decoded: DecodedText) -> tuple[str, 
     if decoded.by_code_page and not text.isascii():
         reasons.append(f"name read with code page {decoded.encoding}")
     return tuple(reasons)
+
+
+def _check_standards(
+    rows: list[ExportRow], tables: list[XponentTable]
+) -> tuple[list[ExportRow], tuple[str, ...]]:
+    """Flag the standards of every analyte that stand off their ladder; see ``ladder``."""
+    table = next((one for one in tables if one.data_type == EXPECTED), None)
+    if table is None:
+        return rows, ()
+    notes: list[str] = []
+    standards = [line.first for line in table.lines]
+    by_analyte: dict[str, list[int]] = {}
+    for i, row in enumerate(rows):
+        by_analyte.setdefault(row.readout.analyte, []).append(i)
+    for analyte in table.header[1:]:
+        places = by_analyte.get(analyte, [])
+        part, said = flag_ladder(
+            [rows[i] for i in places], (EXPECTED, analyte), ("Result", analyte), standards
+        )
+        for i, row in zip(places, part, strict=True):
+            rows[i] = row
+        notes += [f"{analyte}: {one}" for one in said]
+    return rows, tuple(notes)
 
 
 def _refuse_duplicates(rows: list[ExportRow], name: str) -> None:
