@@ -15,8 +15,9 @@ from chiploop.exports.decoding import decode, opening, split_mark
 from chiploop.exports.export import Export
 from chiploop.exports.readers import READERS
 from chiploop.exports.times import DateOrder, resolve
+from chiploop.exports.trouble import ExportIncomplete, FormatNotKnown
 
-__all__ = ["LARGEST_FILE_BYTES", "READERS", "read_export", "read_export_bytes"]
+__all__ = ["LARGEST_FILE_BYTES", "READERS", "bytes_of", "read_export", "read_export_bytes"]
 
 LARGEST_FILE_BYTES = 8_000_000
 """An export of one plate is below 1 MB, one of 384 wells and 80 analytes some 6 MB; a larger file is
@@ -46,7 +47,7 @@ def read_export(
     """
     path = Path(path)
     name = path.name or str(path)
-    return read_export_bytes(_bytes_of(path, name), name, code_page, time_zone, date_order)
+    return read_export_bytes(bytes_of(path), name, code_page, time_zone, date_order)
 
 
 def read_export_bytes(
@@ -64,7 +65,7 @@ def read_export_bytes(
         first_line = next(
             (line for line in start.lstrip("\ufeff").splitlines() if line.strip()), ""
         )[:60]
-        raise FileNotValid(
+        raise FormatNotKnown(
             f"{name}: not a format that is read; its first line is {first_line!r}. Allowed are: "
             f"{_allowed()}."
         )
@@ -92,7 +93,9 @@ def _allowed() -> str:
     return ", ".join(reader.title for reader in READERS.values())
 
 
-def _bytes_of(path: Path, name: str) -> bytes:
+def bytes_of(path: Path) -> bytes:
+    """Return the bytes of a file that is not too large; FileNotValid where it can not be read."""
+    name = path.name or str(path)
     allowed = _allowed()
     if path.is_dir():
         raise FileNotValid(f"{path} is a folder; name one export file ({allowed}).")
@@ -116,7 +119,7 @@ def _refuse_what_is_no_text(data: bytes, name: str) -> None:
             f"{name}: {len(data)} bytes; an export of at most {LARGEST_FILE_BYTES} bytes is read."
         )
     if not data:
-        raise FileNotValid(
+        raise ExportIncomplete(
             f"{name}: the file is empty; the export may not be finished. Allowed: {_allowed()}."
         )
     if data.startswith(b"PK\x03\x04"):
@@ -126,4 +129,4 @@ def _refuse_what_is_no_text(data: bytes, name: str) -> None:
         )
     marked, body = split_mark(data)
     if marked is None and b"\x00" in body:
-        raise FileNotValid(f"{name}: a binary file, not text. Allowed: {_allowed()}.")
+        raise FormatNotKnown(f"{name}: a binary file, not text. Allowed: {_allowed()}.")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from chiploop.errors import FileNotValid
 from chiploop.exports.cells import Cell
+from chiploop.exports.trouble import ExportIncomplete
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def read_lines(text: str, name: str) -> list[TableLine]:
         for cells in reader:
             lines.append(TableLine(reader.line_num, tuple(cells)))
     except csv.Error as error:
-        raise FileNotValid(
+        raise ExportIncomplete(
             f"{name}, line {reader.line_num}: {error}; the file is incomplete or damaged. Export "
             "it again."
         ) from error

@@ -24,6 +24,7 @@ from chiploop.exports.gen5_tables import GridLine, read_grid
 from chiploop.exports.ladder import flag_ladder
 from chiploop.exports.softmax_pro_lines import Line
 from chiploop.exports.times import FileTime
+from chiploop.exports.trouble import ExportIncomplete
 from chiploop.exports.wells import PLATE_SHAPES, well_name
 from chiploop.measurement import WellReadout
 
@@ -63,7 +64,7 @@ def read(decoded: DecodedText, name: str) -> FileRows:
     FileNotValid : see ``chiploop.exports.read_export``.
     """
     if not decoded.text.endswith("\n"):
-        raise FileNotValid(
+        raise ExportIncomplete(
             f"{name}: incomplete: the last line has no end, so it may be cut within a number. "
             "Export it again."
         )
@@ -81,7 +82,7 @@ def read(decoded: DecodedText, name: str) -> FileRows:
     results = read_grid(sections["Results"], wells, "Results", name)
     curves = [key for key in sections if key.endswith("Fitting Results")]
     if not curves and any(line.label == BACK for line in results):
-        raise FileNotValid(
+        raise ExportIncomplete(
             f"{name}: incomplete: there are back-calculated concentrations, and no 'Fitting "
             f"Results' after them (the file ends at line {lines[-1].number}). Export it again."
         )
@@ -138,7 +139,7 @@ def _sections(lines: Sequence[Line], name: str) -> dict[str, list[Line]]:
             current.append(line)
     missing = [key for key in ("Procedure Details", "Results") if key not in sections]
     if missing or not sections["Results"]:
-        raise FileNotValid(
+        raise ExportIncomplete(
             f"{name}: incomplete: no section '{(missing or ['Results'])[0]}' (the file ends at "
             f"line {lines[-1].number if lines else 0}). The copy was cut short, or the export "
             "leaves it out; it is needed to count the wells."
@@ -283,7 +284,7 @@ def _curve(
     header = [cell.strip() for cell in lines[0].cells] if lines else []
     if len(lines) < 2 or header[:2] != ["Curve Name", "Curve Formula"]:
         where = lines[0].number if lines else 0
-        raise FileNotValid(
+        raise ExportIncomplete(
             f"{name}, line {where}: incomplete: '{title}' has no curve. Export the file again."
         )
     said = []

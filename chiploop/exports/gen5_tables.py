@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from chiploop.errors import FileNotValid
 from chiploop.exports.cells import Cell
 from chiploop.exports.softmax_pro_lines import Line
+from chiploop.exports.trouble import ExportIncomplete
 from chiploop.exports.wells import PLATE_SHAPES, row_label
 
 
@@ -73,7 +74,7 @@ def read_grid(lines: Sequence[Line], wells: int, title: str, name: str) -> tuple
         labels[-1].append(label)
         found.append(GridLine(len(labels) - 1, label, tuple(cells[1:-1])))
     if len(labels) != n_rows:
-        raise FileNotValid(
+        raise ExportIncomplete(
             f"{name}: incomplete: '{title}' has {len(labels)} rows where the plate has {n_rows} "
             f"(the table ends at line {lines[-1].number}). Export the file again."
         )

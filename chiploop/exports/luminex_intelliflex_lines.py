@@ -14,6 +14,7 @@ from typing import Final
 
 from chiploop.errors import FileNotValid
 from chiploop.exports.csv_lines import TableLine
+from chiploop.exports.trouble import ExportIncomplete
 from chiploop.exports.wells import PLATE_SHAPES, same_well
 
 END_MARK: Final = "--DOCUMENT SIGNATURE--"
@@ -69,7 +70,7 @@ def well_lines(
     notes = _check_front(header[:first_group], lines[0], name)
     end = next((i for i, line in enumerate(lines) if line.first == END_MARK), None)
     if end is None:
-        raise FileNotValid(
+        raise ExportIncomplete(
             f"{name}: incomplete: the file ends at line {lines[-1].number} without its end mark "
             f"('{END_MARK}'). The copy or the export was cut short; export it again."
         )
@@ -125,7 +126,7 @@ def _signed_serial(lines: Sequence[TableLine], name: str) -> str:
     signature = texts[2:]
     whole = len({len(text) for text in signature}) == 1
     if serial is None or not signed or not whole:
-        raise FileNotValid(
+        raise ExportIncomplete(
             f"{name}: incomplete: after '{END_MARK}' serial number, 'Data Signature:' and a "
             "signature in lines of one length are expected. The copy was cut short."
         )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from chiploop.errors import FileNotValid
 from chiploop.exports.csv_lines import TableLine
 from chiploop.exports.export import PlateShape
+from chiploop.exports.trouble import ExportIncomplete
 
 TEXT_TYPES = frozenset({"Comments", "Test Result", "Audit Logs", "Warnings/Errors"})
 OF_SAMPLES = ("Sample", "Reagent")
@@ -50,7 +51,7 @@ def split_at_results(lines: list[TableLine], name: str) -> tuple[list[TableLine]
     ends = [i for i, line in enumerate(lines) if CRC_LINE.fullmatch(line.first)]
     if not marks or not ends or ends[0] < marks[0]:
         last = lines[-1].number if lines else 0
-        raise FileNotValid(
+        raise ExportIncomplete(
             f"{name}: incomplete: the file ends at line {last} without its end mark "
             f"('{CRC_MARK}' and the "
             "CRC line). The copy or the export was cut short; export it again."

@@ -21,6 +21,7 @@ from chiploop.exports.cells import Cell, NumberStyle, number_style, read_cell
 from chiploop.exports.decoding import DecodedText
 from chiploop.exports.export import ExportRow, FileRows, PlateShape
 from chiploop.exports.times import DateOrder, FileTime
+from chiploop.exports.trouble import ExportIncomplete
 from chiploop.exports.wells import PLATE_SHAPES, row_label, well_name
 from chiploop.measurement import WellReadout
 
@@ -66,7 +67,7 @@ def read(decoded: DecodedText, name: str) -> FileRows:
     FileNotValid : see ``chiploop.exports.read_export``.
     """
     if not decoded.text.endswith("\n"):
-        raise FileNotValid(
+        raise ExportIncomplete(
             f"{name}: incomplete: the last line has no end, so it may be cut within a number. "
             "Export it again."
         )
@@ -154,7 +155,7 @@ def _plate(lines: Sequence[_Line], name: str) -> _Plate:
         found = sections.get(section, [])
         last = LAST_LINE.get(section)
         if not found or (last is not None and found[-1].key != last):
-            raise FileNotValid(
+            raise ExportIncomplete(
                 f"{name}: incomplete: the plate of line {lines[0].number} has no whole section "
                 f"'{section}' (the file ends at line {lines[-1].number}). The copy or the export "
                 "was cut short; export it again."

@@ -19,6 +19,7 @@ from chiploop.exports.decoding import DecodedText
 from chiploop.exports.export import ExportRow, FileRows, PlateShape
 from chiploop.exports.ladder import flag_ladder
 from chiploop.exports.msd_workbench_checks import check_replicates
+from chiploop.exports.trouble import ExportIncomplete
 from chiploop.exports.wells import PLATE_SHAPES, same_well, well_index
 from chiploop.measurement import WellReadout
 
@@ -66,7 +67,7 @@ def read(decoded: DecodedText, name: str) -> FileRows:
     FileNotValid : see ``chiploop.exports.read_export``.
     """
     if not decoded.text.endswith("\n"):
-        raise FileNotValid(
+        raise ExportIncomplete(
             f"{name}: incomplete: the last line has no end, so it may be cut within a number. "
             "Export it again."
         )

@@ -24,6 +24,7 @@ from chiploop.exports.softmax_pro_checks import check_replicates
 from chiploop.exports.softmax_pro_groups import read_group
 from chiploop.exports.softmax_pro_lines import Block, Line
 from chiploop.exports.softmax_pro_plates import read_plate
+from chiploop.exports.trouble import ExportIncomplete
 from chiploop.measurement import AbsorbancePlate
 
 
@@ -148,7 +149,7 @@ def _blocks(text: str, name: str) -> tuple[list[Block], str]:
         where = (
             f"block {len(blocks) + 1} has no '~End'" if collected else f"{len(blocks)} are there"
         )
-        raise FileNotValid(
+        raise ExportIncomplete(
             f"{name}: incomplete: {declared} blocks are declared in line 1, and {where} (the "
             "file ends at "
             f"line {lines[-1].number}). The copy or the export was cut short; export it again."
