@@ -80,11 +80,16 @@ def ingest(
     """
     if (file is None) == (watch is None):
         raise WrongUse("name one file, or --watch and a folder")
-    if date_order not in (None, "day-month", "month-day"):
+    orders: dict[str | None, DateOrder | None] = {
+        None: None,
+        "day-month": "day-month",
+        "month-day": "month-day",
+    }
+    if date_order not in orders:
         raise WrongUse(f"--date-order {date_order}; allowed are day-month and month-day")
     if preview and into is not None:
         raise WrongUse("--preview keeps nothing; leave out --into, or --preview")
-    read = _reading(code_page, time_zone, date_order)
+    read = _reading(code_page, time_zone, orders[date_order])
     if watch is not None:
         from flows.cli.ingest_watch import watch_folder
 
