@@ -18,7 +18,7 @@ from typing import Literal
 from chiploop.errors import FileNotValid
 from chiploop.exports import LARGEST_FILE_BYTES, read_export_bytes
 from chiploop.exports.export import Export
-from chiploop.exports.trouble import ExportIncomplete, FormatNotKnown
+from chiploop.exports.trouble import ExportIncomplete, FormatNotKnown, LibraryMissing
 from flows.export_store import ExportStore, Taken
 
 IGNORED_BEGINNINGS = ("~$", ".")
@@ -121,7 +121,7 @@ def _deal_with(
     problem, export = "", None
     try:
         export = read(data, name)
-    except ExportIncomplete as trouble:
+    except (ExportIncomplete, LibraryMissing) as trouble:
         return Event("waiting", name, str(trouble))
     except FormatNotKnown as trouble:
         return Event("passed over", name, str(trouble))

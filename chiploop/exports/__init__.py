@@ -11,11 +11,12 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from chiploop.errors import FileNotValid
-from chiploop.exports.decoding import decode, opening, split_mark
-from chiploop.exports.export import Export
-from chiploop.exports.readers import READERS
+from chiploop.exports.decoding import DecodedText, decode, opening, split_mark
+from chiploop.exports.export import Export, FileRows
+from chiploop.exports.readers import READERS, WORKBOOK_READERS, ExportReader, WorkbookReader
 from chiploop.exports.times import DateOrder, resolve
 from chiploop.exports.trouble import ExportIncomplete, FormatNotKnown
+from chiploop.exports.workbook import ZIP_MARK, read_workbook
 
 __all__ = ["LARGEST_FILE_BYTES", "READERS", "bytes_of", "read_export", "read_export_bytes"]
 
@@ -58,20 +59,13 @@ def read_export_bytes(
     date_order: DateOrder | None = None,
 ) -> Export:
     """Return the content of a vendor file from its bytes; parameters and errors as `read_export`."""
-    _refuse_what_is_no_text(data, name)
-    start = opening(data)
-    chosen = [key for key, reader in READERS.items() if reader.recognises(start)]
-    if not chosen:
-        first_line = next(
-            (line for line in start.lstrip("\ufeff").splitlines() if line.strip()), ""
-        )[:60]
-        raise FormatNotKnown(
-            f"{name}: not a format that is read; its first line is {first_line!r}. Allowed are: "
-            f"{_allowed()}."
-        )
-    reader = READERS[chosen[0]]
-    decoded = decode(data, name, code_page, reader.default_code_page)
-    content = reader.read(decoded, name)
+    _refuse_size(data, name)
+    reader: ExportReader | WorkbookReader
+    if data.startswith(ZIP_MARK):
+        key, reader, content = _from_workbook(data, name)
+        decoded = DecodedText("", "xlsx")
+    else:
+        key, reader, decoded, content = _from_text(data, name, code_page)
     untried = (
         f"untried: no real file of {reader.title} has been read yet; compare the numbers with the "
         "program's own table"
@@ -79,7 +73,7 @@ def read_export_bytes(
     return Export(
         file=name,
         sha256=hashlib.sha256(data).hexdigest(),
-        format=chosen[0],
+        format=key,
         encoding=decoded.encoding,
         rows=content.rows,
         plates=content.plates,
@@ -89,8 +83,38 @@ def read_export_bytes(
     )
 
 
+def _from_text(
+    data: bytes, name: str, code_page: str | None
+) -> tuple[str, ExportReader, DecodedText, FileRows]:
+    _refuse_binary(data, name)
+    start = opening(data)
+    for key, reader in READERS.items():
+        if reader.recognises(start):
+            decoded = decode(data, name, code_page, reader.default_code_page)
+            return key, reader, decoded, reader.read(decoded, name)
+    lines = start.lstrip("\ufeff").splitlines()
+    first_line = next((line for line in lines if line.strip()), "")[:60]
+    raise FormatNotKnown(
+        f"{name}: not a format that is read; its first line is {first_line!r}. Allowed are: "
+        f"{_allowed()}."
+    )
+
+
+def _from_workbook(data: bytes, name: str) -> tuple[str, WorkbookReader, FileRows]:
+    sheets = read_workbook(data, name)
+    for key, reader in WORKBOOK_READERS.items():
+        if reader.recognises(sheets):
+            return key, reader, reader.read(sheets, name)
+    raise FormatNotKnown(
+        f"{name}: a workbook of no program that is read; its sheets are "
+        f"{', '.join(sheets)[:200]}. Allowed are: {_allowed()}."
+    )
+
+
 def _allowed() -> str:
-    return ", ".join(reader.title for reader in READERS.values())
+    titles = [reader.title for reader in READERS.values()]
+    titles += [reader.title for reader in WORKBOOK_READERS.values()]
+    return ", ".join(titles)
 
 
 def bytes_of(path: Path) -> bytes:
@@ -113,7 +137,7 @@ def bytes_of(path: Path) -> bytes:
     return data
 
 
-def _refuse_what_is_no_text(data: bytes, name: str) -> None:
+def _refuse_size(data: bytes, name: str) -> None:
     if len(data) > LARGEST_FILE_BYTES:
         raise FileNotValid(
             f"{name}: {len(data)} bytes; an export of at most {LARGEST_FILE_BYTES} bytes is read."
@@ -122,11 +146,9 @@ def _refuse_what_is_no_text(data: bytes, name: str) -> None:
         raise ExportIncomplete(
             f"{name}: the file is empty; the export may not be finished. Allowed: {_allowed()}."
         )
-    if data.startswith(b"PK\x03\x04"):
-        raise FileNotValid(
-            f"{name}: a zip or spreadsheet workbook; export as text or CSV instead. Allowed: "
-            f"{_allowed()}."
-        )
+
+
+def _refuse_binary(data: bytes, name: str) -> None:
     marked, body = split_mark(data)
     if marked is None and b"\x00" in body:
         raise FormatNotKnown(f"{name}: a binary file, not text. Allowed: {_allowed()}.")

@@ -10,15 +10,20 @@ from dataclasses import dataclass
 from typing import Final
 
 from chiploop.exports import (
+    bioplex_manager,
+    bmg_mars,
     gen5,
     luminex_intelliflex,
     luminex_xponent,
+    magellan,
     msd_methodical_mind,
     msd_workbench,
+    skanit,
     softmax_pro,
 )
 from chiploop.exports.decoding import DecodedText
 from chiploop.exports.export import FileRows
+from chiploop.exports.workbook import Sheets
 
 
 @dataclass(frozen=True)
@@ -62,4 +67,36 @@ READERS: Final[dict[str, ExportReader]] = {
         "cp1252",
     ),
     "gen5": ExportReader("BioTek Gen5 text export", gen5.recognises, gen5.read, "cp1252"),
+    "bioplex_manager": ExportReader(
+        "Bio-Plex Manager XML export",
+        bioplex_manager.recognises,
+        bioplex_manager.read,
+        "cp1252",
+        untried=True,
+    ),
+    "bmg_mars": ExportReader(
+        "BMG MARS text export", bmg_mars.recognises, bmg_mars.read, "cp1252", untried=True
+    ),
 }
+"""Key of text formats."""
+
+
+@dataclass(frozen=True)
+class WorkbookReader:
+    """How workbooks of one program are recognised and read."""
+
+    title: str
+    recognises: Callable[[Sheets], bool]
+    read: Callable[[Sheets, str], FileRows]
+    untried: bool
+
+
+WORKBOOK_READERS: Final[dict[str, WorkbookReader]] = {
+    "skanit": WorkbookReader(
+        "Thermo SkanIt workbook", skanit.recognises, skanit.read, untried=True
+    ),
+    "magellan": WorkbookReader(
+        "Tecan Magellan workbook", magellan.recognises, magellan.read, untried=True
+    ),
+}
+"""Key of workbook formats; they need ``chiploop[xlsx]``."""

@@ -14,3 +14,7 @@ class ExportIncomplete(FileNotValid):
 
 class FormatNotKnown(FileNotValid):
     """A file that is no export of any program that is read."""
+
+
+class LibraryMissing(FileNotValid):
+    """A file whose format needs a library that is not installed; the file itself may be good."""
