@@ -32,9 +32,9 @@ import sys, time
 from allotropy.parser_factory import Vendor
 from allotropy.to_allotrope import allotrope_from_file
 for _ in range(3):
-    start = time.perf_counter()
+    start = time.process_time()
     allotrope_from_file(sys.argv[1], Vendor.LUMINEX_XPONENT)
-    print("SECONDS", time.perf_counter() - start, flush=True)
+    print("SECONDS", time.process_time() - start, flush=True)
 """
 
 
@@ -53,11 +53,20 @@ def thirty_plex(one_digit: bool = False) -> bytes:
     lines = [
         '"Program","xPONENT","","FlexMAP 3D"', '"Build","4.3.229.0"',
         '"Date","05/17/2023","6:42 PM"', "", '"SN","FM3DD00000000"', '"Batch","made"',
-        '"ComputerName","made"', '"BatchStartTime","5/17/2023 6:42:29 PM"',
+        '"Version","1"', '"Operator","made"', '"ComputerName","made"', '"Country Code","7F"',
+        '"ProtocolName","made"', '"ProtocolVersion","1"', '"ProtocolDescription","made"',
+        '"ProtocolDevelopingCompany","made"', '"SampleVolume","50 uL"',
+        '"DDGate","5000 to 25000"', '"SampleTimeout","0 sec"', '"BatchStartTime","5/17/2023 6:42:29 PM"',
         '"BatchStopTime","5/17/2023 7:06:59 PM"',
         '"ProtocolPlate","Name","Current 96-well plate","Type","96","Plates","1"',
         f'"ProtocolMicrosphere","Map","FlexMAP 3D Map","Type","MagPlex","Count","{N_ANALYTES}"',
-        "", '"Samples","96","Min Events","50","Per Bead"', "", '"Results"', "",
+        '"ProtocolReporterGain","Standard PMT"', "",
+        '"Most Recent Calibration and Verification Results:"',
+        '"Last F3DeCAL1 Calibration","Passed 05/17/2023 09:25:11"', "",
+        '"CALInfo:"', '"Classification Calibrator Extended"',
+        '"Lot","ExpirationDate","CalibrationTime","Result","MachineSerialNo"',
+        '"A1","02/08/2024","5/17/2023 9:24:54 AM","Pass","FM3DD00000000"', "",
+        '"Samples","96","Min Events","50","Per Bead"', "", '"Results"', "",
     ]  # fmt: skip
 
     def table(
@@ -96,12 +105,12 @@ def thirty_plex(one_digit: bool = False) -> bytes:
 
 
 def parse_times_s(data: bytes, repeats: int = REPEATS) -> list[float]:
-    """Return how long every reading took, s."""
+    """Return how much processor time every reading took, s."""
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         read_export_bytes(data, "plate.csv")
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return times
 
 
@@ -115,7 +124,7 @@ def memory_per_byte(data: bytes) -> float:
 
 
 def peer_seconds(python: str, data: bytes) -> float:
-    """Return what allotropy needs for the same file, the quickest of three calls, s."""
+    """Return what allotropy needs for the same file, the quickest of three calls, s of processor time."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "plate.csv"
         path.write_bytes(data)
@@ -126,7 +135,7 @@ def peer_seconds(python: str, data: bytes) -> float:
 
 
 def main() -> None:
-    """Print the figures."""
+    """Print the figures: processor time, which a busy machine does not change much."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", help="interpreter that has allotropy")
     arguments = parser.parse_args()

@@ -86,6 +86,22 @@ NumberStyle = Literal["point", "comma"]
 THOUSANDS = re.compile(r"[<>]?\s*[+-]?[0-9]{1,3}(?:,[0-9]{3})+\s*%?")
 
 
+PLAIN = CellValue(math.nan)
+"""What is said beside the value of a cell that holds a plain number: nothing."""
+
+
+def plain_number(text: str) -> float | None:
+    """Return the value of a cell that holds a number with a decimal point and nothing else.
+
+    None for anything else, which `read_cell` tells apart; most cells of most files are plain, and
+    need no address.
+    """
+    if NUMBER.fullmatch(text) is None:
+        return None
+    value = float(text)
+    return None if math.isinf(value) else value
+
+
 def read_cell(cell: Cell, name: str, style: NumberStyle = "point") -> CellValue:
     """Return what one cell says, in the number style of its file.
 
@@ -172,7 +188,9 @@ def demand_decimal_point(cells: Iterable[Cell], name: str) -> None:
     The style is decided once for the whole file: a comma may be a decimal sign or a thousands
     separator, and which of the two can not be known from one cell (1,234 is either).
     """
-    commas = [cell for cell in cells if COMMA_NUMBER.fullmatch(cell.text.strip())]
+    commas = [
+        cell for cell in cells if "," in cell.text and COMMA_NUMBER.fullmatch(cell.text.strip())
+    ]
     if commas:
         first = commas[0]
         raise FileNotValid(
