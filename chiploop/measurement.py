@@ -82,7 +82,7 @@ class Readout:
     sum of the squares is the part of ``sd`` squared that the readouts of the plate share."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class WellReadout:
     """One number (or its typed absence) of one well of a vendor export."""
 

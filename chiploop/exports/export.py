@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chiploop.exports.times import DateOrder, ExportTime, FileTime
 from chiploop.measurement import WellReadout
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ExportRow:
     """One cell of a vendor file that holds, or should hold, a number."""
 
@@ -44,6 +45,8 @@ class PlateShape:
     temperature_c: float = float("nan")
     read_mode: str = ""
     unit: str = ""
+    barcode: str = ""
+    """As the file names it; empty where it names none."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,9 @@ class FileRows:
     metadata: tuple[tuple[str, str], ...] = ()
     """What the file says beside its numbers, as (name, text), in the order of the file."""
     notes: tuple[str, ...] = ()
+    times: tuple[FileTime, ...] = ()
+    date_order: DateOrder | None = None
+    """Of the file's dates, where it tells itself."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,7 @@ class Export:
     metadata: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     """What a person should know of the file; a file with notes is valid."""
+    times: tuple[ExportTime, ...] = ()
 
     @property
     def readouts(self) -> tuple[WellReadout, ...]:

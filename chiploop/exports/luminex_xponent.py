@@ -15,23 +15,24 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from chiploop.errors import FileNotValid
-from chiploop.exports.cells import Cell, demand_decimal_point, read_cell
+from chiploop.exports.cells import PLAIN, Cell, demand_decimal_point, plain_number, read_cell
+from chiploop.exports.csv_lines import TableLine, numbered_cells, read_lines
 from chiploop.exports.decoding import LOST_CHARACTER, DecodedText
 from chiploop.exports.export import ExportRow, FileRows, PlateShape
+from chiploop.exports.ladder import flag_ladder
 from chiploop.exports.luminex_xponent_tables import (
+    OF_SAMPLES,
     TEXT_TYPES,
     TOTAL_EVENTS,
     SamplePlace,
-    TableLine,
     XponentTable,
     analytes_of,
     is_of_wells,
-    numbered_cells,
-    read_lines,
     read_tables,
     sample_places,
     split_at_results,
 )
+from chiploop.exports.times import FileTime
 from chiploop.measurement import Quality, WellReadout
 
 UNITS: dict[str, str] = {
@@ -61,7 +62,17 @@ UNITS: dict[str, str] = {
 """DataType -> unit. ``Result`` and its relatives take the unit that the file's own Units table
 names.
 """
-RESULT_TYPES = frozenset({"Result", "Avg Result", "Expected Result"})
+RESULT_TYPES = frozenset(
+    {
+        "Result",
+        "Avg Result",
+        "Expected Result",
+        "Standard Expected Concentration",
+        "Control Expected Concentration",
+    }
+)
+EXPECTED = "Standard Expected Concentration"
+TIMES = {"BatchStartTime": "batch start", "BatchStopTime": "batch stop"}
 SIGNAL_TYPES = frozenset({"Median", "Net MFI", "Mean", "Trimmed Mean", "Peak", "Result"})
 """Tables whose numbers rest on the beads of one well: too few beads flag them."""
 WARNING_LOCATION = re.compile(r"([0-9]+),([A-P][0-9]{1,2})")
@@ -94,21 +105,32 @@ def read(decoded: DecodedText, name: str) -> FileRows:
     for table in tables:
         rows.extend(_rows(table, tables, places, remarks, few_beads, decoded, name))
     _refuse_duplicates(rows, name)
+    rows, doubts = _check_standards(rows, tables)
     plates = tuple(
         replace(shape, name=plate) for plate in dict.fromkeys(place.plate for place in places)
     )
     metadata = _metadata(header, tables)
-    notes = _notes(header, tables, places, analytes)
-    return FileRows(tuple(rows), plates, metadata, notes)
+    notes = (*_notes(header, tables, places, analytes), *doubts)
+    times = tuple(
+        FileTime(what, line.cells[1].strip())
+        for line in header
+        for key, what in TIMES.items()
+        if line.first == key and len(line.cells) > 1
+    )
+    return FileRows(tuple(rows), plates, metadata, notes, times)
 
 
 def _check_numbers(tables: list[XponentTable], name: str) -> None:
     cells: list[Cell] = []
     for table in tables:
-        if table.data_type not in TEXT_TYPES and table.header[0] in ("Location", "Sample"):
+        if table.data_type not in TEXT_TYPES and table.header[0] in ("Location", *OF_SAMPLES):
             skipped = 2 if table.header[0] == "Location" else 1
             for line in table.lines:
-                cells.extend(numbered_cells(line, skipped, len(table.header)))
+                cells += [
+                    Cell(line.number, i + 1, line.cells[i])
+                    for i in range(skipped, len(table.header))
+                    if "," in line.cells[i]
+                ]
     demand_decimal_point(cells, name)
 
 
@@ -158,7 +180,8 @@ def _few_beads(tables: list[XponentTable], name: str) -> dict[tuple[int, str], s
             for cell in numbered_cells(line, 2, len(table.header)):
                 analyte = table.header[cell.column - 1]
                 limit = limits.get(analyte, "")
-                count = read_cell(cell, name).value
+                plain = plain_number(cell.text)
+                count = read_cell(cell, name).value if plain is None else plain
                 if limit.isdecimal() and not count >= float(limit):
                     reasons[i, analyte] = f"few_beads ({cell.text.strip() or 'none'} of {limit})"
     return reasons
@@ -194,40 +217,54 @@ def _rows(
     if table.data_type in TEXT_TYPES or table.header[0] == "Analyte:":
         return
     of_wells = is_of_wells(table)
-    result_units = _of_analytes(tables, "Units", "Units:")
+    first = 2 if of_wells else 1
+    units = _units_of(table, tables)
+    signal = table.data_type in SIGNAL_TYPES
+    doubtful = decoded.by_code_page or LOST_CHARACTER in decoded.text
     for i, line in enumerate(table.lines):
         place = places[i] if of_wells else SamplePlace(0, "", "", line.first)
-        for cell in numbered_cells(line, 2 if of_wells else 1, len(table.header)):
-            analyte = table.header[cell.column - 1]
-            unit = UNITS.get(table.data_type, "as exported")
-            if table.data_type in RESULT_TYPES:
-                unit = result_units.get(analyte) or "as exported"
-            if analyte == TOTAL_EVENTS:
-                unit = "events"
-            said = read_cell(cell, name)
-            flags = remarks.get((place.plate, place.well), ())
-            if table.data_type in SIGNAL_TYPES and (i, analyte) in few_beads:
+        remark = remarks.get((place.plate, place.well), ())
+        for column in range(first, len(table.header)):
+            analyte = table.header[column]
+            said = PLAIN
+            value = plain_number(line.cells[column])
+            if value is None:
+                said = read_cell(Cell(line.number, column + 1, line.cells[column]), name)
+                value = said.value
+            flags = remark
+            if signal and (i, analyte) in few_beads:
                 flags = (few_beads[i, analyte], *flags)
-            flags = (*_doubtful_names((place.sample, analyte), decoded), *flags)
+            if doubtful:
+                flags = (*_doubtful_names((place.sample, analyte), decoded), *flags)
             qc: Quality = "warn" if flags and said.qc == "ok" else said.qc
             yield ExportRow(
                 place.plate,
                 table.data_type,
-                cell.line,
-                cell.column,
+                line.number,
+                column + 1,
                 WellReadout(
                     place.well,
                     place.sample,
                     analyte,
-                    said.value,
-                    unit,
+                    value,
+                    units[column],
                     said.censoring,
                     said.lower,
                     said.upper,
                     qc,
-                    (*said.reasons, *flags),
+                    (*said.reasons, *flags) if flags else said.reasons,
                 ),
             )
+
+
+def _units_of(table: XponentTable, tables: list[XponentTable]) -> list[str]:
+    """Return the unit of every column of a table."""
+    named = _of_analytes(tables, "Units", "Units:") if table.data_type in RESULT_TYPES else {}
+    usual = UNITS.get(table.data_type, "as exported")
+    return [
+        "events" if heading == TOTAL_EVENTS else named.get(heading) or usual
+        for heading in table.header
+    ]
 
 
 def _doubtful_names(names: tuple[str, ...], decoded: DecodedText) -> tuple[str, ...]:
@@ -238,6 +275,29 @@ def _doubtful_names(names: tuple[str, ...], decoded: DecodedText) -> tuple[str, 
     if decoded.by_code_page and not text.isascii():
         reasons.append(f"name read with code page {decoded.encoding}")
     return tuple(reasons)
+
+
+def _check_standards(
+    rows: list[ExportRow], tables: list[XponentTable]
+) -> tuple[list[ExportRow], tuple[str, ...]]:
+    """Flag the standards of every analyte that stand off their ladder; see ``ladder``."""
+    table = next((one for one in tables if one.data_type == EXPECTED), None)
+    if table is None:
+        return rows, ()
+    notes: list[str] = []
+    standards = [line.first for line in table.lines]
+    by_analyte: dict[str, list[int]] = {}
+    for i, row in enumerate(rows):
+        by_analyte.setdefault(row.readout.analyte, []).append(i)
+    for analyte in table.header[1:]:
+        places = by_analyte.get(analyte, [])
+        part, said = flag_ladder(
+            [rows[i] for i in places], (EXPECTED, analyte), ("Result", analyte), standards
+        )
+        for i, row in zip(places, part, strict=True):
+            rows[i] = row
+        notes += [f"{analyte}: {one}" for one in said]
+    return rows, tuple(notes)
 
 
 def _refuse_duplicates(rows: list[ExportRow], name: str) -> None:

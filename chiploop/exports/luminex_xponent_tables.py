@@ -7,39 +7,22 @@ missing or doubled in one of them is seen.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chiploop.errors import FileNotValid
-from chiploop.exports.cells import Cell
+from chiploop.exports.csv_lines import TableLine
 from chiploop.exports.export import PlateShape
+from chiploop.exports.trouble import ExportIncomplete
 
 TEXT_TYPES = frozenset({"Comments", "Test Result", "Audit Logs", "Warnings/Errors"})
+OF_SAMPLES = ("Sample", "Reagent")
+"""First column of a table that has one row per sample; "Reagent" (standards and controls) was not
+in any file at hand and is known from the names that other programs look for."""
 TOTAL_EVENTS = "Total Events"
 LOCATION = re.compile(r"([0-9]+)\(([0-9]+),([A-P][0-9]{1,2})\)")
 CRC_MARK = "-- CRC --"
 CRC_LINE = re.compile(r"CRC[0-9]*:\s*[0-9A-Fa-f]{1,8}")
-
-
-@dataclass(frozen=True)
-class TableLine:
-    """One line of the file, split into cells."""
-
-    number: int
-    cells: tuple[str, ...]
-
-    @property
-    def first(self) -> str:
-        """Return the first cell."""
-        return self.cells[0].strip() if self.cells else ""
-
-    @property
-    def is_blank(self) -> bool:
-        """Return True for a line without text."""
-        return not any(cell.strip() for cell in self.cells)
 
 
 @dataclass(frozen=True)
@@ -62,36 +45,13 @@ class SamplePlace:
     sample: str
 
 
-def read_lines(text: str, name: str) -> list[TableLine]:
-    """Return the lines of the file; FileNotValid for another list separator or an open quote."""
-    first = text.split("\n", 1)[0]
-    if ";" in first and "," not in first:
-        raise FileNotValid(
-            f"{name}, line 1: cells are separated by ';', the list style of a comma-decimal "
-            "computer. "
-            "Only ',' between cells and '.' in numbers are read; export again with English "
-            "number format."
-        )
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    lines = []
-    try:
-        for cells in reader:
-            lines.append(TableLine(reader.line_num, tuple(cells)))
-    except csv.Error as error:
-        raise FileNotValid(
-            f"{name}, line {reader.line_num}: {error}; the file is incomplete or damaged. Export "
-            "it again."
-        ) from error
-    return lines
-
-
 def split_at_results(lines: list[TableLine], name: str) -> tuple[list[TableLine], list[TableLine]]:
     """Return header and results; FileNotValid where the end mark is missing or not last."""
     marks = [i for i, line in enumerate(lines) if line.first == CRC_MARK]
     ends = [i for i, line in enumerate(lines) if CRC_LINE.fullmatch(line.first)]
     if not marks or not ends or ends[0] < marks[0]:
         last = lines[-1].number if lines else 0
-        raise FileNotValid(
+        raise ExportIncomplete(
             f"{name}: incomplete: the file ends at line {last} without its end mark "
             f"('{CRC_MARK}' and the "
             "CRC line). The copy or the export was cut short; export it again."
@@ -150,12 +110,6 @@ def _check_width(line: TableLine, width: int, data_type: str, name: str) -> None
             f"{width} columns; "
             "the row is cut, or a number is written with a comma."
         )
-
-
-def numbered_cells(line: TableLine, start: int, end: int) -> Iterator[Cell]:
-    """Yield the cells from one position to another, with their addresses."""
-    for i in range(start, end):
-        yield Cell(line.number, i + 1, line.cells[i])
 
 
 def _place(line: TableLine, shape: PlateShape, name: str) -> SamplePlace:
@@ -241,10 +195,15 @@ def analytes_of(tables: list[XponentTable], name: str) -> tuple[str, ...]:
     for table in tables:
         if table.data_type in TEXT_TYPES or table.data_type == "Dilution Factor":
             continue
-        if table.header[0] not in ("Location", "Sample", "Analyte:"):
+        if table.header[0] not in ("Location", *OF_SAMPLES, "Analyte:"):
             raise FileNotValid(
                 f"{name}, line {table.line + 1}: '{table.data_type}' begins with column "
-                f"'{table.header[0]}'; 'Location', 'Sample' and 'Analyte:' are read."
+                f"'{table.header[0]}'; 'Location', 'Sample', 'Reagent' and 'Analyte:' are read."
+            )
+        if TOTAL_EVENTS in table.header[:-1]:
+            raise FileNotValid(
+                f"{name}, line {table.line + 1}: '{TOTAL_EVENTS}' is not the last column of "
+                f"'{table.data_type}'; columns were moved."
             )
         skipped = 2 if table.header[0] == "Location" else 1
         listed[table.data_type] = tuple(a for a in table.header[skipped:] if a != TOTAL_EVENTS)

@@ -19,10 +19,12 @@ from chiploop.errors import FileNotValid
 from chiploop.exports.cells import Cell, demand_decimal_point
 from chiploop.exports.decoding import DecodedText
 from chiploop.exports.export import Export, ExportRow, FileRows, PlateShape
+from chiploop.exports.ladder import flag_ladder
 from chiploop.exports.softmax_pro_checks import check_replicates
 from chiploop.exports.softmax_pro_groups import read_group
 from chiploop.exports.softmax_pro_lines import Block, Line
 from chiploop.exports.softmax_pro_plates import read_plate
+from chiploop.exports.trouble import ExportIncomplete
 from chiploop.measurement import AbsorbancePlate
 
 
@@ -57,6 +59,7 @@ def read(decoded: DecodedText, name: str) -> FileRows:
             )
     signals = _reduced_values(rows)
     groups: set[tuple[str, str]] = set()
+    notes: list[str] = []
     for block in blocks:
         if block.kind == "Group:":
             found, said = read_group(block, tuple(plates), signals, name)
@@ -69,14 +72,15 @@ def read(decoded: DecodedText, name: str) -> FileRows:
                         f"plate '{row.plate}'."
                     )
             groups.update((row.statistic, row.plate) for row in found)
+            found, doubts = _check_standards(found, said)
             rows.extend(found)
             metadata.extend(said)
+            notes.extend(doubts)
         elif block.kind == "Note:":
             metadata.extend(
                 ("Note", line.text.strip()) for line in block.lines[1:] if line.text.strip()
             )
     rows = check_replicates(rows, tuple(plates), name)
-    notes = []
     if footer:
         metadata.append(("Footer", footer))
     else:
@@ -145,7 +149,7 @@ def _blocks(text: str, name: str) -> tuple[list[Block], str]:
         where = (
             f"block {len(blocks) + 1} has no '~End'" if collected else f"{len(blocks)} are there"
         )
-        raise FileNotValid(
+        raise ExportIncomplete(
             f"{name}: incomplete: {declared} blocks are declared in line 1, and {where} (the "
             "file ends at "
             f"line {lines[-1].number}). The copy or the export was cut short; export it again."
@@ -183,6 +187,23 @@ def _number_cells(blocks: list[Block]) -> Iterator[Cell]:
                 if not line.text.strip():
                     break
                 yield from line.numbered()
+
+
+def _check_standards(
+    rows: list[ExportRow], formulas: list[tuple[str, str]]
+) -> tuple[list[ExportRow], tuple[str, ...]]:
+    """Flag the standards of one group that stand off their ladder; see ``ladder``."""
+    columns = {
+        formula.split("(")[0]: key.partition(", column ")[2]
+        for key, formula in formulas
+        if ", column " in key and formula.startswith(("!SampleDescriptor", "InterpX("))
+    }
+    nominal, back = columns.get("!SampleDescriptor"), columns.get("InterpX")
+    if nominal is None or not rows:
+        return rows, ()
+    group = rows[0].statistic
+    samples = list(dict.fromkeys(row.readout.sample for row in rows))
+    return flag_ladder(rows, (group, nominal), (group, back) if back else None, samples)
 
 
 def _reduced_values(rows: list[ExportRow]) -> dict[tuple[str, str], float]:

@@ -69,6 +69,11 @@ def check_signals(
         if column.formula != "!WellValues":
             continue
         for i, row in enumerate(rows):
+            if (i, column.position) not in values:
+                raise FileNotValid(
+                    f"{name}, line {row.line.number}: group '{title}' has no {column.title} for "
+                    f"well {row.well}. Columns were moved or cut."
+                )
             printed = values[i, column.position].value
             read = signals.get((row.plate, row.well), math.nan)
             if abs(printed - read) > 0.5000001 * 10.0**-column.decimals:

@@ -6,16 +6,21 @@ Belongs here: how the content of an export is shown. Not here: how a format is r
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from chiploop.errors import FileNotValid, WrongUse
+from flows.cli.ingest_preview import show_flags, show_notes
 from flows.cli.screen import JSON_OPTION, paint, print_json
 
 if TYPE_CHECKING:
     from chiploop.exports.export import Export, ExportRow
+    from chiploop.exports.times import DateOrder
     from chiploop.measurement import WellReadout
 
 SHOWN_ROWS = 12
@@ -23,29 +28,115 @@ SHOWN_ROWS = 12
 
 
 def ingest(
-    file: Path = typer.Argument(
-        help="Export of a plate or multiplex reader (SoftMax Pro, xPONENT)."
+    file: Path | None = typer.Argument(
+        None,
+        metavar="[FILE]",
+        help="Export of a plate or multiplex reader; docs/exports.md lists the programs.",
+        show_default=False,
+    ),
+    watch: Path | None = typer.Option(
+        None, "--watch", metavar="DIR", help="Take the exports of a folder as they are finished."
+    ),
+    into: Path | None = typer.Option(
+        None,
+        "--into",
+        metavar="STORE",
+        help="Keep copies by digest and their list there [with --watch: ./ingested].",
+    ),
+    preview: bool = typer.Option(
+        False, "--preview", help="Show what would be read with all its flags; keep nothing."
     ),
     as_json: bool = JSON_OPTION,
     code_page: str | None = typer.Option(
         None, "--code-page", help="Code page of a file that is not UTF, for example cp1252."
+    ),
+    time_zone: str | None = typer.Option(
+        None,
+        "--time-zone",
+        envvar="CHIPLOOP_TIME_ZONE",
+        help="Of the clock in the laboratory, for example Europe/Berlin; files name none.",
+    ),
+    date_order: str | None = typer.Option(
+        None, "--date-order", help="day-month or month-day, for dates that do not tell."
+    ),
+    every_s: float = typer.Option(5.0, "--every", help="Seconds between two looks.", min=0.1),
+    looks: int | None = typer.Option(
+        None, "--looks", help="End after so many looks [default: until Ctrl-C].", min=2
     ),
 ) -> None:
     """Read a vendor file completely and show its numbers, or say why it is not used.
 
     Nothing is repaired: a file that is cut short, contradicts itself or holds a word that is not
     understood is refused. Exit code 0, or 3 for a file that is not valid. With --json: {"ok",
-    "file", "sha256", "format", "encoding", "rows", "notes", "plates", "readouts": [{"plate",
-    "statistic", "well", "sample", "analyte", "value", "unit", "censoring", "lower", "upper", "qc",
-    "reasons"}]}; a value that is no number and a bound that is infinite are null.
-    """
-    from chiploop.exports import read_export
+    "file", "sha256", "format", "encoding", "rows", "notes", "times": [{"what", "text", "utc",
+    "problem"}], "plates", "readouts": [{"plate", "statistic", "well", "sample", "analyte",
+    "value", "unit", "censoring", "lower", "upper", "qc", "reasons"}]}; a value that is no number
+    and a bound that is infinite are null.
 
-    export = read_export(file, code_page)
+    With --watch a file is taken when its size and time stayed the same over two looks and its end
+    is there; a copy is kept under its digest and read. A file that is exported again is a new
+    version; the lab's own files are never moved or deleted. With --json one object a line. Exit
+    code 3 where a file was refused.
+    """
+    if (file is None) == (watch is None):
+        raise WrongUse("name one file, or --watch and a folder")
+    orders: dict[str | None, DateOrder | None] = {
+        None: None,
+        "day-month": "day-month",
+        "month-day": "month-day",
+    }
+    if date_order not in orders:
+        raise WrongUse(f"--date-order {date_order}; allowed are day-month and month-day")
+    if preview and into is not None:
+        raise WrongUse("--preview keeps nothing; leave out --into, or --preview")
+    read = _reading(code_page, time_zone, orders[date_order])
+    if watch is not None:
+        from flows.cli.ingest_watch import watch_folder
+
+        store = None if preview else into or Path("ingested")
+        refused = watch_folder(watch, store, read, every_s, looks, as_json)
+        raise typer.Exit(3 if refused else 0)
+    assert file is not None
+    from chiploop.exports import bytes_of
+
+    data = bytes_of(file)
+    export = read(data, file.name)
+    if into is not None:
+        _keep(file, data, into, read)
     if as_json:
         print_json(export_as_json(export))
+    elif preview:
+        show_flags(export)
     else:
         _show(export)
+
+
+def _reading(
+    code_page: str | None, time_zone: str | None, date_order: DateOrder | None
+) -> Callable[[bytes, str], Export]:
+    """Return how a file is read with the settings of this command."""
+    from chiploop.exports import read_export_bytes
+    from chiploop.exports.times import laboratory_zone
+
+    zone = laboratory_zone(time_zone) if time_zone else None
+
+    def read(data: bytes, name: str) -> Export:
+        return read_export_bytes(data, name, code_page, zone, date_order)
+
+    return read
+
+
+def _keep(file: Path, data: bytes, into: Path, read: Callable[[bytes, str], Export]) -> None:
+    from flows.export_store import opened_store
+
+    with opened_store(into) as store:
+        taken, new = store.keep(data, file.name, file.stat().st_mtime_ns, read)
+    if taken.state == "refused":
+        raise FileNotValid(taken.problem)
+    told = (
+        f"kept as version {taken.version}" if new else f"is there already: version {taken.version}"
+    )
+    print(f"{file.name} {told}, {taken.sha256[:12]} in {into}", file=sys.stderr)
 
 
 def export_as_json(export: Export) -> dict[str, Any]:
@@ -58,8 +149,22 @@ def export_as_json(export: Export) -> dict[str, Any]:
         "encoding": export.encoding,
         "rows": len(export.rows),
         "notes": list(export.notes),
+        "times": [
+            {
+                "what": one.what,
+                "text": one.text,
+                "utc": one.utc.isoformat() if one.utc else None,
+                "problem": one.problem,
+            }
+            for one in export.times
+        ],
         "plates": [
-            {"plate": plate.name, "wells": plate.wells, "read_mode": plate.read_mode}
+            {
+                "plate": plate.name,
+                "wells": plate.wells,
+                "read_mode": plate.read_mode,
+                "barcode": plate.barcode,
+            }
             for plate in export.plates
         ],
         "readouts": [_row_as_json(row) for row in export.rows],
@@ -108,8 +213,7 @@ def _show(export: Export) -> None:
         markup=False,
     )
     console.print(f"sha256 {export.sha256}, {export.encoding}", markup=False, soft_wrap=True)
-    for note in export.notes:
-        console.print(f"note: {note}", markup=False)
+    show_notes(export)
     first = Table("plate", "table", "well", "sample", "analyte", box=box.SIMPLE, title=None)
     first.add_column("value", justify="right")
     for name in ("unit", "qc"):

@@ -58,3 +58,73 @@ def test_the_code_page_of_the_caller_is_used_and_said(
     told = json.loads(capsys.readouterr().out)
     assert told["encoding"] == "latin-1"
     assert "named by the caller" in told["notes"][0]
+
+
+def test_a_preview_names_plates_times_and_every_flag_with_its_cells(
+    shared_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = shared_data / "vendor_exports" / "msd_workbench_test_2.csv"
+    assert command_line(["ingest", str(path), "--preview"]) == 0
+    told = capsys.readouterr().out
+    assert "barcode TEST001" in told and "48 of 96 wells" in told
+    assert "flag: nan: 8: H1 Test Assay 1.0 (line 47, column 13)" in told
+    assert "464 values would be read, 10 flagged; nothing was kept." in told
+
+
+def test_times_are_told_in_utc_with_the_zone_of_the_laboratory(
+    shared_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(shared_data / "vendor_exports" / "gen5_absorbance_stdcurve_singleplate.txt")
+    assert command_line(["ingest", path, "--json", "--time-zone", "Europe/Berlin"]) == 0
+    (time,) = json.loads(capsys.readouterr().out)["times"]
+    assert (time["text"], time["utc"]) == (
+        "10/10/2022 9:00:04 PM",
+        "2022-10-10T19:00:04+00:00",
+    )
+    assert command_line(["ingest", path, "--json"]) == 0
+    (time,) = json.loads(capsys.readouterr().out)["times"]
+    assert time["utc"] is None and "time zone" in time["problem"]
+
+
+def test_a_watched_folder_is_taken_into_a_store_and_told_line_by_line(
+    shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = tmp_path / "lab"
+    lab.mkdir()
+    data = (shared_data / "vendor_exports" / EXAMPLE).read_bytes()
+    (lab / "whole.csv").write_bytes(data)
+    (lab / "cut.csv").write_bytes(data[: len(data) // 2])
+    arguments = ["ingest", "--watch", str(lab), "--into", str(tmp_path / "store"), "--looks", "2",
+                 "--every", "0.1", "--json"]  # fmt: skip
+    assert command_line(arguments) == 0
+    told = {one["file"]: one for one in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert (told["whole.csv"]["what"], told["whole.csv"]["rows"]) == ("taken", 52)
+    assert told["cut.csv"]["what"] == "waiting" and told["cut.csv"]["version"] is None
+    (lab / "other.csv").write_bytes(data.replace(b'"10921.5"', b'"10921,5"'))
+    assert command_line(arguments) == 3
+    assert '"refused"' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["a.csv", "--watch", "b"],
+        ["--watch", "nowhere"],
+        ["a.csv", "--date-order", "year"],
+        ["a.csv", "--time-zone", "Mars"],
+        ["a.csv", "--preview", "--into", "c"],
+    ],
+)
+def test_what_does_not_go_together_is_wrong_use(arguments: list[str]) -> None:
+    assert command_line(["ingest", *arguments]) == 2
+
+
+def test_one_file_can_be_kept_with_its_list(
+    shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(shared_data / "vendor_exports" / EXAMPLE)
+    for told in ("kept as version 1", "is there already: version 1"):
+        assert command_line(["ingest", path, "--into", str(tmp_path / "store"), "--json"]) == 0
+        captured = capsys.readouterr()
+        assert told in captured.err and json.loads(captured.out)["rows"] == 52
