@@ -26,6 +26,7 @@ from chiploop.assays.inverse_estimate import inversion_intervals
 from chiploop.assays.multiplex import multiplex_concentrations
 from chiploop.assays.pooled_curves import PlatePoints, fit_plates
 from chiploop.exports import read_export
+from chiploop.exports.export import Export
 
 ANALYTES = 30
 STANDARDS = 16
@@ -79,14 +80,27 @@ def write_plate(path: Path, seed: int = 1) -> dict[str, dict[str, float]]:
     return standards
 
 
-def best_of(work: Callable[[], Any]) -> tuple[float, Any]:
+def best_of(
+    work: Callable[[], Any], clock: Callable[[], float] = time.perf_counter
+) -> tuple[float, Any]:
     """Return the least time of five and the last answer."""
     times = []
     for _ in range(REPEATS):
-        begun = time.perf_counter()
+        begun = clock()
         answer = work()
-        times.append(time.perf_counter() - begun)
+        times.append(clock() - begun)
     return min(times), answer
+
+
+def medians_of(export: Export) -> dict[str, list[tuple[str, float]]]:
+    """Return analyte -> (sample, MFI) of its wells."""
+    found: dict[str, list[tuple[str, float]]] = {}
+    for row in export.rows:
+        if row.statistic == "Median":
+            found.setdefault(row.readout.analyte, []).append(
+                (row.readout.sample, row.readout.value)
+            )
+    return found
 
 
 def measure(folder: Path) -> dict[str, Any]:
@@ -94,17 +108,22 @@ def measure(folder: Path) -> dict[str, Any]:
     path = folder / "plate.csv"
     standards = write_plate(path)
     parsing, export = best_of(lambda: read_export(path))
-    medians: dict[str, list[tuple[str, float]]] = {}
-    for row in export.rows:
-        if row.statistic == "Median":
-            medians.setdefault(row.readout.analyte, []).append(
-                (row.readout.sample, row.readout.value)
-            )
-    points = []
-    for analyte, wells in medians.items():
-        known = [(standards[s][analyte], value) for s, value in wells if s in standards]
-        points.append(PlatePoints(*np.array(known).T))
+    medians = medians_of(export)
+
+    def points_of(read: Export) -> list[PlatePoints]:
+        found = []
+        for analyte, wells in medians_of(read).items():
+            known = [(standards[s][analyte], value) for s, value in wells if s in standards]
+            found.append(PlatePoints(*np.array(known).T))
+        return found
+
+    points = points_of(export)
     fitting, fits = best_of(lambda: fit_plates(points, "4pl", Weighting("power")))
+    # A busy machine stretches the wall clock; the processor's own time says what the work is.
+    of_processor, _ = best_of(
+        lambda: fit_plates(points_of(read_export(path)), "4pl", Weighting("power")),
+        time.process_time,
+    )
 
     def read_back() -> int:
         count = 0
@@ -128,6 +147,7 @@ def measure(folder: Path) -> dict[str, Any]:
         "judged_samples": sum(len(one.samples) for one in results),
         "judged_curves_accepted": sum(one.curve.qc != "fail" for one in results),
         "judged_s": judged,
+        "parsed_and_fitted_processor_s": of_processor,
         "target_s": TARGET_S,
     }
 
@@ -148,6 +168,7 @@ def main() -> None:
     print(f"parsing              {found['parsing_s']:.3f} s")
     print(f"fitting              {found['fitting_s']:.3f} s (exponent {found['exponent']:.3f})")
     print(f"parsed and fitted    {found['parsed_and_fitted_s']:.3f} s, target {TARGET_S:g} s")
+    print(f"  of processor time  {found['parsed_and_fitted_processor_s']:.3f} s")
     print(f"{found['intervals']} intervals       {found['intervals_s']:.3f} s")
     print(
         f"whole plate judged   {found['judged_s']:.3f} s: {found['judged_curves_accepted']} curves "

@@ -45,7 +45,9 @@ def fit_plates(
     if not weighting.is_pooled:
         return tuple(fit_curve(p.concentration, p.signal, model, weighting) for p in plates)
     guess = replace(FIRST_GUESS, taken_at="fitted")
-    fits = [fit_curve(p.concentration, p.signal, model, guess) for p in plates]
+    fits = [
+        fit_curve(p.concentration, p.signal, model, guess, passes=PASSES_IN_ROUND) for p in plates
+    ]
     number = -1.0
     for _ in range(ROUNDS):
         good = [fit.residuals for fit in fits if not fit.failure]
