@@ -53,6 +53,7 @@ bench: $(INSTALLED)
 	@$(BIN)/python -m benchmarks.recalibration
 	@$(BIN)/python -m benchmarks.recalibration_scale --donors 3 6
 	@$(BIN)/python -m benchmarks.fit_workers
+	@$(BIN)/python -m benchmarks.exports
 	@echo "Coverage of the goals over 20 whole studies takes half an hour: $(BIN)/python -m benchmarks.goal_coverage"
 
 lint: $(INSTALLED)
