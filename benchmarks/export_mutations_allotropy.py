@@ -48,11 +48,16 @@ def numbers(node):
         for one in node:
             yield from numbers(one)
 
+def errors(node):
+    if isinstance(node, dict):
+        return ("error" in node) + sum(map(errors, node.values()))
+    return sum(map(errors, node)) if isinstance(node, list) else 0
+
 for line in sys.stdin:
     path, vendor = json.loads(line)
     try:
         model = allotrope_from_file(path, Vendor[vendor])
-        told = {"numbers": sorted(numbers(model))}
+        told = {"numbers": sorted(numbers(model)), "errors": errors(model)}
     except AllotropeConversionError as error:
         told = {"refused": str(error)[:200]}
     except Exception as error:
@@ -69,6 +74,8 @@ def outcome(told: dict[str, Any], whole: dict[str, Any]) -> str:
         return f"exception {told['other']}"
     if told["numbers"] == whole["numbers"]:
         return "same"
+    if told["errors"] > whole["errors"]:
+        return "error document"
     return f"SILENT {len(told['numbers'])} of {len(whole['numbers'])}"
 
 

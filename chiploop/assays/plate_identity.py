@@ -59,6 +59,62 @@ def plate_signal(export: Export, plate: str, statistic: str, analyte: str) -> di
     }
 
 
+SIGNALS: Final = {
+    "softmax_pro": "Raw",
+    "luminex_xponent": "Median",
+    "luminex_intelliflex": "MEDIAN",
+    "msd_workbench": "Signal",
+    "msd_methodical_mind": "Data",
+    "gen5": "Results",
+    "bioplex_manager": "Reading",
+    "bmg_mars": "Raw",
+    "magellan": "Results",
+}
+"""Format -> its table of raw signals; SkanIt names its sheets itself, all of them are signals."""
+RAW_UNITS: Final = frozenset({"OD", "RFU", "RLU", "MFI", "counts", "as exported"})
+
+
+def check_export(
+    export: Export, layout: PlateLayout, direction: Direction = "rising"
+) -> dict[str, PlateVerdict]:
+    """Return analyte -> verdict for the plate of an export that a layout is of.
+
+    The plate is the only one of the file, or the one with the layout's barcode or name. A key of ""
+    holds the problem of a file that has no such plate.
+    """
+    plates = [
+        plate
+        for plate in export.plates
+        if len(export.plates) == 1
+        or plate.name == layout.name
+        or (layout.barcode and plate.barcode == layout.barcode)
+    ]
+    if len(plates) != 1:
+        named = ", ".join(f"'{plate.name}'" for plate in export.plates)
+        problem = f"the file holds {named}, the layout is of '{layout.barcode or layout.name}'"
+        return {"": PlateVerdict((problem,), math.nan)}
+    plate = plates[0]
+    table = SIGNALS.get(export.format)
+    analytes = {
+        (row.statistic, row.readout.analyte): None
+        for row in export.rows
+        if row.plate == plate.name
+        and row.statistic == (table or row.statistic)
+        and row.readout.unit in RAW_UNITS
+        and row.readout.analyte != "[Concentration]"
+    }
+    return {
+        analyte: check_plate(
+            plate_signal(export, plate.name, statistic, analyte),
+            layout,
+            plate.wells,
+            plate.barcode,
+            direction,
+        )
+        for statistic, analyte in analytes
+    }
+
+
 def check_plate(
     signal: Mapping[str, float],
     layout: PlateLayout,

@@ -102,6 +102,11 @@ def plain_number(text: str) -> float | None:
     return None if math.isinf(value) else value
 
 
+def whole_number(text: str) -> int | None:
+    """Return a whole number of at most nine ASCII digits, None for anything else."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+
+
 def read_cell(cell: Cell, name: str, style: NumberStyle = "point") -> CellValue:
     """Return what one cell says, in the number style of its file.
 

@@ -15,7 +15,7 @@ from chiploop.exports.cells import Cell
 from chiploop.exports.trouble import ExportIncomplete
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TableLine:
     """One line of the file, split into cells."""
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from chiploop.errors import FileNotValid
-from chiploop.exports.cells import Cell, NumberStyle, number_style, read_cell
+from chiploop.exports.cells import Cell, NumberStyle, number_style, read_cell, whole_number
 from chiploop.exports.decoding import DecodedText
 from chiploop.exports.export import ExportRow, FileRows, PlateShape
 from chiploop.exports.gen5_checks import check_blanks, check_group_means
@@ -215,7 +215,7 @@ def _cells(line: Line) -> Iterator[Cell]:
 
 
 def _nanometres(reads: Sequence[Read]) -> tuple[int, ...]:
-    return tuple(int(w) for read in reads for w in read.wavelengths if w.isdecimal())
+    return tuple(int(w) for read in reads for w in read.wavelengths if whole_number(w))
 
 
 def _unread(reads: Sequence[Read], results: Sequence[GridLine]) -> list[str]:
@@ -246,7 +246,7 @@ def _rows(
     units: dict[str, tuple[str, int | None]] = {}
     for one in reads:
         for wavelength in one.wavelengths:
-            nanometres = int(wavelength) if wavelength.isdecimal() else None
+            nanometres = whole_number(wavelength)
             for label in (*one.labels(wavelength), wavelength):
                 units[label] = (MODES[one.mode], nanometres)
                 units[f"Blank {label}"] = (MODES[one.mode], None)

@@ -20,8 +20,8 @@ from chiploop.exports.wells import PLATE_SHAPES, same_well
 END_MARK: Final = "--DOCUMENT SIGNATURE--"
 SERIAL_LINE: Final = re.compile(r"Instrument Serial Number:\s*(\S+)")
 SIGNATURE: Final = re.compile(r"[0-9A-Za-z+/=]+")
-WELL_TYPE: Final = re.compile(r"([A-Z]+)([0-9]+)")
-PLATE_TYPE: Final = re.compile(r"([0-9]+) Well Plate.*", re.IGNORECASE)
+WELL_TYPE: Final = re.compile(r"([A-Z]+)([0-9]{1,6})")
+PLATE_TYPE: Final = re.compile(r"([0-9]{1,6}) Well Plate.*", re.IGNORECASE)
 GOOD_STATES: Final = frozenset({"ok", "complete", "completed", "success", "read", "passed"})
 FRONT: Final = (
     "MODEL NAME", "INSTRUMENT TYPE", "SERIAL NUMBER", "SOFTWARE VERSION", "CALIBRATION STATE",
@@ -177,7 +177,7 @@ def _gaps(wells: Sequence[WellLine], header: tuple[str, ...], plate: str) -> lis
     for well in wells:
         match = WELL_TYPE.fullmatch(well.line.cells[header.index("WELL TYPE")].strip())
         assert match is not None
-        numbers.setdefault(match[1], set()).add(int(match[2][:6]))
+        numbers.setdefault(match[1], set()).add(int(match[2]))
     for letter, found in numbers.items():
         lacking = [n for n in range(1, min(max(found), 2000)) if n not in found]
         if lacking:

@@ -15,7 +15,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from chiploop.errors import FileNotValid
-from chiploop.exports.cells import PLAIN, Cell, demand_decimal_point, plain_number, read_cell
+from chiploop.exports.cells import (
+    PLAIN,
+    Cell,
+    demand_decimal_point,
+    plain_number,
+    read_cell,
+    whole_number,
+)
 from chiploop.exports.csv_lines import TableLine, numbered_cells, read_lines
 from chiploop.exports.decoding import LOST_CHARACTER, DecodedText
 from chiploop.exports.export import ExportRow, FileRows, PlateShape
@@ -145,13 +152,14 @@ def _declared_plate(header: list[TableLine], name: str) -> PlateShape:
     words = _declared(header, "ProtocolPlate")
     named = dict(zip(words[::2], words[1::2], strict=False))
     text = named.get("Type", "")
-    if not text.isdecimal() or int(text) not in PLATE_SHAPES:
+    wells = whole_number(text)
+    if wells is None or wells not in PLATE_SHAPES:
         raise FileNotValid(
             f"{name}: ProtocolPlate says Type '{text}'; plates of {sorted(PLATE_SHAPES)} wells "
             "are read."
         )
-    rows, columns = PLATE_SHAPES[int(text)]
-    return PlateShape("", int(text), rows, columns, read_mode="Luminex", unit="MFI")
+    rows, columns = PLATE_SHAPES[wells]
+    return PlateShape("", wells, rows, columns, read_mode="Luminex", unit="MFI")
 
 
 def _of_analytes(tables: list[XponentTable], data_type: str, row: str) -> dict[str, str]:
@@ -335,14 +343,14 @@ def _notes(
 ) -> tuple[str, ...]:
     notes = []
     samples = (_declared(header, "Samples") or ("",))[0]
-    if samples.isdecimal() and int(samples) != len(places):
+    if whole_number(samples) not in (None, len(places)):
         notes.append(
             f"the header declares {samples} samples and every table holds {len(places)}: a part "
             "of a plate"
         )
     beads = _declared(header, "ProtocolMicrosphere")
     declared = dict(zip(beads[::2], beads[1::2], strict=False)).get("Count", "")
-    if declared.isdecimal() and int(declared) != len(analytes):
+    if whole_number(declared) not in (None, len(analytes)):
         notes.append(
             f"the protocol declares {declared} bead regions and the tables hold {len(analytes)}"
         )

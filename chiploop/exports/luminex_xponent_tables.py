@@ -20,7 +20,7 @@ OF_SAMPLES = ("Sample", "Reagent")
 """First column of a table that has one row per sample; "Reagent" (standards and controls) was not
 in any file at hand and is known from the names that other programs look for."""
 TOTAL_EVENTS = "Total Events"
-LOCATION = re.compile(r"([0-9]+)\(([0-9]+),([A-P][0-9]{1,2})\)")
+LOCATION = re.compile(r"([0-9]{1,6})\(([0-9]{1,6}),([A-P][0-9]{1,2})\)")
 CRC_MARK = "-- CRC --"
 CRC_LINE = re.compile(r"CRC[0-9]*:\s*[0-9A-Fa-f]{1,8}")
 

@@ -110,7 +110,7 @@ def _columns(sections: list[list[Line]], title: str, name: str) -> list[GroupCol
     columns = []
     for i, line in enumerate(described):
         number, column_name, formula, precision = (line.cell(k).strip() for k in range(4))
-        decimals = re.match(r"([0-9]+) decimal", precision)
+        decimals = re.match(r"([0-9]{1,2}) decimal", precision)
         if number != str(i + 1) or not titles[i].startswith(column_name) or decimals is None:
             raise FileNotValid(
                 f"{name}, line {line.number}: '{line.text.strip()}' does not describe column "

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chiploop.errors import FileNotValid
-from chiploop.exports.cells import Cell, CellValue, read_cell
+from chiploop.exports.cells import Cell, CellValue, read_cell, whole_number
 from chiploop.exports.export import ExportRow, PlateShape
 from chiploop.exports.softmax_pro_lines import Block, Line
 from chiploop.measurement import WellReadout
@@ -47,13 +47,14 @@ HEADERS: dict[str, HeaderLayout] = {
 
 def _integer(cells: tuple[str, ...], position: int, what: str, line: Line, name: str) -> int:
     text = cells[position].strip() if position < len(cells) else ""
-    if not text.isdecimal():
+    number = whole_number(text)
+    if not number:
         raise FileNotValid(
             f"{name}, line {line.number}, column {position + 1}: {what} is '{text}', not a whole "
-            "number; "
+            "number above 0; "
             "this is not the plate header of export version 1.3."
         )
-    return int(text)
+    return number
 
 
 def read_plate(block: Block, name: str) -> tuple[PlateShape, list[ExportRow]]:
@@ -118,7 +119,7 @@ def _wavelengths(text: str, count: int, line: Line, name: str) -> tuple[int, ...
     words = text.split()
     if (
         len(words) != count
-        or not all(word.isdecimal() for word in words)
+        or not all(whole_number(word) for word in words)
         or len(set(words)) != count
     ):
         raise FileNotValid(
@@ -158,7 +159,7 @@ def _tables(
         while labels and not labels[-1]:
             labels = labels[:-1]
         one = labels[:n_columns]
-        if labels != ((*one, "") * repeats)[:-1] or not all(label.isdecimal() for label in one):
+        if labels != ((*one, "") * repeats)[:-1] or not all(whole_number(label) for label in one):
             raise FileNotValid(
                 f"{name}, line {part[0].number}: the columns over the table are not {repeats} "
                 "time(s) the "

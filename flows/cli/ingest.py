@@ -46,6 +46,15 @@ def ingest(
     preview: bool = typer.Option(
         False, "--preview", help="Show what would be read with all its flags; keep nothing."
     ),
+    layout: Path | None = typer.Option(
+        None,
+        "--layout",
+        metavar="FILE",
+        help="Plate layout (CSV, YAML): is the export of this plate, and the right way round?",
+    ),
+    falling: bool = typer.Option(
+        False, "--falling", help="With --layout: more analyte gives less signal."
+    ),
     as_json: bool = JSON_OPTION,
     code_page: str | None = typer.Option(
         None, "--code-page", help="Code page of a file that is not UTF, for example cp1252."
@@ -73,6 +82,9 @@ def ingest(
     "value", "unit", "censoring", "lower", "upper", "qc", "reasons"}]}; a value that is no number
     and a bound that is infinite are null.
 
+    With --layout barcode, size and the places of blanks and standards are compared; exit code 3
+    where they do not fit, as for a plate that was turned round.
+
     With --watch a file is taken when its size and time stayed the same over two looks and its end
     is there; a copy is kept under its digest and read. A file that is exported again is a new
     version; the lab's own files are never moved or deleted. With --json one object a line. Exit
@@ -87,6 +99,8 @@ def ingest(
     }
     if date_order not in orders:
         raise WrongUse(f"--date-order {date_order}; allowed are day-month and month-day")
+    if watch is not None and layout is not None:
+        raise WrongUse("--layout is of one plate; name one file with it")
     if preview and into is not None:
         raise WrongUse("--preview keeps nothing; leave out --into, or --preview")
     read = _reading(code_page, time_zone, orders[date_order])
@@ -101,6 +115,8 @@ def ingest(
 
     data = bytes_of(file)
     export = read(data, file.name)
+    if layout is not None:
+        _demand_fit(export, layout, falling)
     if into is not None:
         _keep(file, data, into, read)
     if as_json:
@@ -124,6 +140,22 @@ def _reading(
         return read_export_bytes(data, name, code_page, zone, date_order)
 
     return read
+
+
+def _demand_fit(export: Export, path: Path, falling: bool) -> None:
+    """Raise FileNotValid where an export is not of the plate of a layout."""
+    from chiploop.assays.plate_identity import check_export
+    from chiploop.assays.plate_layout import read_plate_layout
+
+    layout = read_plate_layout(path)
+    verdicts = check_export(export, layout, "falling" if falling else "rising")
+    problems = {f"{a}: {one}" for a, found in verdicts.items() for one in found.problems}
+    notes = {note for found in verdicts.values() for note in found.notes}
+    for note in (*layout.notes, *sorted(notes)):
+        print(f"layout: {note}", file=sys.stderr)
+    if problems:
+        told = "\n".join(f"  {one.removeprefix(': ')}" for one in sorted(problems))
+        raise FileNotValid(f"{export.file} does not fit {path.name}; it is not used:\n{told}")
 
 
 def _keep(file: Path, data: bytes, into: Path, read: Callable[[bytes, str], Export]) -> None:

@@ -58,14 +58,12 @@ def reopen(
                 "was changed"
             )
         by = os_login()
-        harms = shown_toxicities(
-            files.study,
-            schedules_by(books.journal.actions(books.run_id), files.study),
-            books.record.readouts(books.run_id),
-        )
+        readouts = books.record.readouts(books.run_id)
+        schedules = schedules_by(books.journal.actions(books.run_id), files.study)
+        harms = shown_toxicities(files.study, schedules, readouts)
         reopened = Reopened(
             up_to_nm,
-            max((harm.time_h for harm in harms), default=0.0),
+            max((readout.time_h for readout in readouts), default=0.0),
             frozenset((harm.chip_id, harm.time_h) for harm in harms),
             drug,
         )

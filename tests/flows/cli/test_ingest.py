@@ -128,3 +128,45 @@ def test_one_file_can_be_kept_with_its_list(
         assert command_line(["ingest", path, "--into", str(tmp_path / "store"), "--json"]) == 0
         captured = capsys.readouterr()
         assert told in captured.err and json.loads(captured.out)["rows"] == 52
+
+
+GEN5 = "gen5_absorbance_stdcurve_singleplate.txt"
+LEVELS = (2000, 667, 222, 74, 25, 8, 3)
+
+
+def layout_text(plate: str, rows: str = "ABCDEFGH", columns: tuple[int, int] = (1, 3)) -> str:
+    """Return seven standards and a blank in triplicate, from the first of these rows to the last."""
+    first, last = columns
+    lines = [
+        f"  - {{well: '{row}{first}:{row}{last}', role: standard, concentration: {level} pg/mL}}"
+        for row, level in zip(rows, LEVELS, strict=False)
+    ]
+    lines.append(f"  - {{well: '{rows[-1]}{first}:{rows[-1]}{last}', role: blank}}")
+    return f"{plate}\nplate_wells: 96\nwells:\n" + "\n".join(lines) + "\n"
+
+
+def test_an_export_that_fits_its_layout_is_used_and_a_turned_one_is_not(
+    shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(shared_data / "vendor_exports" / GEN5)
+    layout = tmp_path / "layout.yaml"
+    layout.write_text(layout_text("plate: Plate 1"))
+    assert command_line(["ingest", path, "--json", "--layout", str(layout)]) == 0
+    assert "no barcode on both sides" in capsys.readouterr().err
+    layout.write_text(layout_text("plate: Plate 1", "HGFEDCBA", (10, 12)))
+    assert command_line(["ingest", path, "--layout", str(layout)]) == 3
+    told = capsys.readouterr().err
+    assert "does not fit layout.yaml" in told and "turned by 180 degrees" in told
+
+
+def test_a_layout_of_a_plate_that_is_not_in_the_file_is_refused(
+    shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(shared_data / "vendor_exports" / "msd_methodical_mind_test_1.txt")
+    layout = tmp_path / "layout.yaml"
+    layout.write_text(layout_text("barcode: X"))
+    assert command_line(["ingest", path, "--layout", str(layout)]) == 3
+    assert "'22M0TALA85N', '22M0TAQA86T', the layout is of 'X'" in capsys.readouterr().err
+    layout.write_text(layout_text("barcode: 22M0TAQA86T"))
+    assert command_line(["ingest", path, "--layout", str(layout)]) == 3
+    assert "another plate or layout" in capsys.readouterr().err
