@@ -56,12 +56,8 @@ bench: $(INSTALLED)
 	@$(BIN)/python -m benchmarks.recalibration
 	@$(BIN)/python -m benchmarks.recalibration_scale --donors 3 6
 	@$(BIN)/python -m benchmarks.fit_workers
-<<<<<<< HEAD
 	@$(BIN)/python -m benchmarks.curves
-||||||| 1978467
-=======
 	@$(BIN)/python -m benchmarks.exports
->>>>>>> b44ed1e333deae2879797c673cc10581b154e7af
 	@echo "Coverage of the goals over 20 whole studies takes half an hour: $(BIN)/python -m benchmarks.goal_coverage"
 
 lint: $(INSTALLED)
