@@ -55,7 +55,9 @@ bench: $(INSTALLED)
 	@$(BIN)/python -m benchmarks.instruments_stop
 	@$(BIN)/python -m benchmarks.recalibration
 	@$(BIN)/python -m benchmarks.recalibration_scale --donors 3 6
-	@$(BIN)/python -m benchmarks.fit_workers
+	@$(BIN)/python -m benchmarks.fit_workers --fits 12
+	@$(BIN)/python -m benchmarks.proposal --part time
+	@$(BIN)/python -m benchmarks.proposal_seconds
 	@$(BIN)/python -m benchmarks.curves
 	@$(BIN)/python -m benchmarks.exports
 	@echo "Coverage of the goals over 20 whole studies takes half an hour: $(BIN)/python -m benchmarks.goal_coverage"

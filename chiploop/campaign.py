@@ -264,6 +264,9 @@ def suggest(
         begin_h,
         None if told is None else told.error_nats,
         () if told is None else tied(study, table, told),
+        None
+        if table.cost is None
+        else float(sum(table.cost[i][safe.chosen[i]] for i in range(len(lines)))),
     )
     return Suggestion(proposal, table)
 

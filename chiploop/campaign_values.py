@@ -106,6 +106,8 @@ class Proposal:
     """Monte Carlo standard error of the batch's information."""
     ties: tuple[TiedBatch, ...] = ()
     """Batches that can not be told from this one by what they teach; the best first."""
+    cost: float | None = None
+    """Of the batch, in the study's unit; None where it states no costs."""
     edited_from: str = ""
     """Id of the proposal whose doses a person changed; empty where nobody did."""
 

@@ -257,8 +257,28 @@ def prediction_table(
         standard=posterior.standard[chosen],
         goal_is_dose=study.goals[0].unit == "nM" and not study.further_drugs,
         turn=campaign.cycle,
+        cost=costs_of(study, lines, programmes),
+        nats_per_cost=1.0 / study.costs.nat if study.costs.nat else None,
     )
     return table, tuple(refused)
+
+
+def costs_of(
+    study: Study, lines: Sequence[Line], programmes: Sequence[Sequence[ExposureProgramme]]
+) -> tuple[np.ndarray, ...] | None:
+    """Return per line (candidates,) what each costs: its chips' hours and its drug; None without costs."""
+    costs = study.costs
+    if not costs.is_stated:
+        return None
+    return tuple(
+        np.array(
+            [
+                costs.chip_hour * len(line.chips) * one.duration_h + costs.drug_nmol * one.drug_nmol
+                for one in own
+            ]
+        )
+        for line, own in zip(lines, programmes, strict=True)
+    )
 
 
 def past_and_states(

@@ -127,6 +127,8 @@ class Card:
     """Study time at which the last effluent is there."""
     health: ModelHealth
     notes: tuple[str, ...]
+    cost: str | None = None
+    """With its unit; None where the study states no costs."""
 
     @property
     def decision(self) -> str:
@@ -227,6 +229,7 @@ def card_of(
         predicted=predicted,
         alternatives=alternatives_of(campaign, table, chosen, proposal.eig_nats),
         drug_nmol=sum(dose.programme.drug_nmol for dose in proposal.doses),
+        cost=None if proposal.cost is None else f"{proposal.cost:.4g} {study.costs.unit}",
         begins_h=begin_h,
         ends_h=begin_h + max(hours, study.sampling.effluent_h[1]),
         health=health_of(campaign, last),

@@ -66,6 +66,7 @@ def standing_of(
         draws=draws,
         harmful_nm=harmful,
         information_nats=None if proposal is None else proposal.eig_nats,
+        cost=None if proposal is None else proposal.cost,
         allowed_share=0.0 if refused else None if proposal is None else proposal.allowed_share,
         least_risk=None if proposal is None else proposal.least_risk,
         misfit=None if info is None else info.misfit,

@@ -64,6 +64,8 @@ class Standing:
     """Goal -> (n,) concentration that brings viability to its limit within the goal's exposure."""
     information_nats: float | None = None
     """Expected of the next batch about the leading goal; None where nobody has computed it."""
+    cost: float | None = None
+    """Of the next batch, in the study's unit; None where the study states no costs."""
     allowed_share: float | None = None
     """Share of the candidates with drug that safety allows for the next batch; None where not known."""
     least_risk: float | None = None
@@ -156,6 +158,26 @@ class NoDoseIsWorthIt(StopRule):
         what = "each chip of the next batch" if self.per_chip else "the next batch"
         said = f"{what} is expected to teach {found:.3g} nats, asked was at least {self.nats:g}"
         return Verdict("stop" if found < self.nats else "go on", said)
+
+
+@dataclass(frozen=True)
+class NoDoseIsWorthItsCost(StopRule):
+    """The best batch costs more than what it teaches is worth."""
+
+    nat: float
+    """What a nat is worth."""
+    unit: str
+
+    def judge(self, standing: Standing) -> Verdict:
+        """Return whether the next batch is not worth its cost."""
+        if standing.information_nats is None or standing.cost is None or not standing.passed:
+            return _not_yet("what the next batch teaches and costs", standing)
+        worth = self.nat * standing.information_nats
+        said = (
+            f"the next batch is expected to teach {standing.information_nats:.3g} nats, worth {worth:.3g} "
+            f"{self.unit}, and costs {standing.cost:.3g} {self.unit}"
+        )
+        return Verdict("stop" if worth < standing.cost else "go on", said)
 
 
 @dataclass(frozen=True)
@@ -304,6 +326,8 @@ def rule_of(stop: Stop, study: Study) -> StopRule:
         known.append(NoDoseIsWorthIt(stop.information_nats))
     if stop.information_nats_per_chip is not None:
         known.append(NoDoseIsWorthIt(stop.information_nats_per_chip, per_chip=True))
+    if stop.cost and study.costs.nat is not None:
+        known.append(NoDoseIsWorthItsCost(study.costs.nat, study.costs.unit))
     known += [_question(asked) for asked in stop.decided]
     always: list[StopRule] = []
     if stop.nothing_is_safe is not None:
@@ -322,7 +346,7 @@ def rule_of(stop: Stop, study: Study) -> StopRule:
 def needs_proposal(stop: Stop) -> bool:
     """Return whether the rule looks at what would be proposed next."""
     asked = (stop.information_nats, stop.information_nats_per_chip, stop.nothing_is_safe)
-    return any(one is not None for one in asked)
+    return stop.cost or any(one is not None for one in asked)
 
 
 def _question(asked: Decided) -> StopRule:

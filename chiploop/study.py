@@ -27,7 +27,7 @@ from chiploop.study_fields import (
     as_tuple,
     is_nothing,
 )
-from chiploop.study_goals import Decided, Goal, Stop
+from chiploop.study_goals import Costs, Decided, Goal, Stop, is_free
 from chiploop.study_parts import (
     Acceptance,
     Approval,
@@ -60,6 +60,7 @@ __all__ = [
     "Assay",
     "Chip",
     "Controls",
+    "Costs",
     "Decided",
     "Donor",
     "Drug",
@@ -133,6 +134,7 @@ class _Shared(Part):
     limits: Limits
     approval: Approval
     stop: Stop | None = None
+    costs: Annotated[Costs, Field(exclude_if=is_free)] = Costs()
     variation: Variation = Variation()
     model: str
     """Name of a tissue model of chiploop, or the path of a model text (.ant, or SBML .xml)."""

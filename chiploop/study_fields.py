@@ -245,6 +245,11 @@ class OneOf:
         return {"type": "string", "enum": list(self.words)}
 
 
+def is_false(value: Any) -> bool:
+    """Return whether a switch is off: resolved studies leave it out, as they were before there was one."""
+    return value is False
+
+
 def is_nothing(value: Any) -> bool:
     """Return whether a key says nothing: resolved studies leave it out, as they were before there was one."""
     return value is None or value == () or value == {}

@@ -133,7 +133,17 @@ def _misfit_can_be_asked_about(stop: Any, timeline: Any) -> Iterator[Found]:
         yield Found(("stop", "ask_on_misfit"), "with one cycle no doses are proposed from a fit")
 
 
+def _cost_can_be_set_against_what_is_learned(stop: Any, costs: Any) -> Iterator[Found]:
+    if stop.cost and costs.nat is None:
+        yield Found(
+            ("stop", "cost"),
+            "what a nat is worth is not stated",
+            "add for example costs: {unit: EUR, chip_hour: 0.5, nat: 300}",
+        )
+
+
 GOAL_RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
+    (("stop", "costs"), _cost_can_be_set_against_what_is_learned),
     (("goals", "tissue"), _goals_are_of_the_model),
     (("goals", "assays"), _goals_are_measured),
     (("goals",), _goal_names_are_unique),

@@ -20,6 +20,7 @@ from chiploop.study_fields import (
     PositivePercentage,
     ReadoutLevel,
     as_tuple,
+    is_false,
     is_nothing,
     problem,
 )
@@ -125,6 +126,39 @@ class Decided(Part):
         return self
 
 
+class Costs(Part):
+    """What a batch of doses costs, in any one unit; nothing where a study states nothing."""
+
+    unit: Annotated[str, Field(max_length=20)] = ""
+    """Such as ``EUR``; shown, never converted."""
+    chip_hour: Annotated[float, Field(ge=0)] = 0.0
+    """One chip under perfusion for an hour."""
+    drug_nmol: Annotated[float, Field(ge=0)] = 0.0
+    """One nmol of drug."""
+    nat: Annotated[float, Field(gt=0)] | None = None
+    """What a nat about the leading goal is worth; absent: batches are ranked by information per cost."""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Costs:
+        is_named = self.model_fields_set - {"unit"}
+        if is_named and not (self.unit.strip() and self.chip_hour > 0.0):
+            raise problem(
+                "costs state their unit and what an hour of a chip costs, above 0",
+                "write for example {unit: EUR, chip_hour: 0.5, drug_nmol: 0.8, nat: 300}",
+            )
+        return self
+
+    @property
+    def is_stated(self) -> bool:
+        """Whether the study states any."""
+        return self.chip_hour > 0.0
+
+
+def is_free(costs: Costs) -> bool:
+    """Return whether no costs are stated: resolved studies leave the key out, as before there was one."""
+    return not costs.is_stated
+
+
 class Stop(Part):
     """When the study knows enough, or may not go on."""
 
@@ -134,6 +168,8 @@ class Stop(Part):
     """Stop once the best batch is expected to teach less than this about the leading goal."""
     information_nats_per_chip: Annotated[float, Field(gt=0)] | None = None
     """The same for each chip that the batch exposes."""
+    cost: Annotated[bool, Field(exclude_if=is_false)] = False
+    """Stop once the best batch costs more than what it is expected to teach is worth (``costs.nat``)."""
     decided: Annotated[tuple[Decided, ...], BeforeValidator(as_tuple)] = ()
     """Stop once these questions are answered, each for itself."""
     needs: Literal["any", "all"] = "any"

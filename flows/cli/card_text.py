@@ -201,9 +201,10 @@ def pump_lines(card: Card) -> list[str]:
             )
     hours = card.ends_h - card.begins_h
     chips = sum(len(one.chips) for one in card.lines)
+    cost = f" Cost {card.cost}." if card.cost else ""
     lines += wrapped(
         f"{chips} chips, {card.drug_nmol:.3g} nmol drug, {hours:g} h from {card.begins_h:g} h on; the last "
-        f"readings are there at {card.ends_h:g} h."
+        f"readings are there at {card.ends_h:g} h.{cost}"
     )
     return lines
 

@@ -298,6 +298,13 @@ BROKEN = [
         "11 is less than the 12 chips",
     ),
     (
+        "_cost_can_be_set_against_what_is_learned",
+        "approval:\n",
+        "stop: {cost: true}\napproval:\n",
+        "stop.cost",
+        "what a nat is worth is not stated",
+    ),
+    (
         "_misfit_can_be_asked_about",
         "cycles: 5",
         "cycles: 1",
