@@ -189,6 +189,17 @@ def _swapped(parts: tuple[str, ...]) -> Callable[[WholeFile], Iterator[bytes]]:
     return swapped
 
 
+def _heading_missing(file: WholeFile) -> Iterator[bytes]:
+    for header, _, columns in file.tables():
+        for column in dict.fromkeys((*_some(list(columns), 6), columns[-1])):
+            lines = list(file.lines)
+            cells = file.split(lines[header])
+            if len(cells) > column and cells[column].strip():
+                cells[column] = ""
+                lines[header] = file.join(cells)
+                yield file.joined(lines)
+
+
 STANDARD_COLUMNS: Final = {
     "gen5_absorbance_stdcurve_singleplate.txt": ("Layout", "Conc/Dil", "STD"),
     "msd_workbench_test_2.csv": ("Concentration", "Test Assay 1.0", "S"),
@@ -237,6 +248,7 @@ KINDS: Final[dict[str, Callable[[WholeFile], Iterator[bytes]]]] = {
     "overflow text, unknown word": _overflow("OVER!"),
     "swapped columns, whole": _swapped(("headings", "numbers")),
     "swapped columns, headings": _swapped(("headings",)),
+    "a heading missing": _heading_missing,
     "1000 x standards, one level": _standards("one"),
     "1000 x standards, all": _standards("all"),
 }

@@ -159,7 +159,8 @@ def _tables(
         while labels and not labels[-1]:
             labels = labels[:-1]
         one = labels[:n_columns]
-        if labels != ((*one, "") * repeats)[:-1] or not all(whole_number(label) for label in one):
+        whole = len(one) == n_columns and labels == ((*one, "") * repeats)[:-1]
+        if not whole or not all(whole_number(label) for label in one):
             raise FileNotValid(
                 f"{name}, line {part[0].number}: the columns over the table are not {repeats} "
                 "time(s) the "

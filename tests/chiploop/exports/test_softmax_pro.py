@@ -173,6 +173,17 @@ def test_a_header_that_contradicts_its_table_is_refused(
         read_export(written(tmp_path, two_wavelengths().replace(old, new)))
 
 
+@pytest.mark.parametrize("headings", ["\t11\t\t\t", "\t" * 13])
+def test_a_heading_that_is_missing_over_the_last_columns_leaves_no_value_out(
+    shared_data: Path, tmp_path: Path, headings: str
+) -> None:
+    text = text_of(shared_data, ABSORBANCE)
+    old = "\t11\t12\t\t" if "11" in headings else "\t1\t2\t3\t4\t5\t6\t7\t8\t9\t10\t11\t12\t\t"
+    assert old in text
+    with pytest.raises(FileNotValid, match="12 columns that the plate header declares"):
+        read_export(written(tmp_path, text.replace(old, headings, 1)))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
