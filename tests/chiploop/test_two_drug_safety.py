@@ -268,7 +268,7 @@ def test_reopening_one_drug_leaves_the_other_closed(usual: Campaign) -> None:
     harmed = replace(with_release(usual, ["C04", "C10"]), cycle=2, study=study)
     both = allowed_of(harmed)
     for drug, own, other in ((UPA, "L2", "L4"), (ABRO, "L4", "L2")):
-        open_again = allowed_of(harmed, [Reopened(8000.0, 90.0, drug)])
+        open_again = allowed_of(harmed, [Reopened(8000.0, 90.0, drug=drug)])
         assert max(open_again[own]) > max(both[own])
         assert open_again[other] == both[other]
     assert allowed_of(harmed, [Reopened(8000.0, 90.0)]) == both, "one that names no drug"
