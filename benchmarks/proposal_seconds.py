@@ -42,8 +42,8 @@ def study() -> Study:
     return plain.model_copy(update={"schedules": {WHOLE: Schedule(), **pulses.schedules}})
 
 
-def candidates_nm(study: Study) -> tuple[float, ...]:
-    """Return the vehicle and 46 concentrations up to the study's limit."""
+def candidates_nm(study: Study, drug: str) -> tuple[float, ...]:
+    """Return the vehicle and 46 concentrations up to the limit of the study, which has one drug."""
     grid = np.geomspace(next_exposure.LOWEST_NM, study.limits.concentration_nm, CONCENTRATIONS - 1)
     return (0.0, *(float(f"{nm:.3g}") for nm in grid))
 
