@@ -73,7 +73,7 @@ def reason_not_to_begin(lab: Laboratory, exposure: ExposureProgramme, cycle: int
     key = programme_key(lab.run_id, cycle, exposure.line, part_phase(1))
     if len(exposure.parts) == 1 or lab.journal.programme(key):
         return ""
-    read_h = newest_toxicity_h(lab.study, lab.record.readouts(lab.run_id))
+    read_h = newest_toxicity_h(lab.study, lab.record.readouts(lab.run_id), exposure.line)
     totals = lab.journal.totals(lab.run_id)
     try:
         check_exposure_before_wire(lab.study, exposure, totals, lab.clock.now_h(), read_h, cycle)

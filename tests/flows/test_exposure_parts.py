@@ -9,15 +9,21 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from chiploop.campaign_values import LineDose, Proposal
 from chiploop.dosing import remaining_ul
 from chiploop.exposure import make_exposure
+from chiploop.protocols_path import protocols_folder
 from chiploop.record.journal import Journal
 from chiploop.record.progress import ProgrammeProgress
+from chiploop.record.record import Record
 from chiploop.record.replay import schedules_of
+from chiploop.safety import newest_toxicity_h
+from chiploop.study import load_study
 from chiploop.study_schedules import Schedule
 from flows import exposure_parts, perfusion
 from instruments.delivery import quantise_with
@@ -102,6 +108,40 @@ def test_a_line_changes_at_its_own_times_and_the_other_is_not_touched(on: Expose
         [START_H + h for h in (0, 4, 8, 12, 16, 20)], abs=0.1
     )
     assert on.journal.held("r") == {}
+
+
+def test_a_dose_of_several_parts_asks_for_the_toxicity_readout_of_its_own_drug(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = protocols_folder() / "studies"
+    two = load_study(folder / "ad_jak_two_drugs.yaml").model_copy(
+        update={"schedules": {"pulses": Schedule(for_h=8.0, every_h=16.0, times=3)}}
+    )
+    exposure = make_exposure(
+        two,
+        two.line_ids[-1],
+        100.0,
+        "pulses",
+        lambda _, rate, ul: (rate, ul),
+        remaining_ul(two, {}),
+    )
+    asked: list[str] = []
+
+    def newest(study: Any, readouts: Any, line_id: str = "") -> float:
+        asked.append(line_id)
+        return newest_toxicity_h(study, readouts, line_id) or 72.0
+
+    monkeypatch.setattr(exposure_parts, "newest_toxicity_h", newest)
+    with Journal(tmp_path / "j.sqlite") as journal, Record(str(tmp_path / "r.sqlite")) as record:
+        lab: Any = SimpleNamespace(
+            study=two,
+            run_id="r",
+            journal=journal,
+            record=record,
+            clock=SimpleNamespace(now_h=lambda: 76.0),
+        )
+        exposure_parts.reason_not_to_begin(lab, exposure, 2)
+    assert asked == [two.line_ids[-1]]
 
 
 def test_the_journal_tells_the_parts_of_an_exposure_from_earlier_doses(on: Exposed) -> None:
