@@ -278,19 +278,10 @@ def propose(*given: Any, **more: Any) -> Proposal:
 
 def tied(study: Study, table: PredictionTable, batch: Batch) -> tuple[TiedBatch, ...]:
     """Return the batches that can not be told from the chosen one, and that may be given as they are."""
-    return tuple(
-        TiedBatch(
-            {
-                line: table.programmes[i][k].asked_nm
-                for i, (line, k) in enumerate(zip(table.lines, tie.candidates, strict=True))
-            },
-            tie.behind_nats,
-            tie.behind_error_nats,
-            {
-                line: table.programmes[i][k].schedule
-                for i, (line, k) in enumerate(zip(table.lines, tie.candidates, strict=True))
-            },
-        )
-        for tie in batch.ties
-        if is_safe(study, table, dict(enumerate(tie.candidates)))
-    )
+    found = []
+    for tie in batch.ties:
+        chosen = dict(enumerate(tie.candidates))
+        if is_safe(study, table, chosen):
+            doses_nm, schedules = table.asked(chosen)
+            found.append(TiedBatch(doses_nm, tie.behind_nats, tie.behind_error_nats, schedules))
+    return tuple(found)

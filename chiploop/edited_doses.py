@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from chiploop.dosing import RefusedDose
 from chiploop.errors import SafetyRefusal, WrongUse
+from chiploop.policies.own_doses import by_schedule, with_dose
 from chiploop.policies.prediction_table import PredictionTable
 from chiploop.study_schedules import WHOLE
 
@@ -41,13 +42,11 @@ def refuse_edit(
         )
     problems = []
     for i, line in enumerate(table.lines):
-        asked = [programme.asked_nm for programme in table.programmes[i]]
+        programmes = table.programmes[i]
         by = (schedules or {}).get(line, WHOLE) if own_nm[line] > 0.0 else WHOLE
-        ways = [
-            k for k in range(len(asked)) if table.programmes[i][k].schedule == by or not asked[k]
-        ]
-        at = [k for k in ways if math.isclose(asked[k], own_nm[line], rel_tol=1e-9)]
-        if at and table.allowed[i][at[0]]:
+        ways = by_schedule(programmes, range(len(programmes)), by)
+        at = with_dose(programmes, ways, own_nm[line])
+        if at is not None and table.allowed[i][at]:
             continue
         why = [
             one.reason.removeprefix(f"line {line}: ")
@@ -55,7 +54,9 @@ def refuse_edit(
             if (one.line, one.schedule) == (line, by)
             and math.isclose(one.asked_nm, own_nm[line], rel_tol=1e-9)
         ]
-        able = ", ".join(f"{asked[k]:g}" for k in ways if table.allowed[i][k]) or "none"
+        able = (
+            ", ".join(f"{programmes[k].asked_nm:g}" for k in ways if table.allowed[i][k]) or "none"
+        )
         how = "" if by == WHOLE else f" by {by}"
         problems.append(
             f"{own_nm[line]:g} nM{how} on {line}: {'; '.join(why) or 'not allowed'}. Of those looked at, "

@@ -77,9 +77,8 @@ def alternatives_of(
         if not is_safe(campaign.study, table, batch):
             continue
         loss = own - measure.information(batch)
-        doses = {table.lines[i]: table.programmes[i][k].asked_nm for i, k in batch.items()}
+        doses, by = table.asked(batch)
         risk = max(float(table.risk[i][k]) for i, k in batch.items())
-        by = {table.lines[i]: table.programmes[i][k].schedule for i, k in batch.items()}
         is_tie = abs(loss.nats) <= TIE_ERRORS * loss.error_nats
         told = (best - loss.nats, loss.nats, is_tie, risk, by, loss.error_nats)
         found.append(Alternative(name, doses, *told))

@@ -13,10 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from chiploop.campaign_values import Proposal
 from chiploop.dosing import PumpProgramme
@@ -28,10 +26,8 @@ from chiploop.safety import check_exposure_before_wire, newest_toxicity_h
 from chiploop.study_schedules import LATEST_START_H
 from flows import perfusion
 from flows.laboratory import Laboratory
-from flows.perfusion import LOOK_AGAIN_H, Wanted
+from flows.perfusion import LIQUID, LOOK_AGAIN_H, Wanted
 from instruments.delivery import hold_programme
-
-LIQUID: dict[str, Any] = {"retries": 0, "cache_policy": NO_CACHE, "persist_result": False}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Final
 
 from chiploop.errors import FileNotValid
 from chiploop.exports.cells import Cell, NumberStyle, number_style, read_cell
-from chiploop.exports.decoding import DecodedText
+from chiploop.exports.decoding import DecodedText, refuse_open_end
 from chiploop.exports.export import ExportRow, FileRows, PlateShape
 from chiploop.exports.times import FileTime
 from chiploop.exports.trouble import ExportIncomplete
@@ -39,11 +39,7 @@ def read(decoded: DecodedText, name: str) -> FileRows:
     ------
     FileNotValid : see ``chiploop.exports.read_export``.
     """
-    if not decoded.text.endswith("\n"):
-        raise ExportIncomplete(
-            f"{name}: incomplete: the last line has no end, so it may be cut within a number. "
-            "Export it again."
-        )
+    refuse_open_end(decoded, name)
     texts = decoded.text.lstrip("\ufeff").replace("\r\n", "\n").split("\n")
     separator = ";" if texts[0].count(";") > texts[0].count(",") else ","
     lines: list[Line] = [

@@ -10,6 +10,7 @@ import codecs
 from dataclasses import dataclass
 
 from chiploop.errors import FileNotValid
+from chiploop.exports.trouble import ExportIncomplete
 
 BYTE_ORDER_MARKS: tuple[tuple[bytes, str], ...] = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -31,6 +32,15 @@ class DecodedText:
     by_code_page: bool = False
     """True where the file is no UTF and the characters rest on a code page that was declared."""
     notes: tuple[str, ...] = ()
+
+
+def refuse_open_end(decoded: DecodedText, name: str) -> None:
+    """Raise ExportIncomplete for a text whose last line has no end: it may be cut within a number."""
+    if not decoded.text.endswith("\n"):
+        raise ExportIncomplete(
+            f"{name}: incomplete: the last line has no end, so it may be cut within a number. "
+            "Export it again."
+        )
 
 
 def split_mark(data: bytes) -> tuple[str | None, bytes]:

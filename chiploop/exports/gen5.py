@@ -17,7 +17,7 @@ from typing import Final
 
 from chiploop.errors import FileNotValid
 from chiploop.exports.cells import Cell, NumberStyle, number_style, read_cell, whole_number
-from chiploop.exports.decoding import DecodedText
+from chiploop.exports.decoding import DecodedText, refuse_open_end
 from chiploop.exports.export import ExportRow, FileRows, PlateShape
 from chiploop.exports.gen5_checks import check_blanks, check_group_means
 from chiploop.exports.gen5_tables import GridLine, read_grid
@@ -63,11 +63,7 @@ def read(decoded: DecodedText, name: str) -> FileRows:
     ------
     FileNotValid : see ``chiploop.exports.read_export``.
     """
-    if not decoded.text.endswith("\n"):
-        raise ExportIncomplete(
-            f"{name}: incomplete: the last line has no end, so it may be cut within a number. "
-            "Export it again."
-        )
+    refuse_open_end(decoded, name)
     lines = [Line(i + 1, text) for i, text in enumerate(decoded.text.splitlines())]
     sections = _sections(lines, name)
     named = _named(sections[""], name)

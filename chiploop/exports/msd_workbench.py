@@ -15,11 +15,10 @@ from typing import Final
 from chiploop.errors import FileNotValid
 from chiploop.exports.cells import Cell, demand_decimal_point, read_cell
 from chiploop.exports.csv_lines import TableLine, read_lines
-from chiploop.exports.decoding import DecodedText
+from chiploop.exports.decoding import DecodedText, refuse_open_end
 from chiploop.exports.export import ExportRow, FileRows, PlateShape
 from chiploop.exports.ladder import flag_ladder
 from chiploop.exports.msd_workbench_checks import check_replicates
-from chiploop.exports.trouble import ExportIncomplete
 from chiploop.exports.wells import PLATE_SHAPES, same_well, well_index
 from chiploop.measurement import WellReadout
 
@@ -66,11 +65,7 @@ def read(decoded: DecodedText, name: str) -> FileRows:
     ------
     FileNotValid : see ``chiploop.exports.read_export``.
     """
-    if not decoded.text.endswith("\n"):
-        raise ExportIncomplete(
-            f"{name}: incomplete: the last line has no end, so it may be cut within a number. "
-            "Export it again."
-        )
+    refuse_open_end(decoded, name)
     header_line = decoded.text.lstrip("\ufeff").split("\n", 2)[1]
     if ";" in header_line or "\t" in header_line:
         raise FileNotValid(

@@ -6,14 +6,32 @@ Belongs here: finding the candidates that were asked for, and saying what is not
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
+from chiploop.exposure import ExposureProgramme
 from chiploop.policies.nested_information import NestedMonteCarlo
 from chiploop.policies.prediction_table import Batch, PredictionTable
 from chiploop.policies.scored_batch import scored_batch
 from chiploop.study_schedules import WHOLE
+
+
+def by_schedule(
+    programmes: Sequence[ExposureProgramme], places: Iterable[int], schedule: str
+) -> list[int]:
+    """Return those of some candidates that go by a schedule; what has no drug goes by every one."""
+    return [
+        k for k in places if programmes[k].schedule == schedule or programmes[k].asked_nm == 0.0
+    ]
+
+
+def with_dose(
+    programmes: Sequence[ExposureProgramme], places: Iterable[int], dose_nm: float
+) -> int | None:
+    """Return the first of some candidates that was asked for as this dose; None where none was."""
+    found = (k for k in places if math.isclose(programmes[k].asked_nm, dose_nm, rel_tol=1e-9))
+    return next(found, None)
 
 
 def own_doses(
@@ -41,14 +59,10 @@ def own_doses(
             wanted = asked_nm[name]
             schedule = WHOLE if wanted == 0.0 else (schedules or {}).get(name, WHOLE)
             programmes = table.programmes[line]
-            own = [
-                k
-                for k in options[line]
-                if programmes[k].schedule == schedule or programmes[k].asked_nm == 0.0
-            ]
-            found = [k for k in own if math.isclose(programmes[k].asked_nm, wanted)]
-            if found:
-                chosen.append(int(found[0]))
+            own = by_schedule(programmes, options[line].tolist(), schedule)
+            found = with_dose(programmes, own, wanted)
+            if found is not None:
+                chosen.append(found)
                 continue
             able = ", ".join(f"{dose:g}" for dose in sorted({programmes[k].asked_nm for k in own}))
             by = "" if schedule == WHOLE else f" by {schedule}"

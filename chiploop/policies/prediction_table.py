@@ -87,6 +87,14 @@ class PredictionTable:
         """Return (candidates,) the concentrations that a line's candidates deliver."""
         return np.array([programme.delivered_nm for programme in self.programmes[line]])
 
+    def asked(self, chosen: Mapping[int, int]) -> tuple[dict[str, float], dict[str, str]]:
+        """Return line name -> asked dose in nM, and -> schedule, of line -> candidate."""
+        programmes = {self.lines[i]: self.programmes[i][k] for i, k in chosen.items()}
+        return (
+            {line: one.asked_nm for line, one in programmes.items()},
+            {line: one.schedule for line, one in programmes.items()},
+        )
+
     def options(self) -> tuple[np.ndarray, ...]:
         """Return per line the indices of its allowed candidates.
 

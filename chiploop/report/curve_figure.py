@@ -5,13 +5,11 @@ Belongs here: what the figure shows, and its file. Not here: style (svg), fits (
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -25,15 +23,13 @@ from chiploop.report.svg import (
     INK,
     MEAN,
     PREDICTIVE,
-    STYLE,
     WIDTH_IN,
     legend_on_top,
     plain_log_axis,
     set_margins,
+    write_file,
 )
 
-FORMATS = {".svg": "svg", ".png": "png"}
-DOTS_PER_INCH = 160
 MOST_PANELS = 48
 ACROSS = 4
 FINE = 200
@@ -154,16 +150,4 @@ def _decades(low: float, high: float) -> list[float]:
 
 def write_curve_figure(found: Sequence[GroupFit], x: str, y: str, level: float, path: Path) -> None:
     """Write the figure in the format of the path's ending; OSError where it can not be."""
-    kind = FORMATS[path.suffix.lower()]
-    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
-        figure = curve_figure(found, x, y, level)
-        buffer = io.BytesIO()
-        nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-        figure.savefig(
-            buffer,
-            format=kind,
-            dpi=DOTS_PER_INCH,
-            facecolor="white",
-            metadata=nothing if kind == "svg" else {"Software": None},
-        )
-    path.write_bytes(buffer.getvalue())
+    write_file(lambda: curve_figure(found, x, y, level), path)

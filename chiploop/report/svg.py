@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -19,6 +20,9 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 MARK = "SIMULATED"
 FAILED_FIT = "FAILED FIT"
+FORMATS = {".svg": "svg", ".png": "png"}
+"""Ending of a figure's file -> its format."""
+DOTS_PER_INCH = 160
 WIDTH_IN = 7.6
 """Of every figure, so that letters keep their size on a 768 px page."""
 
@@ -202,3 +206,19 @@ def plain_log_axis(axis: Any) -> None:
     """Write a log axis' numbers as people do: 10, 100, 1000."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def write_file(draw: Callable[[], Figure], path: Path) -> None:
+    """Write a figure in the format of the path's ending, the same bytes each time; OSError where it can not be."""
+    kind = FORMATS[path.suffix.lower()]
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
+        draw().savefig(
+            buffer,
+            format=kind,
+            dpi=DOTS_PER_INCH,
+            facecolor="white",
+            metadata=nothing if kind == "svg" else {"Software": None},
+        )
+    path.write_bytes(buffer.getvalue())

@@ -6,20 +6,16 @@ simulated (what_if).
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
-from chiploop.report.svg import QUIET, STYLE, WIDTH_IN, axis_of, mark, set_margins
+from chiploop.report.svg import QUIET, WIDTH_IN, axis_of, mark, set_margins, write_file
 from chiploop.what_if import Question, WhatIf
 
-FORMATS = {".svg": "svg", ".png": "png"}
-DOTS_PER_INCH = 160
 CONTROL, STIMULUS = "#5f6b76", "#000000"
 DRUGS = ("#0077BB", "#EE7733", "#009988", "#CC3311", "#AA3377", "#BBAA22")
 """Tol's vibrant colours: told apart with every common kind of colour blindness."""
@@ -161,17 +157,10 @@ def heading(told: WhatIf, question: Question) -> str:
 
 def write_figure(told: WhatIf, question: Question, path: Path) -> None:
     """Write the figure, marked SIMULATED, in the format of the path's ending; OSError where it can not be."""
-    kind = FORMATS[path.suffix.lower()]
-    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
+
+    def drawn() -> Figure:
         figure = what_if_figure(told, question)
         mark(figure)
-        buffer = io.BytesIO()
-        nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-        figure.savefig(
-            buffer,
-            format=kind,
-            dpi=DOTS_PER_INCH,
-            facecolor="white",
-            metadata=nothing if kind == "svg" else {"Software": None},
-        )
-    path.write_bytes(buffer.getvalue())
+        return figure
+
+    write_file(drawn, path)
