@@ -33,7 +33,7 @@ from chiploop.record.actions import JournalTotals
 from chiploop.safety import check_exposure
 from chiploop.spread_out import spread_out, spread_out_drugs
 from chiploop.study import Study
-from chiploop.study_schedules import WHOLE
+from chiploop.study_schedules import STIMULUS, WHOLE, vehicle_by
 from chiploop.toxicity_closures import Reopened, closures, in_force, still_allowed
 
 DOUBT = (
@@ -197,19 +197,20 @@ def suggest(
     lifted = in_force(study, campaign.schedules, campaign.readouts, reopened)
     allowed, more = still_allowed(table, closed, lifted, drug_of)
     table, refused = replace(table, allowed=allowed), (*refused, *more)
+    ways = named_ways(study, own_nm or {}, own_schedules or {})
     misfit = campaign.info.misfit
     information: dict[int, float] = {}
     batch: Batch | None = None
     notes: tuple[str, ...] = ()
     is_in_doubt = misfit is not None and misfit.fires
     if own_nm is not None:
-        refuse_edit(table, own_nm, refused, own_schedules)
+        refuse_edit(table, own_nm, refused, ways)
         policy = "own_doses"
         notes = (DOUBT,) if is_in_doubt else ()
     try:
         if is_in_doubt and own_nm is None:
             donors = {line.id: tuple(line.chips.values()) for line in lines}
-            longest_h = max(p.drug_h for programmes in table.programmes for p in programmes)
+            longest_h = max(p.drug_h for own in table.programmes for p in own if p.arm == STIMULUS)
             seed = int(rng.integers(2**31))
             if study.further_drugs:
                 highest_of_nm = {
@@ -223,7 +224,7 @@ def suggest(
                 spread = spread_out(table, donors, seed, highest_nm)
             policy, chosen, notes = "spread_out", spread.chosen, (spread.sentence,)
         else:
-            chooses = POLICIES[policy] if own_nm is None else own_doses(own_nm, own_schedules)
+            chooses = POLICIES[policy] if own_nm is None else own_doses(own_nm, ways)
             batch = chooses(table, rng)
             at = {line: i for i, line in enumerate(table.lines)}
             chosen = {at[choice.line]: choice.candidate for choice in batch.choices}
@@ -269,6 +270,16 @@ def suggest(
         else float(sum(table.cost[i][safe.chosen[i]] for i in range(len(lines)))),
     )
     return Suggestion(proposal, table)
+
+
+def named_ways(
+    study: Study, own_nm: Mapping[str, float], schedules: Mapping[str, str]
+) -> dict[str, str]:
+    """Return line -> schedule of a person's doses, under the one name that the vehicle has in each stimulus."""
+    named = {line: schedules.get(line, WHOLE) for line in own_nm}
+    return {
+        line: way if own_nm[line] > 0.0 else vehicle_by(study, way) for line, way in named.items()
+    }
 
 
 def propose(*given: Any, **more: Any) -> Proposal:

@@ -29,6 +29,7 @@ from chiploop.study_fields import (
     Time,
     Volume,
     as_tuple,
+    is_none,
     is_nothing,
     problem,
 )
@@ -167,13 +168,15 @@ class Kit(Part):
 
 
 class Stock(Part):
-    """One drug stock in stimulus medium."""
+    """One drug stock in the medium of a stimulus."""
 
     concentration_nm: PositiveConcentration = Field(alias="concentration")
     vehicle_fraction: Percentage = Field(alias="vehicle")
     """Vehicle by volume, 0..1."""
     drug: Identifier | None = Field(default=None, exclude_if=is_nothing)
     """Which drug of a study with several; absent where it has one."""
+    stimulus: Identifier | None = Field(default=None, exclude_if=is_nothing)
+    """In which of the study's ``arms`` it stands; absent: the usual stimulus."""
 
 
 class Line(Part):
@@ -184,6 +187,10 @@ class Line(Part):
     """Chip id -> donor id, in the order of the positions."""
     drug: Identifier | None = Field(default=None, exclude_if=is_nothing)
     """Which drug of a study with several its chips get, from first to last; absent where it has one."""
+    arms: Annotated[tuple[Identifier, ...] | None, BeforeValidator(as_tuple)] = Field(
+        default=None, exclude_if=is_none
+    )
+    """Which of the study's ``arms`` it has pumps for besides the usual stimulus; absent: all."""
 
 
 class Syringe(Part):
@@ -201,7 +208,9 @@ class Perfusion(Part):
     flow_rate_ul_h: FlowRate = Field(alias="flow_rate")
     """Per chip."""
     syringes: dict[Identifier, Syringe]
-    """Pump role (``medium``, ``stimulus`` or the name of a stock) -> syringe. A line has those of its own drug."""
+    """Pump role (``medium``, ``stimulus``, the name of an arm or of a stock) -> syringe. A line has those of its
+    own drug and arms.
+    """
 
 
 class Timeline(Part):

@@ -23,7 +23,7 @@ from chiploop.exposure import ExposureProgramme
 from chiploop.record.actions import part_phase, programme_key
 from chiploop.record.progress import ProgrammeProgress
 from chiploop.safety import check_exposure_before_wire, newest_toxicity_h
-from chiploop.study_schedules import LATEST_START_H
+from chiploop.study_schedules import LATEST_START_H, STIMULUS
 from flows import perfusion
 from flows.laboratory import Laboratory
 from flows.perfusion import LIQUID, LOOK_AGAIN_H, Wanted
@@ -160,4 +160,5 @@ def end_dose(lab: Laboratory, progress: ProgrammeProgress) -> ProgrammeProgress:
 
 def words(programme: PumpProgramme) -> str:
     """Return what a part is, for people."""
-    return f"{programme.asked_nm:g} nM" if programme.asked_nm > 0.0 else "stimulus without drug"
+    dose = f"{programme.asked_nm:g} nM" if programme.asked_nm > 0.0 else "stimulus without drug"
+    return dose if programme.arm == STIMULUS else f"{dose}, in {programme.arm}"

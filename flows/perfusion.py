@@ -324,10 +324,11 @@ def stop_stimulus(lab: Laboratory, plain: PumpProgramme, cycle: int) -> None:
     Raises ChiploopError where plain medium can not run: the stimulus goes on then.
     """
     now_h = lab.clock.now_h()
+    stimuli = {pump_name(plain.line, arm) for arm in lab.study.arms_of(plain.line)}
     going = [
         action
         for action in line_actions(lab, plain.line)
-        if action.intent.pump == pump_name(plain.line, "stimulus") and action.stood_h is None
+        if action.intent.pump in stimuli and action.stood_h is None
     ]
     if not going:
         return
