@@ -26,6 +26,7 @@ from chiploop.kept_predictions import KeptPredictions
 from chiploop.measurement import Readout
 from chiploop.models.study_model import model_of
 from chiploop.next_exposure import highest_read_nm, likelihood_of, prediction_table
+from chiploop.pending_readings import Plate
 from chiploop.policies import POLICIES
 from chiploop.policies.own_doses import own_doses
 from chiploop.policies.prediction_table import Batch, PredictionTable
@@ -158,6 +159,7 @@ def suggest(
     own_nm: Mapping[str, float] | None = None,
     own_schedules: Mapping[str, str] | None = None,
     kept: KeptPredictions | None = None,
+    awaited: Collection[Plate] = (),
 ) -> Suggestion:
     """Return doses for the next exposure, with the table that they were chosen from.
 
@@ -167,7 +169,8 @@ def suggest(
     Where the data contradict the model no policy is asked: the doses are spread out, and ``notes`` say so.
     ``own_nm`` (line -> nM, every line) are a person's doses in place of a policy's: the same rules hold for
     them, and none of them is changed. ``own_schedules`` (line -> name) says by which schedule; ``whole`` where
-    a line is not in it. What is ``kept`` of an earlier table is not simulated again.
+    a line is not in it. What is ``kept`` of an earlier table is not simulated again. ``awaited`` plates
+    (cycle, assay) are on their way: the doses are chosen for what these will not tell.
 
     Raises
     ------
@@ -188,7 +191,17 @@ def suggest(
     if not lines:
         raise SafetyRefusal("every line is held until a person has looked; nothing can be dosed")
     table, refused = prediction_table(
-        campaign, lines, quantise, remaining_ul, totals, rng, set(rejected), begin_h, own_nm, kept
+        campaign,
+        lines,
+        quantise,
+        remaining_ul,
+        totals,
+        rng,
+        set(rejected),
+        begin_h,
+        own_nm,
+        kept,
+        awaited,
     )
     closed = closures(study, campaign.schedules, campaign.readouts, campaign.cycle, reopened)
     drug_of = (

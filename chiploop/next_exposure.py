@@ -6,7 +6,7 @@ chosen (policies), the steps of the loop (campaign).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -29,6 +29,14 @@ from chiploop.models.facts import STUDY_NAMES
 from chiploop.models.inlet import ChipInlet, chip_inlet
 from chiploop.models.study_model import model_of
 from chiploop.models.tissue_model import TissueModel
+from chiploop.pending_readings import (
+    Plate,
+    awaited_readings,
+    expected_of,
+    pending_of,
+    rows_of,
+    samplings_of,
+)
 from chiploop.policies.prediction_table import (
     FutureReading,
     PlannedReadout,
@@ -118,10 +126,12 @@ def prediction_table(
     begin_h: float | None,
     own_nm: Mapping[str, float] | None = None,
     kept: KeptPredictions | None = None,
+    awaited: Collection[Plate] = (),
 ) -> tuple[PredictionTable, tuple[RefusedDose, ...]]:
     """Return what every candidate on every line would show, simulated once, and what was refused.
 
     ``own_nm``, line -> dose, are candidates beside those of the grid. What is ``kept`` is not simulated again.
+    ``awaited`` plates are on their way: what they will tell is not counted for the next doses.
     """
     study, posterior = campaign.study, campaign.posterior
     assert posterior is not None
@@ -148,13 +158,17 @@ def prediction_table(
     times, starts, planned = planned_readouts(study, model, begin)
     chip_index = {chip: c for c, chip in enumerate(study.chip_ids)}
     line_chips = [[chip_index[chip] for chip in line.chips] for line in lines]
+    coming = awaited_readings(study, model, awaited, campaign.readouts)
+    coming_rows = rows_of(model, coming, len(study.chip_ids), EXPECTED_SD)
     rows, known, noise = future_features(
-        likelihood,
-        planned,
-        line_chips,
-        past,
-        effects,
+        likelihood, planned, line_chips, past, effects, coming_rows
     )
+    pending = None
+    if coming_rows:
+        count, windows = len(coming_rows), samplings_of(coming)
+        features_ahead = expected_of(model, likelihood, coming_rows, windows, own, factors)
+        pending = pending_of(features_ahead, known, noise, count)
+        known, noise = known[:, count:], noise[count:, count:]
     programmes, allowed, risks, features = [], [], [], []
     refused: list[RefusedDose] = []
     at = 0
@@ -259,6 +273,7 @@ def prediction_table(
         standard=posterior.standard[chosen],
         goal_is_dose=study.goals[0].unit == "nM" and not study.further_drugs,
         turn=campaign.cycle,
+        pending=pending,
         cost=costs_of(study, lines, programmes),
         nats_per_cost=1.0 / study.costs.nat if study.costs.nat else None,
     )

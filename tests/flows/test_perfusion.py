@@ -78,7 +78,7 @@ class Rig:
             journal=journal,
             bench=SimpleNamespace(pumps=self.pumps),
             clock=self.clock,
-            record=SimpleNamespace(readouts=lambda run_id: ()),
+            record=SimpleNamespace(readouts=lambda run_id: (), events=lambda run_id, kind: ()),
             watch_every_h=watch_every_h,
             say=lambda cycle, what: self.said.append(what),
         )
