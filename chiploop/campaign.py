@@ -14,6 +14,7 @@ import numpy as np
 
 from chiploop.batch_safety import batch_rules, drug_candidates, is_safe, safe_batch
 from chiploop.campaign_values import Campaign, LineDose, Proposal, TiedBatch
+from chiploop.dose_orders import draw_order
 from chiploop.dosing import ChipSchedule, Quantise
 from chiploop.edited_doses import refuse_edit
 from chiploop.errors import FitNotAccepted, SafetyRefusal
@@ -28,8 +29,11 @@ from chiploop.models.study_model import model_of
 from chiploop.next_exposure import highest_read_nm, likelihood_of, prediction_table
 from chiploop.pending_readings import Plate
 from chiploop.policies import POLICIES
+from chiploop.policies.nested_information import NestedMonteCarlo
 from chiploop.policies.own_doses import own_doses
 from chiploop.policies.prediction_table import Batch, PredictionTable
+from chiploop.policies.scored_batch import scored_batch
+from chiploop.proposal_alternatives import last_doses
 from chiploop.record.actions import JournalTotals
 from chiploop.safety import check_exposure
 from chiploop.spread_out import spread_out, spread_out_drugs
@@ -241,6 +245,21 @@ def suggest(
             batch = chooses(table, rng)
             at = {line: i for i, line in enumerate(table.lines)}
             chosen = {at[choice.line]: choice.candidate for choice in batch.choices}
+            if own_nm is None:
+                drawn = draw_order(
+                    table,
+                    chosen,
+                    [tuple(line.chips.values()) for line in lines],
+                    [study.drug_of(line.id).name for line in lines],
+                    [last_doses(campaign)[line.id] for line in lines],
+                    rng,
+                )
+                if drawn.chosen != chosen:
+                    chosen = dict(drawn.chosen)
+                    measure = NestedMonteCarlo(table.predictable(), rng)
+                    order = [chosen[i] for i in range(len(lines))]
+                    batch = scored_batch(table, order, measure, batch.ties, batch.note)
+                notes += (drawn.sentence,) if drawn.sentence else ()
             information = {at[choice.line]: choice.information_nats for choice in batch.choices}
             notes += (batch.note,) if batch.note else ()
     except ValueError as problem:
