@@ -14,6 +14,11 @@ import numpy as np
 
 Censoring = Literal["none", "left", "right", "interval"]
 Quality = Literal["ok", "warn", "fail"]
+Stage = Literal["raw", "calibrated"]
+SdKind = Literal["", "tech", "fit", "model"]
+"""Where an sd comes from: scatter of technical replicates, a fit's covariance, an assumed noise model."""
+Channel = Literal["", "apical", "basal", "membrane"]
+"""Side of the chip that a value is of; empty for what is of no chip, such as a standard."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,67 @@ class AbsorbancePlate:
     temperature_c: float = math.nan
     raw_sha256: str = ""
     """Digest of the raw bytes or file in the record."""
+    locators: dict[tuple[int, str], str] = field(default_factory=dict)
+    """(wavelength nm, well) -> cell of the raw file, ``section!row,column``; none for a reader's own answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One raw or calibrated number on the way from a signal to a readout, such as that of one well.
+
+    Where ``censoring`` is not ``none`` the ``value`` is NaN and ``lower``/``upper`` hold the bounds.
+    """
+
+    key: str
+    """Its name within the run: ``<plate>/raw/450/A1``."""
+    stage: Stage
+    readout: str
+    """The readout that it leads to."""
+    quantity: str
+    """What the number is: ``absorbance 450 nm``, ``concentration``, ``barrier resistance``."""
+    value: float
+    unit: str
+    time_h: float
+    """Hours since the study began; the end of the window for a collected sample."""
+    chip_id: str = ""
+    """Empty for wells that several chips share: standards, blanks."""
+    channel: Channel = ""
+    analyte: str = ""
+    role: str = ""
+    """What stands in the well: ``standard``, ``blank``, ``sample``, ``max_release``."""
+    replicate: int = 0
+    """From 1 within a sample or level; 0 where there are no replicates."""
+    dilution: float = math.nan
+    window_start_h: float | None = None
+    sd: float = math.nan
+    sd_kind: SdKind = ""
+    scale: Literal["log", "linear"] = "linear"
+    n: int = 1
+    censoring: Censoring = "none"
+    lower: float = -math.inf
+    upper: float = math.inf
+    qc: Quality = "ok"
+    reasons: tuple[str, ...] = ()
+    method: str = ""
+    plate: str = ""
+    well: str = ""
+    raw_sha256: str = ""
+    locator: str = ""
+    """Its cell in the raw file, ``section!row,column``."""
+    cycle: int = 0
+    parents: tuple[str, ...] = ()
+    """Keys of the measurements that it was calculated from."""
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """How readouts of one plate or spectrum came about."""
+
+    measurements: tuple[Measurement, ...] = ()
+    calibration_key: str = ""
+    """Name within the run of what the calibration rests on: a plate's curve or controls; empty for none."""
+    calibration: object = None
+    """The judged curve or the controls, as the assay gave them."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +146,10 @@ class Readout:
     curve: tuple[float, ...] = ()
     """How the value leans on each independent error of its plate's standard curve, on the residual's scale; the
     sum of the squares is the part of ``sd`` squared that the readouts of the plate share."""
+    channel: Channel = ""
+    sd_kind: SdKind = ""
+    parents: tuple[str, ...] = ()
+    """Keys of the measurements that it was derived from; empty where none are on record."""
 
 
 @dataclass(frozen=True, slots=True)

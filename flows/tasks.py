@@ -21,14 +21,15 @@ from prefect.cache_policies import NO_CACHE
 
 from chiploop import campaign as loop
 from chiploop import standing
-from chiploop.assays import ASSAYS
+from chiploop.assays import derived_from_plate
 from chiploop.assays.teer import blank_of_cell_free_chips, blank_of_lot, teer_readout
+from chiploop.assays.well_measurements import barrier_derivation
 from chiploop.campaign_values import Campaign, proposal_from_dict
 from chiploop.dosing import remaining_ul
 from chiploop.errors import FileNotValid, FitNotAccepted, SafetyRefusal, WaitingForPerson
 from chiploop.exports import read_export
 from chiploop.exports.softmax_pro import absorbance_plate
-from chiploop.measurement import AbsorbancePlate, Readout
+from chiploop.measurement import AbsorbancePlate, Derivation, Measurement, Readout
 from chiploop.plan import plate_map
 from chiploop.record.posterior_file import read_posterior, write_posterior
 from chiploop.record.replay import unknown_since
@@ -60,12 +61,16 @@ def measure_teer(lab: Laboratory, cycle: int, planned_h: float | None = None) ->
     blank = blank_of_lot(lab.study.chip)
     if isinstance(meter, EntersBlanks) and (cell_free := meter.cell_free_spectra()):
         blank = blank_of_cell_free_chips(cell_free)
-    readouts = []
+    readouts: list[Readout] = []
+    resistances: list[Measurement] = []
     for chip in lab.study.chip_ids:
         spectrum = meter.measure_spectrum(chip, now_h)
         raw = keep(lab, f"teer_{chip}_{now_h:.3f}h.json", "impedance spectrum", asdict(spectrum))
-        readouts.append(teer_readout(spectrum, blank, lab.study.chip.area_cm2, cycle, raw)[1])
-    return on_record(lab, readouts)
+        fit, readout = teer_readout(spectrum, blank, lab.study.chip.area_cm2, cycle, raw)
+        how, readout = barrier_derivation(spectrum, fit, blank, readout)
+        readouts.append(readout)
+        resistances += how.measurements
+    return on_record(lab, readouts, Derivation(tuple(resistances)))
 
 
 @task(name="read plate", retries=1, **STEP)
@@ -94,7 +99,8 @@ def read_plate(
     else:
         plate = exported_plate(lab, written, plate_id)
     reached("plate_read")
-    return on_record(lab, ASSAYS[kit.method](plate, planned.wells, kit, cycle)[1])
+    derivation, readouts = derived_from_plate(plate, planned.wells, kit, cycle)
+    return on_record(lab, readouts, derivation)
 
 
 def exported_plate(lab: Laboratory, written: str, plate_id: str) -> AbsorbancePlate:
@@ -163,10 +169,13 @@ def of(plate: AbsorbancePlate) -> dict[str, Any]:
     """Return a plate with text keys, as JSON needs them."""
     content = asdict(plate)
     content["flags"] = {f"{nm} {well}": why for (nm, well), why in plate.flags.items()}
+    del content["locators"]  # they are of a vendor's file, and this is none
     return content
 
 
-def on_record(lab: Laboratory, readouts: Sequence[Readout]) -> list[Readout]:
+def on_record(
+    lab: Laboratory, readouts: Sequence[Readout], derivation: Derivation
+) -> list[Readout]:
     """Put readouts on record; those of a held line are kept and marked as not to be learned from."""
     held = lab.journal.held(lab.run_id)
     marked = [
@@ -175,7 +184,7 @@ def on_record(lab: Laboratory, readouts: Sequence[Readout]) -> list[Readout]:
         else r
         for r in readouts
     ]
-    lab.record.add_readouts(lab.run_id, marked)
+    lab.record.add_readouts(lab.run_id, marked, derivation)
     reached("readouts_recorded")
     return marked
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from chiploop.assays.immunoassay import readouts_from_elisa_plate
+from chiploop.assays.immunoassay import concentrations_of_wells, readouts_from_elisa_plate
 from chiploop.assays.plate_map import PlateMap, elisa_plate_map, ldh_plate_map
-from chiploop.assays.viability import readouts_from_ldh_plate
-from chiploop.measurement import Readout
+from chiploop.assays.viability import readouts_from_ldh_plate, release_of_wells
+from chiploop.assays.well_measurements import WellValue, plate_derivation
+from chiploop.measurement import AbsorbancePlate, Derivation, Readout
+from chiploop.study_parts import Kit
 
 ASSAYS: dict[str, Callable[..., tuple[Any, list[Readout]]]] = {
     "elisa": readouts_from_elisa_plate,
@@ -25,3 +27,20 @@ PLATE_MAPS: dict[str, Callable[..., PlateMap]] = {
     "ldh_release": ldh_plate_map,
 }
 """Method of a kit -> (chips, window h, kit, replicates, dilution, rng) to the map of its plate."""
+
+WELL_VALUES: dict[str, Callable[..., dict[str, WellValue]]] = {
+    "elisa": concentrations_of_wells,
+    "ldh_release": release_of_wells,
+}
+"""Method of a kit -> (plate, plate map, kit, what it is judged by) to what each well is worth by itself; a
+method that is not here has raw rows alone."""
+
+
+def derived_from_plate(
+    plate: AbsorbancePlate, plate_map: PlateMap, kit: Kit, cycle: int
+) -> tuple[Derivation, list[Readout]]:
+    """Return the readouts of a plate with all that they were derived from."""
+    judged, readouts = ASSAYS[kit.method](plate, plate_map, kit, cycle)
+    of_wells = WELL_VALUES.get(kit.method)
+    values = {} if of_wells is None else of_wells(plate, plate_map, kit, judged)
+    return plate_derivation(plate, plate_map, kit, cycle, judged, values, readouts)

@@ -34,6 +34,7 @@ from chiploop.assays.plate_signal import (
     sample_groups,
 )
 from chiploop.assays.standard_curve import StandardCurve, standard_curve
+from chiploop.assays.well_measurements import EFFLUENT, WellValue
 from chiploop.measurement import AbsorbancePlate, Censoring, Quality, Readout
 from chiploop.study_parts import Acceptance, Kit
 
@@ -269,6 +270,43 @@ def readouts_from_elisa_plate(
                 raw_sha256=plate.raw_sha256,
                 cycle=cycle,
                 curve=estimate.curve,
+                channel=EFFLUENT,
+                sd_kind="fit",
             )
         )
     return curve, readouts
+
+
+def concentrations_of_wells(
+    plate: AbsorbancePlate, plate_map: PlateMap, kit: Kit, curve: StandardCurve
+) -> dict[str, WellValue]:
+    """Return well -> its own concentration; for tables, not for the likelihood.
+
+    Standards are calculated back to a number beyond LLOQ and ULOQ too: these follow from them.
+    """
+    found = {}
+    for one in corrected_signals(plate, plate_map, kit):
+        content = one.content
+        dilution = content.dilution if content.kind == "sample" else 1.0
+        estimate = estimate_concentration(curve, [one.signal_od], dilution, [one.reason])
+        if content.kind == "standard" and curve.qc != "fail" and not one.reason:
+            ln_back = curve.fit.curve.ln_concentration(one.signal_od)
+            if math.isfinite(ln_back):
+                variance = curve.fit.signal_sd(one.signal_od) ** 2
+                sd, _ = _sd_ln(curve, one.signal_od, variance)
+                estimate = EstimatedConcentration(math.exp(ln_back), sd, (), n=1)
+        found[content.well] = WellValue(
+            "concentration",
+            estimate.value,
+            UNIT,
+            estimate.sd_ln,
+            "log",
+            "fit",
+            estimate.censoring,
+            estimate.lower,
+            estimate.upper,
+            estimate.qc,
+            estimate.reasons,
+            kit.readout,
+        )
+    return found

@@ -393,5 +393,7 @@ def teer_readout(
         ),
         raw_sha256=raw_sha256,
         cycle=cycle,
+        channel="membrane",
+        sd_kind="fit",
     )
     return fit, readout

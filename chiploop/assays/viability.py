@@ -24,6 +24,7 @@ import numpy as np
 
 from chiploop.assays.plate_map import PlateMap
 from chiploop.assays.plate_signal import NoiseModel, WellSignal, corrected_signals, sample_groups
+from chiploop.assays.well_measurements import EFFLUENT, WellValue
 from chiploop.measurement import AbsorbancePlate, Quality, Readout
 from chiploop.study_parts import Kit
 
@@ -121,9 +122,35 @@ def readouts_from_ldh_plate(
                 wells=tuple(one.content.well for one in wells),
                 raw_sha256=plate.raw_sha256,
                 cycle=cycle,
+                channel=EFFLUENT,
+                sd_kind="tech",
             )
         )
     return controls, readouts
+
+
+def release_of_wells(
+    plate: AbsorbancePlate, plate_map: PlateMap, kit: Kit, controls: ReleasePlate
+) -> dict[str, WellValue]:
+    """Return well -> its own released fraction by the plate's controls; for tables, not for the likelihood.
+
+    Wells of a chip with a lysate of its own have none: theirs is not that of the plate.
+    """
+    signals = corrected_signals(plate, plate_map, kit)
+    lysates = [one.content for one in signals if one.content.kind == "max_release"]
+    own = {content.chip for content in lysates if content.chip is not None}
+    shared = [content for content in lysates if content.chip is None]
+    found = {}
+    for one in signals:
+        content = one.content
+        if not shared or content.chip in own:
+            continue
+        dilution = content.dilution / shared[0].dilution
+        value, sd, _, qc, reasons = _released((one,), controls, LDH_NOISE, dilution)
+        found[content.well] = WellValue(
+            "released fraction", value, "1", sd, "linear", "tech", qc=qc, reasons=reasons
+        )
+    return found
 
 
 def viability(previous: Viability, releases: Sequence[Readout]) -> Viability:

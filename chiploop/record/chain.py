@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import BaseModel
 
 from chiploop.errors import ChiploopError
 
@@ -111,8 +112,8 @@ def utc_now() -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON can hold it: dataclasses, tuples, paths and NumPy numbers become plain
-    ones.
+    """Return a value as JSON can hold it: dataclasses, parts of a study, tuples, paths and NumPy numbers
+    become plain ones.
 
     Numbers that JSON has no word for become ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``.
     TypeError for anything else, and for a mapping whose keys are not text.
@@ -129,6 +130,8 @@ def plain(value: Any) -> Any:
         return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, BaseModel):
+        return plain(value.model_dump(mode="json"))
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
             raise TypeError(

@@ -7,7 +7,7 @@ Belongs here: sessions, locks, links. Not here: which rows there are (tables), w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, select
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from chiploop.record.chain import GENESIS, ChainFault, Head, RecordConflict, link_hash
 from chiploop.record.tables import (
     LATER,
+    LATER_TABLES,
     NOT_COMPARED,
     AuditRow,
     Row,
@@ -26,6 +27,8 @@ from chiploop.record.tables import (
 )
 
 AnyRow = TypeVar("AnyRow", bound=Row)
+AT_ONCE = 500
+"""Keys in one question; SQLite of 2020 takes at most 999."""
 
 
 def open_engine(url: str) -> Engine:
@@ -70,15 +73,30 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
+def rows_of(session: Session, kind: type[AnyRow], *where: Any) -> list[AnyRow]:
+    """Return the rows of a table that meet the conditions, in the order added.
+
+    A record of an older chiploop that is only read has not every column and table: what is missing is None
+    in its rows, and a table that came later is empty.
+    """
+    name = kind.__tablename__
+    lacking: list[str] = []
+    if name in LATER_TABLES and not inspect(session.connection()).has_table(name):
+        return []
+    if name in LATER:
+        there = {column["name"] for column in inspect(session.connection()).get_columns(name)}
+        lacking = [column for column in LATER[name] if column not in there]
+    if not lacking:
+        return list(session.scalars(select(kind).where(*where).order_by(kind.id)))
+    names = [column.name for column in kind.__table__.columns if column.name not in lacking]
+    chosen = select(*(getattr(kind, one) for one in names)).where(*where).order_by(kind.id)
+    return [kind(**row) for row in session.execute(chosen).mappings()]
+
+
 def by_key(session: Session, kind: type[AnyRow], key: str) -> AnyRow | None:
     """Return the row of a natural key; None where there is none."""
     with session.no_autoflush:
         return session.scalars(select(kind).where(kind.natural_key == key)).one_or_none()
-
-
-def of_run(session: Session, kind: type[AnyRow], *where: Any) -> list[AnyRow]:
-    """Return the rows of a table that meet the conditions, in the order added."""
-    return list(session.scalars(select(kind).where(*where).order_by(kind.id)))
 
 
 def last_link(session: Session) -> Head:
@@ -147,7 +165,40 @@ def add_row(session: Session, row: AnyRow, at_utc: str) -> tuple[AnyRow, bool]:
     row.at_utc = at_utc
     session.add(row)
     session.flush()
+    session.add(link_after(last_link(session), row))
+    session.flush()
+    return row, True
+
+
+def add_rows(session: Session, rows: Sequence[AnyRow], at_utc: str) -> int:
+    """Add rows of one table and their links, as ``add_row`` does each; return how many are new."""
+    if not rows:
+        return 0
+    kind, keys = type(rows[0]), [row.natural_key for row in rows]
+    there: set[str] = set()
+    for begin in range(0, len(keys), AT_ONCE):
+        some = keys[begin : begin + AT_ONCE]
+        there |= set(session.scalars(select(kind.natural_key).where(kind.natural_key.in_(some))))
+    for row in rows:
+        if row.natural_key in there:
+            add_row(session, row, at_utc)
+    new = [row for row in rows if row.natural_key not in there]
+    for row in new:
+        row.at_utc = at_utc
+    session.add_all(new)
+    session.flush()
     last = last_link(session)
+    links = []
+    for row in new:
+        links.append(link_after(last, row))
+        last = Head(links[-1].seq, links[-1].hash)
+    session.add_all(links)
+    session.flush()
+    return len(new)
+
+
+def link_after(last: Head, row: Row) -> AuditRow:
+    """Return the link of a row that has its number, to follow the last one."""
     link = AuditRow(
         seq=last.count + 1,
         at_utc=row.at_utc,
@@ -159,9 +210,7 @@ def add_row(session: Session, row: AnyRow, at_utc: str) -> tuple[AnyRow, bool]:
         hash="",
     )
     link.hash = link_hash(last.hash, audit_content(link))
-    session.add(link)
-    session.flush()
-    return row, True
+    return link
 
 
 def missing_guards(session: Session) -> Iterator[ChainFault]:

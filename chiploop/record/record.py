@@ -12,7 +12,7 @@ SQLAlchemy URL for a server that a lab shares.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from chiploop import __version__
-from chiploop.measurement import Readout
+from chiploop.measurement import Derivation, Measurement, Readout
 from chiploop.record.chain import (
     ChainReport,
     Link,
@@ -43,15 +43,27 @@ from chiploop.record.database import (
     AnyRow,
     add_later_columns,
     add_row,
+    add_rows,
     by_key,
     head_of,
     last_link,
     missing_guards,
-    of_run,
     open_engine,
     row_faults,
+    rows_of,
 )
 from chiploop.record.exclusions import EXCLUDED, EXCLUSION, Exclusion, marked
+from chiploop.record.measurement_rows import (
+    CALIBRATION,
+    REVISION,
+    calibration_key,
+    measurement_of,
+    measurement_rows,
+    newest_keys,
+    revised_readout_rows,
+    standing,
+    unchanged,
+)
 from chiploop.record.rows import (
     Decision,
     DecisionAction,
@@ -75,6 +87,7 @@ from chiploop.record.tables import (
     ChipRow,
     DecisionRow,
     EventRow,
+    MeasurementRow,
     ProposalRow,
     RawFileRow,
     ReadoutRow,
@@ -229,12 +242,88 @@ class Record:
             )
             return self._add(session, row)[1]
 
-    def add_readouts(self, run_id: str, readouts: Iterable[Readout]) -> int:
-        """Add readouts, all or none; returns how many are new. One per chip, readout, time and
-        plate.
+    def add_readouts(
+        self, run_id: str, readouts: Iterable[Readout], derivation: Derivation | None = None
+    ) -> int:
+        """Add readouts with what they were derived from, all or none; returns how many readouts are new.
+
+        One per chip, readout, time and plate.
         """
         with self._writing() as session:
+            if derivation is not None:
+                self._add_derivation(session, run_id, derivation)
             return sum(self._add(session, readout_row(run_id, r))[1] for r in readouts)
+
+    def revise_readouts(
+        self,
+        run_id: str,
+        readouts: Sequence[Readout],
+        derivation: Derivation,
+        by: str,
+        why: str,
+        time_h: float,
+    ) -> int:
+        """Add readouts that were calculated again; they take the place of those on record, which stay.
+
+        Returns the number of the revision. Raises RecordConflict where one of them was never on record, where
+        the plate had others too, or where nothing would change.
+        """
+        with self._writing() as session:
+            rows = rows_of(session, ReadoutRow, ReadoutRow.run_id == run_id)
+            newest, by_row_key = newest_keys(rows), {row.natural_key: row for row in rows}
+            wanted = {readout_row(run_id, r).natural_key: r for r in readouts}
+            plates = {r.plate for r in readouts}
+            there = {k for k, row in by_row_key.items() if row.plate in plates and k in newest}
+            if set(wanted) != there or not wanted:
+                odd = sorted(set(wanted) ^ there)
+                raise RecordConflict(
+                    f"{run_id} has {len(there)} readouts of {', '.join(sorted(plates)) or 'no plate'}, and "
+                    f"{len(wanted)} were calculated again; on one side alone: {', '.join(odd[:3])}. "
+                    "Nothing was changed"
+                )
+            if all(unchanged(by_row_key[newest[key]], r) for key, r in wanted.items()):
+                raise RecordConflict(
+                    f"{', '.join(sorted(plates))} of {run_id} comes out as it is on record; nothing was added"
+                )
+            revision = 2 + sum(
+                event.content["plate"] in plates
+                for event in self._events(session, run_id, REVISION)
+            )
+            self._add_derivation(session, run_id, derivation, revision)
+            for row in revised_readout_rows(run_id, readouts, revision, newest):
+                self._add(session, row)
+            for plate in sorted(plates):
+                content = {"plate": plate, "revision": revision, "by": by, "why": why}
+                key = f"{run_id}/{REVISION}/{plate}/r{revision}"
+                self._add(
+                    session,
+                    EventRow(
+                        natural_key=key,
+                        run_id=run_id,
+                        kind=REVISION,
+                        time_h=time_h,
+                        content=canonical(content),
+                    ),
+                )
+        return revision
+
+    def _add_derivation(
+        self, session: Session, run_id: str, derivation: Derivation, revision: int = 1
+    ) -> None:
+        key = calibration_key(run_id, derivation, revision)
+        if key:
+            time_h = max((m.time_h for m in derivation.measurements), default=0.0)
+            content = canonical({"of": derivation.calibration_key, "is": derivation.calibration})
+            row = EventRow(
+                natural_key=key, run_id=run_id, kind=CALIBRATION, time_h=time_h, content=content
+            )
+            self._add(session, row)
+        superseded = None
+        if revision > 1:
+            known = rows_of(session, MeasurementRow, MeasurementRow.run_id == run_id)
+            superseded = newest_keys(known)
+        rows = measurement_rows(run_id, derivation, revision, superseded)
+        add_rows(session, rows, self._now_utc())
 
     def add_calibration(
         self, run_id: str, cycle: int, content: Mapping[str, Any], attempt: int = 1
@@ -350,18 +439,33 @@ class Record:
     def chips(self, run_id: str) -> dict[str, tuple[str, str]]:
         """Return chip id -> (line, donor) of a run, in the study's order."""
         with self._reading() as session:
-            rows = of_run(session, ChipRow, ChipRow.run_id == run_id)
+            rows = rows_of(session, ChipRow, ChipRow.run_id == run_id)
             return {row.chip_id: (row.line, row.donor) for row in rows}
 
     def readouts(self, run_id: str, cycle: int | None = None) -> tuple[Readout, ...]:
         """Return the readouts of a run, of one cycle or of all, in the order added.
 
-        One that a person excluded is there with ``qc`` "fail" and who and why among its reasons.
+        One that was calculated again is there once, as it came out last. One that a person excluded is there
+        with ``qc`` "fail" and who and why among its reasons.
         """
         with self._reading() as session:
-            rows = of_run(session, ReadoutRow, ReadoutRow.run_id == run_id)
+            rows = standing(rows_of(session, ReadoutRow, ReadoutRow.run_id == run_id))
             found = [readout_of(row) for row in rows if cycle is None or row.cycle == cycle]
         return marked(found, self.exclusions(run_id))
+
+    def measurements(self, run_id: str) -> tuple[Measurement, ...]:
+        """Return the raw and calibrated values of a run that stand, in the order added."""
+        with self._reading() as session:
+            rows = rows_of(session, MeasurementRow, MeasurementRow.run_id == run_id)
+            return tuple(measurement_of(row) for row in standing(rows))
+
+    def every_row(self, run_id: str) -> tuple[list[MeasurementRow], list[ReadoutRow]]:
+        """Return the rows of all measurements and readouts, those that were superseded too, in the order added."""
+        with self._reading() as session:
+            return (
+                rows_of(session, MeasurementRow, MeasurementRow.run_id == run_id),
+                rows_of(session, ReadoutRow, ReadoutRow.run_id == run_id),
+            )
 
     def exclusions(self, run_id: str) -> tuple[Exclusion, ...]:
         """Return what a person excluded or took back, in the order added."""
@@ -389,7 +493,7 @@ class Record:
     def raw_files(self, run_id: str) -> tuple[RawFile, ...]:
         """Return the raw files of a run, in the order added."""
         with self._reading() as session:
-            rows = of_run(session, RawFileRow, RawFileRow.run_id == run_id)
+            rows = rows_of(session, RawFileRow, RawFileRow.run_id == run_id)
             return tuple(
                 RawFile(r.run_id, r.sha256, r.name, r.kind, r.size_bytes, r.time_h) for r in rows
             )
@@ -397,13 +501,13 @@ class Record:
     def calibrations(self, run_id: str) -> tuple[RecordedContent, ...]:
         """Return the calibrations of a run, in the order added."""
         with self._reading() as session:
-            rows = of_run(session, CalibrationRow, CalibrationRow.run_id == run_id)
+            rows = rows_of(session, CalibrationRow, CalibrationRow.run_id == run_id)
             return tuple(content_of(row, "calibration") for row in rows)
 
     def proposals(self, run_id: str) -> tuple[RecordedContent, ...]:
         """Return the proposals of a run, in the order added."""
         with self._reading() as session:
-            rows = of_run(session, ProposalRow, ProposalRow.run_id == run_id)
+            rows = rows_of(session, ProposalRow, ProposalRow.run_id == run_id)
             return tuple(content_of(row, "proposal") for row in rows)
 
     def proposed(
@@ -411,7 +515,7 @@ class Record:
     ) -> tuple[tuple[RecordedContent, Decision | None], ...]:
         """Return the proposals of a cycle with what was decided about each, as they stood at one moment."""
         with self._reading() as session:
-            rows = of_run(
+            rows = rows_of(
                 session, ProposalRow, ProposalRow.run_id == run_id, ProposalRow.cycle == cycle
             )
             found = [(row, by_key(session, DecisionRow, row.natural_key)) for row in rows]
@@ -440,14 +544,19 @@ class Record:
     def decisions(self, run_id: str) -> tuple[Decision, ...]:
         """Return the decisions of a run, in the order added."""
         with self._reading() as session:
-            rows = of_run(session, DecisionRow, DecisionRow.run_id == run_id)
+            rows = rows_of(session, DecisionRow, DecisionRow.run_id == run_id)
             return tuple(decision_of(row) for row in rows)
 
     def events(self, run_id: str, kind: str | None = None) -> tuple[RecordedContent, ...]:
         """Return the events of a run, of one kind or of all, in the order added."""
         with self._reading() as session:
-            rows = of_run(session, EventRow, EventRow.run_id == run_id)
-            return tuple(event_of(row) for row in rows if kind is None or row.kind == kind)
+            return self._events(session, run_id, kind)
+
+    def _events(
+        self, session: Session, run_id: str, kind: str | None
+    ) -> tuple[RecordedContent, ...]:
+        rows = rows_of(session, EventRow, EventRow.run_id == run_id)
+        return tuple(event_of(row) for row in rows if kind is None or row.kind == kind)
 
     def verify(self) -> ChainReport:
         """Return every row that was edited, deleted or inserted from outside, and every guard that
@@ -459,7 +568,7 @@ class Record:
                 rows = {
                     (kind.__tablename__, row.id): row
                     for kind in KEPT
-                    for row in session.scalars(select(kind))
+                    for row in rows_of(session, kind)
                 }
                 head = read_head(self._head) if self._head else head_of(links)
                 report = check_links(
@@ -518,4 +627,4 @@ class Record:
         )
 
     def _states(self, session: Session, run_id: str) -> list[EventRow]:
-        return of_run(session, EventRow, EventRow.run_id == run_id, EventRow.kind == "state")
+        return rows_of(session, EventRow, EventRow.run_id == run_id, EventRow.kind == "state")

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from chiploop import __version__
 from chiploop.measurement import Readout
 from chiploop.record.chain import canonical, digest
 from chiploop.record.tables import CalibrationRow, DecisionRow, EventRow, ProposalRow, ReadoutRow
@@ -78,28 +79,31 @@ class RawFile:
     time_h: float
 
 
-def _finite(number: float | None) -> float | None:
+def finite(number: float | None) -> float | None:
+    """Return a number as a column keeps it: None where it is not known, or a bound is open."""
     return None if number is None or not math.isfinite(number) else float(number)
 
 
-def readout_row(run_id: str, readout: Readout) -> ReadoutRow:
-    """Return a readout as a row of a run."""
+def readout_row(run_id: str, readout: Readout, revision: int = 1) -> ReadoutRow:
+    """Return a readout as a row of a run; a later revision has a key of its own."""
     r = readout
+    again = f"/r{revision}" if revision > 1 else ""
+    key = f"{run_id}/c{r.cycle:02d}/{r.chip_id}/{r.readout}/{float(r.time_h)!r}/{r.plate}"
     return ReadoutRow(
-        natural_key=f"{run_id}/c{r.cycle:02d}/{r.chip_id}/{r.readout}/{float(r.time_h)!r}/{r.plate}",
+        natural_key=key + again,
         run_id=run_id,
         cycle=int(r.cycle),
         chip_id=r.chip_id,
         readout=r.readout,
-        value=_finite(r.value),
+        value=finite(r.value),
         unit=r.unit,
-        sd=_finite(r.sd),
+        sd=finite(r.sd),
         scale=r.scale,
         time_h=float(r.time_h),
-        window_start_h=_finite(r.window_start_h),
+        window_start_h=finite(r.window_start_h),
         censoring=r.censoring,
-        lower=_finite(r.lower),
-        upper=_finite(r.upper),
+        lower=finite(r.lower),
+        upper=finite(r.upper),
         n=int(r.n),
         qc=r.qc,
         reasons=canonical(r.reasons),
@@ -108,6 +112,10 @@ def readout_row(run_id: str, readout: Readout) -> ReadoutRow:
         wells=canonical(r.wells),
         raw_sha256=r.raw_sha256,
         curve=canonical(r.curve),
+        channel=r.channel,
+        sd_kind=r.sd_kind,
+        method_version=__version__,
+        parents=canonical([f"{run_id}/{parent}{again}" for parent in r.parents]),
     )
 
 
@@ -134,6 +142,11 @@ def readout_of(row: ReadoutRow) -> Readout:
         raw_sha256=row.raw_sha256,
         cycle=row.cycle,
         curve=tuple(json.loads(row.curve or "[]")),
+        channel=row.channel or "",  # type: ignore[arg-type]
+        sd_kind=row.sd_kind or "",  # type: ignore[arg-type]
+        parents=tuple(
+            key.removeprefix(f"{row.run_id}/") for key in json.loads(row.parents or "[]")
+        ),
     )
 
 

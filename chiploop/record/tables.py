@@ -111,7 +111,60 @@ class ReadoutRow(Row):
     wells: Mapped[str] = mapped_column(Text)
     raw_sha256: Mapped[str] = mapped_column(String(64))
     curve: Mapped[str | None] = mapped_column(Text)
-    """NULL in rows of before there was this column."""
+    """NULL in rows of before there was this column, as in those below."""
+    channel: Mapped[str | None] = mapped_column(Text)
+    sd_kind: Mapped[str | None] = mapped_column(Text)
+    method_version: Mapped[str | None] = mapped_column(Text)
+    """Version of chiploop that calculated it."""
+    parents: Mapped[str | None] = mapped_column(Text)
+    """Keys of measurements, with the run."""
+    supersedes: Mapped[str | None] = mapped_column(Text)
+    """Key of the readout whose place it takes; NULL for the first of its kind too."""
+
+
+class MeasurementRow(Row):
+    """One raw or calibrated number: every field of ``chiploop.measurement.Measurement``."""
+
+    __tablename__ = "measurements"
+
+    run_id: Mapped[str] = mapped_column(String(64), index=True)
+    cycle: Mapped[int] = mapped_column(Integer)
+    stage: Mapped[str] = mapped_column(String(16))
+    chip_id: Mapped[str] = mapped_column(String(64))
+    channel: Mapped[str] = mapped_column(String(16))
+    readout: Mapped[str] = mapped_column(String(64))
+    analyte: Mapped[str] = mapped_column(String(64))
+    quantity: Mapped[str] = mapped_column(String(64))
+    role: Mapped[str] = mapped_column(String(16))
+    replicate: Mapped[int] = mapped_column(Integer)
+    dilution: Mapped[float | None] = mapped_column(Float)
+    value: Mapped[float | None] = mapped_column(Float)
+    """NULL where censored."""
+    unit: Mapped[str] = mapped_column(String(40))
+    sd: Mapped[float | None] = mapped_column(Float)
+    sd_kind: Mapped[str] = mapped_column(String(16))
+    scale: Mapped[str] = mapped_column(String(16))
+    n: Mapped[int] = mapped_column(Integer)
+    time_h: Mapped[float] = mapped_column(Float)
+    window_start_h: Mapped[float | None] = mapped_column(Float)
+    censoring: Mapped[str] = mapped_column(String(16))
+    lower: Mapped[float | None] = mapped_column(Float)
+    """NULL for minus infinity."""
+    upper: Mapped[float | None] = mapped_column(Float)
+    """NULL for infinity."""
+    qc: Mapped[str] = mapped_column(String(16))
+    reasons: Mapped[str] = mapped_column(Text)
+    method: Mapped[str] = mapped_column(Text)
+    method_version: Mapped[str] = mapped_column(String(40))
+    plate: Mapped[str] = mapped_column(String(255))
+    well: Mapped[str] = mapped_column(String(16))
+    raw_sha256: Mapped[str] = mapped_column(String(64))
+    locator: Mapped[str] = mapped_column(String(255))
+    parents: Mapped[str] = mapped_column(Text)
+    """Keys of measurements, with the run."""
+    calibration: Mapped[str] = mapped_column(String(255))
+    """Key of the event that keeps the curve or the controls; empty for none."""
+    supersedes: Mapped[str | None] = mapped_column(String(255))
 
 
 class CalibrationRow(Row):
@@ -183,6 +236,7 @@ KEPT: tuple[type[Row], ...] = (
     ChipRow,
     RawFileRow,
     ReadoutRow,
+    MeasurementRow,
     CalibrationRow,
     ProposalRow,
     DecisionRow,
@@ -190,9 +244,13 @@ KEPT: tuple[type[Row], ...] = (
 )
 """Tables whose rows enter the chain."""
 
-LATER = {"readouts": ("curve",)}
+LATER = {
+    "readouts": ("curve", "channel", "sd_kind", "method_version", "parents", "supersedes"),
+}
 """Table -> columns that came after the first records were written; they are added to those when opened."""
-NOT_COMPARED = frozenset({"id", "at_utc", "software_version"})
+LATER_TABLES = frozenset({"measurements"})
+"""Tables that records of earlier versions have not; they are made when opened, and empty where only read."""
+NOT_COMPARED = frozenset({"id", "at_utc", "software_version", "method_version"})
 """Columns that may differ where the same thing is added again."""
 
 

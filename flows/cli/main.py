@@ -91,6 +91,12 @@ def _ingest() -> Command:
     return ingest
 
 
+def _export() -> Command:
+    from flows.cli.export import export
+
+    return export
+
+
 def _curve() -> Command:
     from flows.cli.curve import curve
 
@@ -172,6 +178,7 @@ VERBS: dict[str, Verb] = {
     "stop": Verb("Stop the pumps now, from anywhere.", _stop),
     "fit": Verb("Fit runs again from their record, one or many at a time.", _fit),
     "ingest": Verb("Read a plate reader's export and show tidy readouts.", _ingest),
+    "export": Verb("Write what is on record of a run for other programs.", _export),
     "curve": Verb("Fit standard curves and read unknowns from them.", _curve),
     "propose": Verb("Show the next doses with all that speaks for and against them.", _propose),
     "approve": Verb("Approve the proposed doses, or your own, by name.", _approve),

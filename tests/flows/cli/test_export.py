@@ -1,0 +1,69 @@
+"""``chiploop export`` writes a run's table and never writes over a file by accident."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from chiploop.measurement import Readout
+from chiploop.record.long_table_files import read_csv, read_parquet
+from chiploop.record.record import Record
+from chiploop.study import load_study
+from flows.cli.main import command_line
+
+STUDY_FILE = Path(__file__).parents[1] / "small_study.yaml"
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    with Record(str(tmp_path / "record.sqlite")) as record:
+        record.add_run("r1", load_study(STUDY_FILE), seed=1, simulated=True)
+        record.add_readouts("r1", [Readout("C01", "TEER", 1504.0, "ohm cm2", 0.1, "log", 24.0)])
+    return tmp_path
+
+
+def test_csv_and_parquet_are_written_and_marked_as_simulated(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for to, read in (("csv", read_csv), ("parquet", read_parquet)):
+        out = runs / f"table.{to}"
+        assert (
+            command_line(["export", "r1", "--runs", str(runs), "--to", to, "--out", str(out)]) == 0
+        )
+        assert capsys.readouterr().out == f"SIMULATED  r1: 1 rows written to {out}\n"
+        assert [(row.chip, row.value, row.simulated) for row in read(out)] == [
+            ("C01", 1504.0, True)
+        ]
+
+
+def test_the_file_is_named_by_the_run_and_not_written_over(
+    runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(runs)
+    command = ["export", "r1", "--runs", ".", "--to", "csv", "--json"]
+    assert command_line(command) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {
+        "ok": True, "run": "r1", "to": "csv", "file": "r1.csv", "simulated": True, "rows": 1,
+    }  # fmt: skip
+    first = (runs / "r1.csv").read_bytes()
+    assert command_line(command) == 2
+    assert command_line([*command, "--force"]) == 0
+    assert (runs / "r1.csv").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (["r2", "--to", "csv"], "there is no run r2"),
+        (["r1", "--to", "xml"], "allowed are csv, parquet"),
+        (["r1", "--to", "csv", "--out", "nowhere/x.csv"], "there is no folder"),
+    ],
+)
+def test_what_can_not_be_written_is_told(
+    changed: list[str], said: str, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command_line(["export", *changed, "--runs", str(runs)]) == 2
+    assert said in capsys.readouterr().err
