@@ -27,8 +27,10 @@ from chiploop.safety import check_exposure_before_wire, newest_toxicity_h
 from chiploop.study_schedules import LATEST_START_H, STIMULUS
 from chiploop.toxicity_closures import closed_now
 from flows import perfusion
+from flows.holding import held_by
 from flows.laboratory import Laboratory
-from flows.perfusion import LIQUID, LOOK_AGAIN_H, Wanted
+from flows.perfusion import LIQUID, Wanted
+from flows.plain_medium import LOOK_AGAIN_H, tell_held
 from flows.proposing import reopened_doses
 from instruments.delivery import hold_programme
 
@@ -125,6 +127,10 @@ def reason_against(lab: Laboratory, change: Change, cycle: int) -> str:
             return f"its {phase} of this exposure was not given to its end; no part follows"
         if any(action.stood_h is not None for action in actions):
             return f"its {phase} of this exposure was stopped; no part follows"
+    own = programme_key(lab.run_id, cycle, change.line, part_phase(change.number))
+    by = held_by(lab.record, lab.run_id)
+    if by and change.programme.delivered_nm > 0.0 and not lab.journal.programme(own):
+        return f"the run is on hold by {by}"
     return ""
 
 
@@ -173,7 +179,7 @@ def end_dose(lab: Laboratory, progress: ProgrammeProgress) -> ProgrammeProgress:
     reason = f"it still runs, or is silent, {now_h - progress.ends_h:.2g} h after its end"
     key = progress.programme_key
     held = hold_programme(lab.journal, lab.bench.pumps, key, now_h, reason, stop_all=True)
-    perfusion.tell_held(lab, held)
+    tell_held(lab, held)
     return held
 
 
