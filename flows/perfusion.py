@@ -33,6 +33,7 @@ from flows.fault_points import reached
 from flows.laboratory import Laboratory
 from flows.plain_medium import (
     LOOK_AGAIN_H,
+    SUPERVISED,
     cycle_of,
     guard,
     keep_alive,
@@ -47,6 +48,7 @@ from instruments.delivery import (
     look_at_programme,
     start_programme,
     stop_again,
+    stop_plain,
 )
 from instruments.errors import InstrumentError
 
@@ -118,6 +120,7 @@ def start_lines(
         trouble: ChiploopError | None = None
         if not why and one.programme is not None:
             try:
+                end_supervised(lab, one.line, key)
                 progress = start_programme(
                     lab.journal,
                     lab.bench.pumps,
@@ -153,6 +156,19 @@ def start_lines(
     if troubles and not begun and all(one.due_h is None for one in wanted):
         raise troubles[0]
     return begun + kept
+
+
+def end_supervised(lab: Laboratory, line: str, key: str) -> None:
+    """End the plain medium that the supervisor gave a line while nobody worked on the run: something follows."""
+    if lab.journal.programme(key):
+        return
+    for action in line_actions(lab, line):
+        own = action.intent.programme_key
+        if f"/{SUPERVISED}-" in own:
+            progress = stop_plain(
+                lab.journal, lab.bench.pumps, own, lab.clock.now_h(), "the run goes on"
+            )
+            tell_may_run(lab, own, progress.may_run)
 
 
 def phase_begins_h(lab: Laboratory, cycle: int, phase: str) -> list[float]:

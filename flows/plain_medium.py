@@ -30,6 +30,8 @@ from instruments.delivery import (
     stop_plain,
 )
 
+SUPERVISED = "supervised"
+"""How the phases begin in which the supervisor keeps a line alive."""
 LOOK_AGAIN_H = 0.02
 """Between two looks at a pump that should have ended; a shorter rest of a phase is not filled."""
 

@@ -273,9 +273,31 @@ def stop_plain(
     """Stop the plain pumps of a programme that has lost its drug; each counter says what flowed
     until then, or the pump is held as well. Safe to repeat.
     """
-    for action in journal.programme(programme_key):
-        plain = not _is_drug(action.intent.programme, _step_of(action))
-        if not (plain and action.open and action.stood_h is None):
+    return _stop_counted(journal, pumps, programme_key, time_h, reason, with_drug=False)
+
+
+def stop_programme(
+    journal: Journal, pumps: Mapping[str, Pump], programme_key: str, time_h: float, reason: str
+) -> ProgrammeProgress:
+    """Stop every pump of a programme before its end, drug first; each counter says what flowed until then, or the
+    pump is held. Safe to repeat.
+    """
+    return _stop_counted(journal, pumps, programme_key, time_h, reason, with_drug=True)
+
+
+def _stop_counted(
+    journal: Journal,
+    pumps: Mapping[str, Pump],
+    programme_key: str,
+    time_h: float,
+    reason: str,
+    *,
+    with_drug: bool,
+) -> ProgrammeProgress:
+    actions = journal.programme(programme_key)
+    for action in sorted(actions, key=lambda a: not _is_drug(a.intent.programme, _step_of(a))):
+        is_drug = _is_drug(action.intent.programme, _step_of(action))
+        if (is_drug and not with_drug) or not action.open or action.stood_h is not None:
             continue
         key, pump = action.intent.key, pumps[action.intent.pump]
         text, status = _stop_and_read(journal, pump, action, time_h, reason)

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -141,8 +141,27 @@ class ValveEntry(PortEntry):
     """One valve."""
 
 
+OnDeath = Literal["plain_medium", "finish_dose", "stop"]
+
+
+class SupervisorSettings(Entry):
+    """What is done about the chips when the process of a run has died or hangs."""
+
+    after_min: Annotated[float, Field(gt=0)] = 5.0
+    """How long it must be gone: a computer that restarts takes it up by itself."""
+    hung_after_min: Annotated[float, Field(gt=0)] = 60.0
+    """A process that lives and whose flow has done nothing for so long is ended first."""
+    plain_medium_h: Annotated[float, Field(gt=0)] = 12.0
+    """How long plain medium flows at a time; it is given again as long as syringes last."""
+    lines: dict[Name, OnDeath] = {}
+    """Line -> ``plain_medium`` (drug and stimulus stop, plain medium flows; the default), ``finish_dose`` (what
+    flows goes on to its end, then plain medium) or ``stop`` (all stops)."""
+
+
 class LabSettings(Entry):
     """The instruments of one bench, by name; each entry is of its make's own class."""
+
+    supervisor: SupervisorSettings = SupervisorSettings()
 
     buses: dict[Name, BusSettings] = {}
     pumps: dict[Name, PumpEntry] = {}

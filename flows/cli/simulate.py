@@ -166,6 +166,10 @@ def begin_service(files: RunFiles, as_json: bool, is_shown: bool) -> None:
     from flows.service import start_service
 
     process = start_service(files.folder)
+    if not files.simulated:  # a virtual lab ends with its process
+        from flows.supervisor import start_supervisor
+
+        start_supervisor(files.folder)
     if as_json:
         print_json({"ok": True, "run": files.run_id, "process": process})
         return

@@ -95,8 +95,10 @@ def test_a_detached_run_outlives_its_command_and_is_approved_from_outside(tmp_pa
         run_it = "from flows.cli.main import main; main()"
         command = [sys.executable, "-c", run_it, *words, "--runs", str(runs), "--json"]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=200)
+        told = json.loads(ended.stdout)
+        assert "error" not in told, (words, told)
         assert code is None or ended.returncode == code, ended.stderr
-        return dict(json.loads(ended.stdout))
+        return dict(told)
 
     begun = chiploop("simulate", str(study), "--detach")
     run, process = begun["run"], begun["process"]
