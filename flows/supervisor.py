@@ -5,8 +5,8 @@ line (chiploop.safe_state), how (plain_medium, instruments.delivery). No Prefect
 
 A process of its own beside the run's (``python -m flows.supervisor FOLDER``), on the machine with the cables. It
 touches no pump while the run's process lives; then it takes the run's lock, so that nobody takes the run up in
-between, and gives it back as soon as the chips are safe. Everything it does stands in the journal like any other programme:
-the run can be taken up at any time, and what chips really got is what counters say. It ends with the run.
+between, and gives it back as soon as the chips are safe. Everything it does stands in the journal like any other
+programme: the run can be taken up at any time, and what chips got is what counters say. It ends with the run.
 
 A computer that goes down takes it along: pumps then end by their own targets. Start chiploop at boot for that.
 """
