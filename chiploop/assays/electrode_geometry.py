@@ -74,9 +74,7 @@ class ChannelElectrodes:
     def __post_init__(self) -> None:
         """Raise ValueError for a size that is not above zero."""
         if self.position not in PATHS:
-            raise ValueError(
-                f"electrodes at {self.position!r}; allowed are {', '.join(PATHS)}"
-            )
+            raise ValueError(f"electrodes at {self.position!r}; allowed are {', '.join(PATHS)}")
         for name in ("length_mm", "width_mm", "height_mm", "resistivity_ohm_cm"):
             value = getattr(self, name)
             if not (value > 0.0 and math.isfinite(value)):

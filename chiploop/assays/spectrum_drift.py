@@ -77,7 +77,9 @@ def check_drift(
     df = fit.degrees_of_freedom
     if df <= 0 or not math.isfinite(fit.residual):
         verdict: DriftVerdict = "flag" if change > 0.05 else "ok"
-        told = f"drift: {hz:g} Hz differs by {100 * change:.1f} % at the end; no fit tells the noise"
+        told = (
+            f"drift: {hz:g} Hz differs by {100 * change:.1f} % at the end; no fit tells the noise"
+        )
         return DriftCheck(verdict, hz, change, reasons=(told,))
     variance = max(fit.residual**2 * 2.0 * fit.n_points / df, 1e-12)
     p = float(fisher.sf(change**2 / (4.0 * variance), 2, df))
@@ -85,9 +87,7 @@ def check_drift(
     seen = max(enough, limits.least_change)
     unseen = _unseen(hz, fit, seen)
     if p < limits.false_alarm and change > limits.least_change:
-        told = (
-            f"drift: {hz:g} Hz measured again at the end differs by {100 * change:.1f} % (p {p:.1g})"
-        )
+        told = f"drift: {hz:g} Hz measured again at the end differs by {100 * change:.1f} % (p {p:.1g})"
         return DriftCheck("flag", hz, change, p, unseen, (told,))
     if unseen > limits.blind_above:
         told = (
