@@ -26,6 +26,8 @@ from chiploop.measurement import Censoring, ImpedanceSpectrum, Quality
 
 REFERENCE_C: Final = 37.0
 CLOSE_TO_REFERENCE_C: Final = 1.0
+OPEN: Final = 5.0
+"""Half an interval on the logarithmic scale from which on it says nothing, and is given as open."""
 NO_BLANK: Final = BarrierBlank(0.0, 0.0, origin="none")
 
 FlagCode = Literal[
@@ -162,8 +164,10 @@ def _estimate(ln: float, sd_ln: float, fit: BarrierFit, level: float) -> Estimat
     tail = 0.5 + level / 2.0
     df = fit.degrees_of_freedom
     q = float(student.ppf(tail, df) if df > 0 else norm.ppf(tail))
-    value, half = math.exp(ln), min(q * sd_ln, 600.0)
-    return Estimate(value, value * sd_ln, math.exp(ln - half), math.exp(min(ln + half, 700.0)))
+    value, half = math.exp(ln), q * sd_ln
+    if not half < OPEN:
+        return Estimate(value, value * sd_ln, 0.0, math.inf)
+    return Estimate(value, value * sd_ln, math.exp(ln - half), math.exp(ln + half))
 
 
 def _flags(

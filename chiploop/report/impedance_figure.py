@@ -31,17 +31,21 @@ from chiploop.report.svg import (
 
 FINE = 240
 LABELLED_DECADES = 6
+HEIGHT_IN = 4.3
+FEW_DECADES = 200.0
+"""High over low of an axis that has ticks at 1, 2 and 5."""
 
 
 def impedance_figure(spectrum: ImpedanceSpectrum, analysis: BarrierAnalysis, title: str) -> Figure:
     """Return Nyquist on the left; |Z|, phase and residuals over frequency on the right."""
-    figure = Figure(figsize=(WIDTH_IN, 4.1))
-    grid = figure.add_gridspec(3, 2, height_ratios=(1.35, 1.0, 0.8), width_ratios=(1.0, 1.05))
-    nyquist = figure.add_subplot(grid[:, 0])
+    figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN))
+    grid = figure.add_gridspec(3, 2, height_ratios=(1.0, 1.0, 0.85), width_ratios=(1.1, 1.0))
+    nyquist = figure.add_subplot(grid[:2, 0])
     size = figure.add_subplot(grid[0, 1])
     phase = figure.add_subplot(grid[1, 1], sharex=size)
     rest = figure.add_subplot(grid[2, 1], sharex=size)
-    set_margins(figure, 0.62, 0.15, 0.45, 0.72, hspace=0.16, wspace=0.3)
+    words = figure.add_subplot(grid[2, 0])
+    set_margins(figure, 0.55, 0.15, 0.45, 0.66, hspace=0.2, wspace=0.26)
     good = good_points(spectrum)
     hz, z = spectrum.frequency_hz[good], spectrum.impedance_ohm[good]
     scale, unit = (1e-3, "kΩ") if z.size and np.max(np.abs(z)) >= 2000.0 else (1.0, "Ω")
@@ -50,7 +54,7 @@ def impedance_figure(spectrum: ImpedanceSpectrum, analysis: BarrierAnalysis, tit
     if fine.size:
         nyquist.plot(scale * fine.real, -scale * fine.imag, color=MEAN, zorder=1)
     _label_decades(nyquist, hz, z, scale)
-    nyquist.set_aspect("equal", adjustable="datalim")
+    _frame(nyquist, scale * z)
     nyquist.axhline(0.0, color=QUIET, lw=0.5, zorder=0)
     nyquist.set_xlabel(f"Z' ({unit})")
     nyquist.set_ylabel(f"-Z'' ({unit})")
@@ -63,14 +67,8 @@ def impedance_figure(spectrum: ImpedanceSpectrum, analysis: BarrierAnalysis, tit
     phase.set_ylabel("-phase (°)")
     _residuals(rest, analysis)
     rest.set_xlabel("frequency (Hz)")
-    plain_log_axis(size.yaxis)
-    low, high = size.get_ylim()
-    if high < 10.0 * low:
-        ticks = [
-            t for k in range(-6, 10) for t in (1e1**k, 2 * 1e1**k, 5 * 1e1**k) if low < t < high
-        ]
-        size.set_yticks(ticks)
-        size.minorticks_off()
+    _log_ticks(size)
+    _words(words, analysis)
     for ax in (size, phase):
         ax.tick_params(labelbottom=False)
     for ax in (size, phase, rest):
@@ -83,9 +81,9 @@ def impedance_figure(spectrum: ImpedanceSpectrum, analysis: BarrierAnalysis, tit
         Line2D([], [], color=DOSE, ls="", marker="D", ms=3, label="imaginary"),
     ]
     legend_on_top(figure, handles, 4)
-    figure.text(0.005, 1.0 - 0.34 / 4.1, title, ha="left", va="top", fontweight="bold")
-    said, colour = _verdicts(analysis, bad)
-    figure.text(0.995, 1.0 - 0.34 / 4.1, said, ha="right", va="top", color=colour)
+    figure.text(0.005, 1.0 - 0.32 / HEIGHT_IN, title, ha="left", va="top", fontweight="bold")
+    head, colour = _verdicts(analysis, bad)
+    figure.text(0.995, 1.0 - 0.32 / HEIGHT_IN, head, ha="right", va="top", color=colour)
     return figure
 
 
@@ -99,11 +97,68 @@ def _model(hz: np.ndarray, analysis: BarrierAnalysis) -> tuple[np.ndarray, np.nd
     return fine, circuit(np.array([*logs, fit.alpha]), log_jw, fit.channel_ohm)[0]
 
 
+def _frame(ax: Any, z: np.ndarray) -> None:
+    """Give both axes one scale, the real axis at the bottom."""
+    if not z.size:
+        return
+    box = ax.get_position()
+    width, height = ax.figure.get_size_inches()
+    ratio = box.height * height / (box.width * width)
+    low, high = float(z.real.min()), float(z.real.max())
+    below, above = min(float(np.min(-z.imag)), 0.0), float(np.max(-z.imag))
+    span = max(1.42 * (high - low), 1.3 * (above - below) / ratio, 1e-9 * abs(high), 1e-12)
+    middle = 0.5 * (low + high)
+    ax.set_xlim(middle - span / 2.0, middle + span / 2.0)
+    start = below - 0.07 * span * ratio
+    ax.set_ylim(start, start + span * ratio)
+
+
+def _log_ticks(ax: Any) -> None:
+    plain_log_axis(ax.yaxis)
+    low, high = ax.get_ylim()
+    if high < FEW_DECADES * low:
+        steps = (1.0, 2.0, 5.0) if high > 4.0 * low else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
+        first = math.floor(math.log10(low))
+        decades = range(first, math.ceil(math.log10(high)) + 1)
+        ticks = [step * 10.0**k for k in decades for step in steps]
+        ax.set_yticks([tick for tick in ticks if low <= tick <= high])
+
+
+def _words(ax: Any, analysis: BarrierAnalysis) -> None:
+    """Write the circuit and the checks as a small table."""
+    ax.set_axis_off()
+    fit, kk, drift = analysis.fit, analysis.kramers_kronig, analysis.drift
+    rows = []
+    if analysis.resistance is not None and analysis.series is not None:
+        rows += [
+            ("R", f"{analysis.resistance.value:.4g} ± {analysis.resistance.sd:.2g} Ω"),
+            ("Rs", f"{analysis.series.value:.4g} ± {analysis.series.sd:.2g} Ω"),
+            ("CPE", f"Q {fit.cpe:.3g} S sᵅ, α {fit.alpha:.3f}"),
+        ]
+    said = kk.verdict.replace("_", " ")
+    if math.isfinite(kk.drift):
+        said += f"; {kk.drift_of} in the sweep {100 * kk.drift:+.0f} ± {100 * kk.drift_sd:.0f} %"
+    rows.append(("Kramers-Kronig", said))
+    said = drift.verdict.replace("_", " ")
+    if math.isfinite(drift.change):
+        said += f"; {_hertz(drift.frequency_hz)} again: {100 * drift.change:.1f} %"
+    rows.append(("drift", said))
+    for i, (name, value) in enumerate(rows):
+        y = 0.58 - 0.21 * i
+        flagged = value.startswith("flag")
+        ax.text(-0.02, y, name, transform=ax.transAxes, va="center", color=QUIET, fontsize=7)
+        ax.text(
+            0.27, y, value, transform=ax.transAxes, va="center", fontsize=7,
+            color=FAILED if flagged else INK,
+        )  # fmt: skip
+
+
 def _label_decades(ax: Any, hz: np.ndarray, z: np.ndarray, scale: float) -> None:
     """Write the frequency beside the point that is closest to each power of ten."""
     if not hz.size:
         return
     span = scale * float(np.ptp(z.real))
+    centre = scale * 0.5 * float(z.real.min() + z.real.max())
     last: tuple[float, float] | None = None
     told = 0
     for k in range(math.floor(math.log10(hz.max())), math.ceil(math.log10(hz.min())) - 1, -1):
@@ -112,9 +167,12 @@ def _label_decades(ax: Any, hz: np.ndarray, z: np.ndarray, scale: float) -> None
         close = last is not None and math.hypot(at[0] - last[0], at[1] - last[1]) < 0.11 * span
         if abs(math.log10(hz[i]) - k) > 0.06 or close or told >= LABELLED_DECADES:
             continue
+        outward = np.array([at[0] - centre, at[1] + 0.12 * span])
+        outward = 11.0 * outward / max(float(np.hypot(*outward)), 1e-12)
         ax.annotate(
-            _hertz(10.0**k), at, xytext=(0, 6), textcoords="offset points", ha="center",
-            fontsize=6.5, color=QUIET,
+            _hertz(10.0**k), at, xytext=tuple(outward), textcoords="offset points",
+            ha="right" if outward[0] < -4.0 else "left" if outward[0] > 4.0 else "center",
+            va="center", fontsize=6.5, color=QUIET,
         )  # fmt: skip
         last, told = at, told + 1
 
