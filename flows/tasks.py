@@ -22,7 +22,12 @@ from prefect.cache_policies import NO_CACHE
 from chiploop import campaign as loop
 from chiploop import standing
 from chiploop.assays import ASSAYS
-from chiploop.assays.teer import blank_of_cell_free_chips, blank_of_lot, teer_readout
+from chiploop.assays.teer import (
+    blank_of_cell_free_chips,
+    blank_of_lot,
+    geometry_of_chip,
+    teer_readout,
+)
 from chiploop.campaign_values import Campaign, proposal_from_dict
 from chiploop.dosing import remaining_ul
 from chiploop.errors import FileNotValid, FitNotAccepted, SafetyRefusal, WaitingForPerson
@@ -57,14 +62,16 @@ def measure_teer(lab: Laboratory, cycle: int, planned_h: float | None = None) ->
     if len(known) == len(lab.study.chip_ids):
         return known
     (meter,) = lab.bench.meters.values()
-    blank = blank_of_lot(lab.study.chip)
+    study_chip = lab.study.chip
+    blank, geometry = blank_of_lot(study_chip), geometry_of_chip(study_chip)
     if isinstance(meter, EntersBlanks) and (cell_free := meter.cell_free_spectra()):
         blank = blank_of_cell_free_chips(cell_free)
     readouts = []
     for chip in lab.study.chip_ids:
         spectrum = meter.measure_spectrum(chip, now_h)
         raw = keep(lab, f"teer_{chip}_{now_h:.3f}h.json", "impedance spectrum", asdict(spectrum))
-        readouts.append(teer_readout(spectrum, blank, lab.study.chip.area_cm2, cycle, raw)[1])
+        area = study_chip.area_cm2
+        readouts.append(teer_readout(spectrum, blank, area, cycle, raw, geometry=geometry)[1])
     return on_record(lab, readouts)
 
 

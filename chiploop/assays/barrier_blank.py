@@ -55,6 +55,20 @@ def blank_of_lot(chip: Chip) -> BarrierBlank:
     )
 
 
+def geometry_of_chip(chip: Chip) -> ChannelElectrodes | None:
+    """Return the geometry that the chip's file states; None where it states none."""
+    stated = chip.electrodes
+    if stated is None:
+        return None
+    return ChannelElectrodes(
+        stated.position,
+        stated.length_mm,
+        stated.width_mm,
+        stated.height_mm,
+        stated.resistivity_ohm_cm,
+    )
+
+
 def blank_of_cell_free_chips(spectra: Sequence[ImpedanceSpectrum]) -> BarrierBlank:
     """Return the blank from spectra of cell-free chips: mean and sd of their total resistance.
 

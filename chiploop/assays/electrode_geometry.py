@@ -135,7 +135,7 @@ def barrier_ohm(apparent: float, channel_ohm: float) -> tuple[float, float]:
     low = max(apparent - channel_ohm / 3.0, 1e-3 * high)
     while low > 0.0 and apparent_ohm(low, channel_ohm) > apparent:
         low /= 2.0
-    high *= 1.0 + 1e-9
+    low, high = low * (1.0 - 1e-9), high * (1.0 + 1e-9)  # rounding stays within
     found = float(
         brentq(
             lambda ln: math.log(apparent_ohm(math.exp(ln), channel_ohm) / apparent),
@@ -174,7 +174,7 @@ class GeometryTable:
             if falls.size:
                 i = int(falls[0])
                 raise ValueError(
-                    f"row {i + 2}: {name} {column[i + 1]:g} does not rise above {column[i]:g}; "
+                    f"row {i + 2} of the table: {name} {column[i + 1]:g} does not rise above {column[i]:g}; "
                     "a table rises in both columns, else it has no inverse"
                 )
 
@@ -222,7 +222,7 @@ def read_geometry_table(data: bytes, name: str) -> GeometryTable:
         numbers = [plain_number(cell.strip()) for cell in cells]
         if len(numbers) != 2 or numbers[0] is None or numbers[1] is None:
             raise FileNotValid(
-                f"{name}, row {i}: read {','.join(cells)[:60]!r}; two numbers with a decimal point "
+                f"{name}, line {i}: read {','.join(cells)[:60]!r}; two numbers with a decimal point "
                 "are needed"
             )
         rows.append((numbers[0], numbers[1]))

@@ -11,13 +11,15 @@ one linear least squares:
 
 M is fixed, at least 19: an order that is chosen by the signs of R_k (mu below 0.85) stops too early on
 the depressed arc of a barrier and shows false residuals. What remains is noise, where the spectrum is
-sound. Two tests look whether it is, each exact for errors that are normal and in proportion to |Z|:
+sound. Three tests look whether it is, each exact for errors that are normal and in proportion to |Z|:
 
 order    residuals of neighbouring frequencies should not resemble each other; ratio of von Neumann,
          its probability by Imhof's integral over the residuals that the fit leaves free
 drift    one more column, progress of the sweep times dZ / d ln R (of Z itself where no circuit is at
          hand): the relative change from first to last point, with a t test. Drift within one sweep
          hides in the size of the noise (30 % of R leave 0.7 % of Z), and shows in this shape
+
+outlier  the largest residual, studentised without its own point, against t for as many as there are
 
 Their false alarms together are ``false_alarm``. Residuals above ``rms_limit`` flag as well. Below
 ``floor`` nothing is flagged: the elements follow an arc to 1e-3 only.
@@ -48,7 +50,7 @@ class KramersKronigLimits:
     least_free: int = 8
     """Residuals that the fit leaves free; below it nothing is checked."""
     false_alarm: float = 0.01
-    """Of a sound spectrum, both tests together."""
+    """Of a sound spectrum, all tests together."""
     rms_limit: float = 0.05
     """Of the relative residuals, whatever their order."""
     floor: float = 1e-3
@@ -72,6 +74,9 @@ class KramersKronigCheck:
     """Relative change of R (of Z without a circuit) from first to last point of the sweep."""
     drift_sd: float = math.nan
     drift_p: float = math.nan
+    outlier_hz: float = math.nan
+    """Frequency of the point that stands out most."""
+    outlier_p: float = math.nan
     frequency_hz: tuple[float, ...] = ()
     residual: tuple[complex, ...] = ()
     """(Z_fit - Z) / |Z|, in the order of ``frequency_hz``."""
@@ -123,9 +128,11 @@ def check_kramers_kronig(
     rms, noise = math.sqrt(rss / target.size), math.sqrt(rss / free)
     order_p = _order_p(left, basis, n)
     drift, drift_sd, drift_p = _drift(left, basis, _stacked(moved / np.abs(z)), free)
+    outlier, outlier_p = _outlier(left, basis, free)
+    outlier_hz = float(hz[outlier % n])
     reasons = []
     tested = rms > limits.floor
-    each = limits.false_alarm / 2.0
+    each = limits.false_alarm / 3.0
     if tested and order_p < each:
         reasons.append(
             f"Kramers-Kronig: residuals of {100 * noise:.2g} % follow an order (p {order_p:.1g})"
@@ -134,6 +141,11 @@ def check_kramers_kronig(
         reasons.append(
             f"Kramers-Kronig: {what} drifted by {100 * drift:+.0f} +- {100 * drift_sd:.0f} % during the "
             f"sweep (p {drift_p:.1g})"
+        )
+    if tested and outlier_p < each:
+        reasons.append(
+            f"Kramers-Kronig: the point at {outlier_hz:g} Hz stands out from the others "
+            f"(p {outlier_p:.1g})"
         )
     if rms > limits.rms_limit:
         reasons.append(
@@ -151,6 +163,8 @@ def check_kramers_kronig(
         drift,
         drift_sd,
         drift_p,
+        outlier_hz,
+        outlier_p,
         tuple(float(one) for one in hz),
         residual,
         tuple(reasons),
@@ -191,6 +205,20 @@ def _drift(
     sd = math.sqrt(max(rest, 0.0) / (free - 1) / length)
     p = 2.0 * float(student.sf(abs(drift) / sd, free - 1)) if sd > 0.0 else 1.0
     return drift, sd, p
+
+
+def _outlier(left: np.ndarray, basis: np.ndarray, free: int) -> tuple[int, float]:
+    """Return the place of the residual that stands out most, and its probability by Bonferroni."""
+    own = np.maximum(1.0 - np.sum(basis**2, axis=1), 1e-12)
+    # A residual that the fit follows whole has nothing to tell.
+    telling = own > 1e-3
+    inner = np.where(telling, left**2 / own, 0.0)
+    at = int(np.argmax(inner))
+    rest = float(left @ left) - float(inner[at])
+    if not rest > 0.0:
+        return at, 1.0
+    t = math.sqrt(float(inner[at]) / (rest / (free - 1)))
+    return at, min(1.0, left.size * 2.0 * float(student.sf(t, free - 1)))
 
 
 def _order_p(left: np.ndarray, basis: np.ndarray, n: int) -> float:

@@ -34,6 +34,7 @@ from chiploop.assays.barrier_blank import (
     Geometry,
     blank_of_cell_free_chips,
     blank_of_lot,
+    geometry_of_chip,
     less_blank,
 )
 from chiploop.assays.barrier_circuit import (
@@ -53,6 +54,7 @@ __all__ = [
     "blank_of_cell_free_chips",
     "blank_of_lot",
     "fit_barrier",
+    "geometry_of_chip",
     "teer_readout",
 ]
 
