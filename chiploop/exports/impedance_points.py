@@ -94,6 +94,8 @@ def _number(
         raise FileNotValid(
             f"{name}, {cell.address}: read {cell.text.strip()!r}; a frequency is a number above 0"
         )
+    if column.role == "modulus" and value < 0.0:
+        raise FileNotValid(f"{name}, {cell.address}: |Z| is {cell.text.strip()}, which is below 0")
     if not math.isfinite(value):
         why = said.reasons[0] if said.reasons else "missing"
         notes.append(f"{cell.address}: {cell.text.strip()!r} ({why}); the point does not count")
