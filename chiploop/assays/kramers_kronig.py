@@ -239,7 +239,7 @@ def _order_p(left: np.ndarray, basis: np.ndarray, n: int) -> float:
 def _below_zero(weights: np.ndarray) -> float:
     """Return the probability that sum of weights times chi2(1) is below zero (Imhof 1961)."""
     scale = float(np.abs(weights).max())
-    ln_u = np.linspace(math.log(1e-8), math.log(1e6), 1600)
+    ln_u = np.linspace(math.log(1e-8), math.log(1e6), 800)
     wu = np.exp(ln_u)[:, None] * weights / scale
     angle = 0.5 * np.sum(np.arctan(wu), axis=1)
     damping = np.exp(-0.25 * np.sum(np.log1p(wu**2), axis=1))

@@ -87,26 +87,29 @@ def analysed(geometry: ChannelElectrodes | None, teer: float, seed: int) -> Barr
     return analyse_barrier(spectrum, setup)
 
 
-def coverage(n: int, scale: float = 1.0) -> float:
+def coverage(n: int) -> tuple[float, float]:
+    """Return how many intervals hold the truth, and how many would at half their width."""
     cases = [(g, teer) for g in GEOMETRIES.values() for teer in (100.0, 1000.0, 10000.0)]
-    inside = 0
+    inside = narrow = 0
     for seed in range(n * len(cases)):
         geometry, teer = cases[seed % len(cases)]
         found = analysed(geometry, teer, seed).teer
         middle, half = math.log(found.value), math.log(found.upper / found.value)
-        inside += abs(math.log(teer) - middle) <= scale * half
-    return inside / (n * len(cases))
+        inside += abs(math.log(teer) - middle) <= half
+        narrow += abs(math.log(teer) - middle) <= 0.5 * half
+    return inside / (n * len(cases)), narrow / (n * len(cases))
 
 
 def test_the_interval_of_teer_holds_the_truth_and_a_narrow_one_does_not() -> None:
     # 180 draws: three standard errors are 4.9 points
-    assert 0.90 < coverage(15) <= 1.0
-    assert coverage(15, 0.5) < 0.85
+    held, narrow = coverage(15)
+    assert 0.90 < held < 0.995
+    assert narrow < 0.85
 
 
 @pytest.mark.slow
 def test_the_interval_of_teer_holds_the_truth_in_93_to_97_percent() -> None:
-    assert 0.93 < coverage(150) < 0.97
+    assert 0.93 < coverage(150)[0] < 0.97
 
 
 @pytest.mark.parametrize("includes_series", [False, True])
@@ -130,14 +133,14 @@ def test_the_sd_is_that_of_repeated_draws(kind: str, includes_series: bool) -> N
     blank = BarrierBlank(place, 0.05 * place, includes_series)
     value, sd = less_blank(fit, blank, AREA, geometry)
     values = []
-    for _ in range(1500):
+    for _ in range(500):
         logs = rng.multivariate_normal(
             [math.log(fit.series_ohm), math.log(fit.resistance_ohm)], fit.covariance[:2, :2]
         )
         drawn = replace(fit, series_ohm=math.exp(logs[0]), resistance_ohm=math.exp(logs[1]))
         one = BarrierBlank(max(place + 0.05 * place * rng.normal(), 1.0), 0.0, includes_series)
         values.append(less_blank(drawn, one, AREA, geometry)[0])
-    assert sd == pytest.approx(np.std(values), rel=0.08)
+    assert sd == pytest.approx(np.std(values), rel=0.1)
     assert value == pytest.approx(np.mean(values), rel=0.01)
 
 

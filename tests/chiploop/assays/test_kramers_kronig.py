@@ -35,16 +35,16 @@ def test_a_clean_arc_leaves_less_than_the_floor(alpha: float, resistance: float)
 
 
 def test_the_noise_is_found_and_false_alarms_are_as_rare_as_said() -> None:
-    checks = [checked(a_spectrum(noise=0.01, seed=seed)) for seed in range(300)]
+    checks = [checked(a_spectrum(noise=0.01, seed=seed)) for seed in range(160)]
     assert np.mean([one.noise for one in checks]) == pytest.approx(0.01, rel=0.03)
-    # nominal 1 %: more than 9 of 300 happen once in a thousand
-    assert sum(one.verdict == "flag" for one in checks) <= 9
+    # nominal 1 %: more than 6 of 160 happen once in a thousand
+    assert sum(one.verdict == "flag" for one in checks) <= 6
     for p in (
         [one.order_p for one in checks],
         [one.drift_p for one in checks],
         [one.outlier_p for one in checks],
     ):
-        assert 0.02 < np.mean(np.array(p) < 0.1) < 0.19
+        assert 0.02 < np.mean(np.array(p) < 0.1) < 0.18
 
 
 def test_a_drifting_spectrum_is_flagged_and_the_drift_is_told() -> None:
