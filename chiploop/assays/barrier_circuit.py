@@ -34,6 +34,7 @@ from chiploop.measurement import ImpedanceSpectrum, Quality
 LEAST_POINTS = 8
 """Of good frequencies: twice the number of parameters."""
 ALPHA_RANGE = (0.5, 1.0)
+UNDETERMINED = "the spectrum does not determine the barrier resistance"
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ def _start(frequency_hz: np.ndarray, z: np.ndarray, channel_ohm: float) -> np.nd
     resistance = max(float(real[0]) - series, 0.05 * series)
     if channel_ohm > 0.0:
         # Medium in the channels stands in the real part at every frequency.
-        resistance = barrier_ohm(float(real[0]), channel_ohm)[0]
+        resistance = barrier_ohm(max(float(real[0]), series), channel_ohm)[0]
         series *= 0.1
     peak_w = 2.0 * math.pi * float(frequency_hz[np.argmin(z.imag)])
     return np.array(
@@ -252,8 +253,10 @@ def fit_barrier(
     lengths = np.linalg.norm(matrix, axis=0)
     covariance = np.zeros((4, 4))
     if not np.all(lengths > 0) or np.linalg.cond(matrix / lengths) > 1e10:
-        return _failed(n_good, [*reasons, "the spectrum does not determine the barrier resistance"])
+        return _failed(n_good, [*reasons, UNDETERMINED])
     inverse = np.linalg.inv((matrix / lengths).T @ (matrix / lengths)) / np.outer(lengths, lengths)
+    if not np.all(np.diag(inverse) > 0.0):  # rounding, close to a singular matrix
+        return _failed(n_good, [*reasons, UNDETERMINED])
     covariance[np.ix_(free, free)] = rss / (solution.fun.size - len(free)) * inverse
     qc: Quality = "warn" if reasons and n_total - n_good > limits.warn_excluded * n_total else "ok"
     if at_limit and solution.x[3] < 0.75:

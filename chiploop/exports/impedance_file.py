@@ -32,6 +32,8 @@ class Column:
     """As the file writes it."""
     factor: float = 1.0
     """To Hz, ohm or degrees; below zero where the column holds the negative."""
+    sign_by_phase: bool = False
+    """True where a program is known to write the negative under this heading: the phase decides."""
 
 
 @dataclass(frozen=True)

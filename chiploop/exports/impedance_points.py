@@ -63,7 +63,7 @@ def points_of(
         for column in table.columns:
             values[column.role].append(_number(line, column, name, style, notes))
     hz = np.array(values["frequency"])
-    z = _impedance(values, table, name)
+    z = _impedance(values, table, name, notes)
     status = tuple(
         (0 if np.isfinite(one) else NO_NUMBER) | (MARKED_BAD if line.number in table.marked else 0)
         for one, line in zip(z, table.lines, strict=True)
@@ -102,7 +102,9 @@ def _number(
     return value
 
 
-def _impedance(values: dict[str, list[float]], table: PointTable, name: str) -> np.ndarray:
+def _impedance(
+    values: dict[str, list[float]], table: PointTable, name: str, notes: list[str]
+) -> np.ndarray:
     """Return Z from its parts, or from |Z| and phase; FileNotValid where they contradict."""
     of_polar = None
     modulus = np.array(values["modulus"]) if "modulus" in values else None
@@ -117,9 +119,19 @@ def _impedance(values: dict[str, list[float]], table: PointTable, name: str) -> 
     if modulus is not None:
         _refuse_where(np.abs(modulus - size) > MODULUS_SLACK * size, "|Z|", table, name)
     if phase is not None:
-        turned = np.angle(z * np.exp(-1j * np.radians(phase)), deg=True)
-        _refuse_where(np.abs(turned) > PHASE_SLACK_DEG, "phase", table, name)
+        wrong = _turned(z, phase) > PHASE_SLACK_DEG
+        title = next((c.title for c in table.columns if c.sign_by_phase), None)
+        other = _turned(z.conj(), phase) > PHASE_SLACK_DEG
+        if title and np.sum(other) < np.sum(wrong):
+            z, wrong = z.conj(), other
+            notes.append(f"column {title!r} holds the negative of what it says, by the phase")
+        _refuse_where(wrong, "phase", table, name)
     return z
+
+
+def _turned(z: np.ndarray, phase_deg: np.ndarray) -> np.ndarray:
+    """Return how far each phase is off, in degrees."""
+    return np.abs(np.angle(z * np.exp(-1j * np.radians(phase_deg)), deg=True))
 
 
 def _refuse_where(wrong: np.ndarray, what: str, table: PointTable, name: str) -> None:

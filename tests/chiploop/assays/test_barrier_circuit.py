@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chiploop.assays.barrier_analysis import BarrierAnalysis, BarrierSetup, analyse_barrier
 from chiploop.assays.barrier_blank import BarrierBlank, Geometry, less_blank
@@ -14,6 +16,7 @@ from chiploop.assays.barrier_circuit import circuit, fit_barrier
 from chiploop.assays.cpe_capacitance import brug_f, hsu_mansfeld_f
 from chiploop.assays.electrode_geometry import ChannelElectrodes, GeometryTable
 from chiploop.assays.teer import teer_readout
+from chiploop.measurement import ImpedanceSpectrum
 from tests.chiploop.assays.spectra import a_spectrum
 
 CHIP = ChannelElectrodes("one_end", 10.0, 1.0, 0.2, 67.0)
@@ -218,3 +221,30 @@ def test_a_single_frequency_is_flagged_and_not_fitted() -> None:
     assert found.resistance is None and found.qc == "warn"
     assert "single_frequency" in {flag.code for flag in found.flags}
     assert found.kramers_kronig.verdict == "not_checked"
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(
+    seed=st.integers(0, 10_000),
+    n=st.integers(1, 36),
+    kind=st.sampled_from(["wild", "constant", "series capacitance", "noise", "one frequency"]),
+    geometry=st.sampled_from([None, CHIP, GeometryTable((0, 1e2, 1e4, 1e6), (1, 2e2, 2e4, 1e7))]),
+    total=st.booleans(),
+)
+def test_any_spectrum_is_judged_and_never_raises(
+    seed: int, n: int, kind: str, geometry: Geometry, total: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    hz = 10 ** rng.uniform(-3, 7, n)
+    z = {
+        "wild": 10 ** rng.uniform(-12, 14, n) * np.exp(1j * rng.uniform(-3.2, 3.2, n)),
+        "constant": np.full(n, 10 ** rng.uniform(-3, 9)) + 0j,
+        "series capacitance": 10 ** rng.uniform(0, 5) - 1j / (hz * 10 ** rng.uniform(-9, -3)),
+        "noise": rng.normal(size=n) + 1j * rng.normal(size=n),
+        "one frequency": 100.0 + rng.normal(size=n) + 0j,
+    }[kind]
+    z[rng.integers(0, n)] = complex(math.nan, 1.0) if seed % 3 == 0 else z[0]
+    hz = np.full(n, 12.5) if kind == "one frequency" else hz
+    setup = BarrierSetup(0.1, 0.0, BarrierBlank(100.0, 5.0, total), geometry, 37.0)
+    found = analyse_barrier(ImpedanceSpectrum("C01", 0.0, hz, z), setup)
+    assert found.qc == "fail" or found.teer.value > 0.0 or found.censoring == "left"

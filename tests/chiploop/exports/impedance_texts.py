@@ -101,11 +101,14 @@ def zplot_quoted(hz: np.ndarray = HZ) -> str:
     return "\n".join(lines) + "\n"
 
 
-def pstrace(hz: np.ndarray = HZ, heading: str = "-Z''", separator: str = ",") -> str:
+def pstrace(
+    hz: np.ndarray = HZ, heading: str = "Z''", separator: str = ",", declared: bool = True
+) -> str:
     """Return the text of an export; it always writes -Z'', whatever its heading says."""
     lines = [
         f"Date and time:{separator}2026-05-04 14:30:00",
-        "Impedance spectroscopy",
+        f"Measurement:{separator}Impedance Spectroscopy",
+        f"CH 3: Fixed at {hz.size} freqs" if declared else "Impedance",
         separator.join(
             ["freq / Hz", "neg. Phase / \u00b0", "Idc / uA", "Z / Ohm", "Z' / Ohm",
              f"{heading} / Ohm", "Cs / F"]
@@ -133,7 +136,10 @@ SOUND: dict[str, tuple[str, bytes]] = {
     "zplot": ("zplot", zplot().encode()),
     "zplot_quoted": ("zplot", zplot_quoted().encode()),
     "pstrace": ("pstrace", pstrace().encode("utf-16")),
-    "pstrace_comma": ("pstrace", pstrace(separator=";").encode("utf-8-sig")),
+    "pstrace_comma": (
+        "pstrace",
+        pstrace(heading="-Z''", separator=";", declared=False).encode("utf-8-sig"),
+    ),
     "csv": ("csv", plain_csv().encode()),
 }
 """Case -> format and bytes."""

@@ -71,7 +71,7 @@ def test_a_sweep_that_ended_early_is_flagged_with_its_line(text: str, said: str)
 def test_a_file_cut_anywhere_is_refused_or_flagged(case: str) -> None:
     _, data = SOUND[case]
     whole = read(data)
-    undeclared = case.startswith("pstrace")
+    undeclared = case == "pstrace_comma"
     silent = 0
     for end in range(1, len(data)):
         try:
@@ -141,12 +141,30 @@ def test_an_inductive_spectrum_is_refused_and_a_person_may_say_otherwise() -> No
     assert any("other sign" in flag for flag in found.flags)
 
 
-def test_a_heading_that_the_phase_contradicts_is_refused() -> None:
-    data = texts.pstrace(heading="Z''").encode("utf-16")
-    with pytest.raises(FileNotValid, match="line 4: phase is not that of the real and imaginary"):
-        read(data)
-    found = read_impedance_bytes(data, "a.csv", imaginary="negated")
-    assert np.allclose(found.impedance_ohm, impedance(), rtol=1e-5)
+def test_pstrace_writes_the_negative_under_its_heading_and_the_phase_decides() -> None:
+    for heading, said in (("Z''", True), ("-Z''", False)):
+        found = read(texts.pstrace(heading=heading).encode("utf-16"))
+        assert np.allclose(found.impedance_ohm, impedance(), rtol=1e-5)
+        assert any("holds the negative" in note for note in found.notes) == said
+
+
+def test_a_phase_that_fits_neither_sign_is_refused() -> None:
+    text = texts.pstrace().replace("neg. Phase", "Phase")
+    with pytest.raises(FileNotValid, match="inductive"):
+        read(text)
+    rows = texts.pstrace().splitlines()
+    cells = rows[12].split(",")
+    rows[12] = ",".join([cells[0], "12.0", *cells[2:]])
+    with pytest.raises(FileNotValid, match="line 13: phase is not that"):
+        read("\n".join(rows) + "\n")
+
+
+def test_lines_of_pstrace_may_be_wrapped_in_quotes_and_text_may_follow() -> None:
+    rows = texts.pstrace().splitlines()
+    wrapped = [f'"{row}"' if i % 2 else row for i, row in enumerate(rows)]
+    found = read("\n".join([*wrapped, "Measurement:,Cyclic voltammetry", "V,uA", "1,2"]) + "\n")
+    assert found.frequency_hz.size == 16 and found.flags == ()
+    assert any("text below the table" in note for note in found.notes)
 
 
 def test_a_few_inductive_points_at_high_frequency_are_no_wrong_sign() -> None:
