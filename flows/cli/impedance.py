@@ -33,6 +33,7 @@ POSITIONS = {
 SIZES = re.compile(r"([^x]+)x([^x]+)x([^x]+)")
 ASSUMED_BLANK_SD = 0.05
 """Relative, where a person states a blank without its sd."""
+SD_ASSUMED = f"sd assumed {100 * ASSUMED_BLANK_SD:g} %"
 
 
 class BlankOf(StrEnum):
@@ -241,15 +242,18 @@ def _blank(
         except ValueError as trouble:
             raise FileNotValid(f"{text}: {trouble}") from None
         flags = tuple(f"blank {read.file}, {flag}" for flag in read.flags)
-        return (replace(found, sd_ohm=sd_ohm) if sd_ohm is not None else found), flags
+        if sd_ohm is not None:
+            return replace(found, sd_ohm=sd_ohm), flags
+        return replace(found, origin=f"{found.origin}, {SD_ASSUMED}"), flags
     ohm = _quantity(text, "resistance_ohm", "--blank (no such file)")
     if of is None:
         raise WrongUse(
             "--blank-of is needed with a resistance: membrane, what stands at the place of R in a "
             "fitted cell-free chip; or total, what a meter shows between its electrodes"
         )
+    origin = "stated by hand" if sd_ohm is not None else f"stated by hand, {SD_ASSUMED}"
     sd_ohm = ASSUMED_BLANK_SD * ohm if sd_ohm is None else sd_ohm
-    return BarrierBlank(ohm, sd_ohm, of is BlankOf.total, "stated by hand"), ()
+    return BarrierBlank(ohm, sd_ohm, of is BlankOf.total, origin), ()
 
 
 def analysis_as_json(

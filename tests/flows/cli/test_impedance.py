@@ -76,6 +76,7 @@ def test_a_table_and_a_blank_file_serve(tmp_path: Path, capsys: pytest.CaptureFi
     found = told(capsys, a_file(tmp_path), "--geometry", table, "--blank", blank)
     assert found["teer"]["value"] == pytest.approx(1470.0, rel=0.02)
     assert "geometry by table g.csv" in found["method"]
+    assert "cell-free blank.csv, sd assumed 5 %" in found["method"]
 
 
 def test_one_frequency_is_flagged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
