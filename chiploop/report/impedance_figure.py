@@ -121,7 +121,8 @@ def _log_ticks(ax: Any) -> None:
         first = math.floor(math.log10(low))
         decades = range(first, math.ceil(math.log10(high)) + 1)
         ticks = [step * 10.0**k for k in decades for step in steps]
-        ax.set_yticks([tick for tick in ticks if low <= tick <= high])
+        within = [tick for tick in ticks if low <= tick <= high]
+        ax.set_yticks(within or [low, high], None if within else [f"{low:.3g}", f"{high:.3g}"])
 
 
 def _words(ax: Any, analysis: BarrierAnalysis) -> None:
@@ -131,8 +132,8 @@ def _words(ax: Any, analysis: BarrierAnalysis) -> None:
     rows = []
     if analysis.resistance is not None and analysis.series is not None:
         rows += [
-            ("R", f"{analysis.resistance.value:.4g} ± {analysis.resistance.sd:.2g} Ω"),
-            ("Rs", f"{analysis.series.value:.4g} ± {analysis.series.sd:.2g} Ω"),
+            ("R", f"{_plain(analysis.resistance.value)} ± {_plain(analysis.resistance.sd, 2)} Ω"),
+            ("Rs", f"{_plain(analysis.series.value)} ± {_plain(analysis.series.sd, 2)} Ω"),
             ("CPE", f"Q {fit.cpe:.3g} S sᵅ, α {fit.alpha:.3f}"),
         ]
     said = kk.verdict.replace("_", " ")
@@ -177,6 +178,11 @@ def _label_decades(ax: Any, hz: np.ndarray, z: np.ndarray, scale: float) -> None
         last, told = at, told + 1
 
 
+def _plain(value: float, digits: int = 4) -> str:
+    """Return a number as people write it: 19790, not 1.979e+04."""
+    return f"{float(f'{value:.{digits}g}'):.12g}"
+
+
 def _hertz(hz: float) -> str:
     return f"{hz / 1000:g} kHz" if hz >= 1000.0 else f"{hz:g} Hz"
 
@@ -186,6 +192,7 @@ def _residuals(ax: Any, analysis: BarrierAnalysis) -> None:
     ax.axhline(0.0, color=QUIET, lw=0.5, zorder=0)
     ax.set_ylabel("KK rest (%)")
     if not check.residual:
+        ax.set_yticks([])
         ax.text(
             0.5, 0.5, "not checked", transform=ax.transAxes, ha="center", va="center", color=QUIET
         )
@@ -203,7 +210,9 @@ def _verdicts(analysis: BarrierAnalysis, bad: int) -> tuple[str, str]:
     unit = "Ω cm²" if analysis.unit == "ohm cm2" else "Ω"
     name = "TEER" if analysis.unit == "ohm cm2" else "R"
     if math.isfinite(teer.value):
-        words.append(f"{name} {teer.value:.4g} ({teer.lower:.4g} to {teer.upper:.4g}) {unit}")
+        words.append(
+            f"{name} {_plain(teer.value)} ({_plain(teer.lower)} to {_plain(teer.upper)}) {unit}"
+        )
     elif analysis.censoring == "left":
         words.append(f"{name} below {analysis.upper_bound:.3g} {unit}")
     else:
