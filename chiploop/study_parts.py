@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from chiploop.study_fields import (
     Count,
@@ -57,6 +57,26 @@ class Drug(Part):
     """What else of this drug the tissue model asks for, by the names of the model's file."""
 
 
+class Electrodes(Part):
+    """Where the electrodes for TEER stand in two facing channels; docs/impedance.md has the equation."""
+
+    position: Literal["one_end", "both_ends", "middle", "full_length"]
+    length_mm: Annotated[float, Quantity("length_mm", above=0.0)] = Field(alias="length")
+    """Of the channel along which the membrane lies."""
+    width_mm: Annotated[float, Quantity("length_mm", above=0.0)] = Field(alias="width")
+    height_mm: Annotated[float, Quantity("length_mm", above=0.0)] = Field(alias="height")
+    """Of each of the two channels."""
+    resistivity_ohm_cm: Annotated[float, Quantity("resistivity_ohm_cm", above=0.0)] = Field(
+        alias="resistivity"
+    )
+    """Of the medium, at the temperature of the chip."""
+
+    @property
+    def area_cm2(self) -> float:
+        """The area that the channels share."""
+        return self.length_mm * self.width_mm / 100.0
+
+
 class Chip(Part):
     """Geometry and electrical blank of one chip, and the tubing in front of it."""
 
@@ -85,6 +105,19 @@ class Chip(Part):
         alias="blank_resistance_sd"
     )
     pressure_sensor: bool = False
+    electrodes: Electrodes | None = Field(default=None, exclude_if=is_nothing)
+    """Absent: the field is taken as uniform (area rule)."""
+
+    @model_validator(mode="after")
+    def _membrane_lies_along_the_channel(self) -> Chip:
+        if self.electrodes is not None:
+            stated, shared = self.area_cm2, self.electrodes.area_cm2
+            if abs(shared / stated - 1.0) > 0.05:
+                raise problem(
+                    f"the chip's area is {stated:g} cm2, length times width of its electrodes' channel "
+                    f"{shared:g} cm2; the equation holds for a membrane along the whole channel"
+                )
+        return self
 
 
 class Donor(Part):

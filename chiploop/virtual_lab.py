@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from chiploop.assays.barrier_blank import geometry_of_chip
+from chiploop.assays.electrode_geometry import field_factor
 from chiploop.assays.plate_map import plate_from_dict
 from chiploop.dosing import stock_concentration_nm
 from chiploop.goal_curves import Tissue
@@ -310,7 +312,10 @@ class VirtualLab:
         resistance = teer / self.study.chip.area_cm2 + self.study.chip.blank_resistance_ohm
         magnitude, alpha = CPE
         element = magnitude * (2j * np.pi * np.asarray(frequency_hz, dtype=float)) ** alpha
-        z = SERIES_OHM + 1.0 / (1.0 / resistance + element)
+        barrier = 1.0 / (1.0 / resistance + element)
+        if geometry := geometry_of_chip(self.study.chip):
+            barrier = barrier * field_factor(np.sqrt(geometry.channel_ohm / barrier))[0]
+        z = SERIES_OHM + barrier
         rng = self.noise("impedance", chip_id, moment(time_h))
         noise = rng.standard_normal((2, len(z))) * SPECTRUM_SD * np.abs(z) / np.sqrt(2.0)
         return np.asarray(z + noise[0] + 1j * noise[1])

@@ -121,6 +121,12 @@ def _curve() -> Command:
     return curve
 
 
+def _impedance() -> Command:
+    from flows.cli.impedance import impedance
+
+    return impedance
+
+
 def _approve() -> Command:
     from flows.cli.decide import approve
 
@@ -201,6 +207,7 @@ VERBS: dict[str, Verb] = {
     "ingest": Verb("Read a plate reader's export and show tidy readouts.", _ingest),
     "export": Verb("Write what is on record of a run for other programs.", _export),
     "curve": Verb("Fit standard curves and read unknowns from them.", _curve),
+    "impedance": Verb("Read TEER from an impedance spectrum, with its checks.", _impedance),
     "propose": Verb("Show the next doses with all that speaks for and against them.", _propose),
     "approve": Verb("Approve the proposed doses, or your own, by name.", _approve),
     "exclude": Verb("Leave readouts out of later fits, by name and with the reason.", _exclude),
