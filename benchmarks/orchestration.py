@@ -3,7 +3,8 @@
 ``python -m benchmarks.orchestration [--study FILE] [--seed N] [--json]``
 
 Every task of the flow is timed twice: around the call, which Prefect carries out, and around the function itself;
-the difference is orchestration. Then the same study and seed run once more with every task replaced by its function.
+the difference is orchestration. Then the same study and seed run once more with every task replaced by its own
+function.
 Both runs must end with the same goals, or the benchmark says so and fails.
 """
 
