@@ -87,6 +87,7 @@ class Permeability:
     recovery: float
     """NaN where the donor was not read at the end or not all that passed was."""
     recovery_sd: float
+    """Widened as ``sd_ln`` is."""
     transferred: float
     """Part of the donor's tracer that had passed by the last sample."""
     one_shot: float
@@ -241,7 +242,7 @@ def _recovery(
         + (ends[1] / run.donor.concentration) ** 2
         + sum(one * one for one in of_samples)
     )
-    return left + passed, sd
+    return left + passed, fit.quantile() / Z95 * sd
 
 
 def _free_dye(

@@ -74,6 +74,8 @@ class TracerCurve:
     """Concentrations at the top that fell behind the line."""
     qc: Quality = "ok"
     reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What was left out."""
 
     @property
     def detection_limit(self) -> float:
@@ -90,10 +92,13 @@ class TracerCurve:
         room = 2.0 * self.scale * float(self.noise.sd(top - self.background, self.highest_net))
         return np.asarray(np.asarray(signal, float) > top + room)
 
-    def leans(self, concentration: np.ndarray, dilution: np.ndarray | float = 1.0) -> np.ndarray:
-        """Return (..., 2) what concentrations lean on two independent errors of the line."""
-        by_background = -np.ones_like(concentration) * dilution / self.slope
-        by_slope = -np.asarray(concentration) / self.slope
+    def leans(self, read: np.ndarray, dilution: np.ndarray | float = 1.0) -> np.ndarray:
+        """Return (..., 2) what concentrations lean on two independent errors of the line.
+
+        ``read`` are those in the wells; the answer is on the scale of the samples.
+        """
+        by_background = -np.ones_like(read) * dilution / self.slope
+        by_slope = -np.asarray(read) * dilution / self.slope
         size, direction = np.linalg.eigh(self.covariance)
         wide = widening(self.degrees_of_freedom)
         both = np.stack([by_background, by_slope], axis=-1) @ direction
@@ -145,10 +150,10 @@ def tracer_curve(
         left_out.append(float(levels[-1]))
         levels = levels[:-1]
     line = _line(x[kept], y[kept], noise)
-    reasons = []
+    reasons, notes = [], []
     if left_out:
         shown = ", ".join(f"{one:g}" for one in left_out)
-        reasons.append(
+        notes.append(
             f"inner filter: standards {shown} {unit} read more than {inner_filter:.0%} below the line; "
             f"counted up to {levels[-1]:g} {unit}".replace("  ", " ").strip()
         )
@@ -160,7 +165,7 @@ def tracer_curve(
     return TracerCurve(
         line.background, line.slope, line.covariance, line.scale, line.degrees_of_freedom,
         float(levels[-1]), unit, noise, line.highest_net, tuple(left_out),
-        "warn" if reasons else "ok", tuple(reasons),
+        "warn" if reasons else "ok", tuple(reasons), tuple(notes),
     )  # fmt: skip
 
 
