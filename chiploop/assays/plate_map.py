@@ -16,7 +16,20 @@ import numpy as np
 
 from chiploop.study_parts import Kit
 
-WellKind = Literal["standard", "blank", "sample", "max_release"]
+WellKind = Literal[
+    "standard",
+    "blank",
+    "sample",
+    "max_release",
+    "spontaneous",
+    "untreated",
+    "dead",
+    "compound_blank",
+    "compound_full",
+    "donor",
+]
+"""What a well holds. ``compound_blank`` and ``compound_full``: compound without cells, and with the full
+signal; a tracer's ``donor`` and ``sample`` (receiver)."""
 ROWS = "ABCDEFGH"
 N_COLUMNS = 12
 WELL = re.compile(r"([A-H])([1-9]|1[0-2])")
@@ -48,8 +61,10 @@ class PlateWell:
             raise ValueError(f"well {self.well}: dilution {self.dilution} is below 1")
         if self.kind == "standard" and not (self.concentration or 0.0) > 0.0:
             raise ValueError(f"well {self.well}: a standard needs a concentration above 0")
-        if self.kind == "sample" and (self.chip is None or self.window_h is None):
-            raise ValueError(f"well {self.well}: a sample needs its chip and its collection window")
+        if self.kind in ("sample", "donor") and (self.chip is None or self.window_h is None):
+            raise ValueError(
+                f"well {self.well}: a {self.kind} needs its chip and its collection window"
+            )
 
     @property
     def index(self) -> tuple[int, int]:
@@ -126,7 +141,15 @@ def elisa_plate_map(
     return _lay_out(fixed, _sample_wells(chips, window_h, replicates, dilution), rng)
 
 
-def ldh_plate_map(
+CONTROLS: dict[str, tuple[WellKind, ...]] = {
+    "ldh_release": ("blank", "max_release", "spontaneous"),
+    "mtt": ("blank", "untreated", "dead"),
+    "resazurin": ("blank", "untreated", "dead"),
+}
+"""Method of a kit -> its control wells in the order in which they are laid out."""
+
+
+def viability_plate_map(
     chips: Sequence[str],
     window_h: tuple[float, float],
     kit: Kit,
@@ -134,15 +157,16 @@ def ldh_plate_map(
     dilution: float,
     rng: np.random.Generator,
 ) -> PlateMap:
-    """Return the map of an LDH plate: blanks and maximum release in the first column, samples at
+    """Return the map of a plate of LDH, MTT or resazurin: controls in the first columns, samples at
     random.
 
     Parameters and errors as ``elisa_plate_map``; the kit gives the numbers of control wells.
     """
     if kit.controls is None:
-        raise ValueError(f"kit {kit.name} has no controls; it is no release assay")
-    fixed: list[dict[str, Any]] = [{"kind": "blank"}] * kit.controls.blank
-    fixed += [{"kind": "max_release"}] * kit.controls.max_release
+        raise ValueError(f"kit {kit.name} has no controls; it is no assay of viability")
+    fixed: list[dict[str, Any]] = []
+    for kind in CONTROLS[kit.method]:
+        fixed += [{"kind": kind}] * (getattr(kit.controls, kind) or 0)
     return _lay_out(fixed, _sample_wells(chips, window_h, replicates, dilution), rng)
 
 

@@ -191,9 +191,11 @@ class PerfusedTransport:
         return 1.0
 
     def passed(self, concentration: np.ndarray) -> float:
-        """Return the amount that was collected, and stands in the channel at the end."""
+        """Return the amount that was collected, and stands in channel and tubing at the end."""
         collected = self.flow_rate_ul_h * (self.ends_h - self.starts_h) @ concentration
-        return float(collected) + float(concentration[-1]) * self.receiver_ul
+        return float(collected) + float(concentration[-1]) * (
+            self.receiver_ul + self.dead_volume_ul
+        )
 
     @property
     def covers_all(self) -> bool:

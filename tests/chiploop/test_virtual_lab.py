@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chiploop.assays.immunoassay import readouts_from_elisa_plate
-from chiploop.assays.plate_map import PlateMap, elisa_plate_map, ldh_plate_map, plate_to_dict
+from chiploop.assays.plate_map import PlateMap, elisa_plate_map, plate_to_dict, viability_plate_map
 from chiploop.assays.teer import blank_of_lot, teer_readout
 from chiploop.assays.viability import readouts_from_ldh_plate
 from chiploop.dosing import ChipSchedule, ChipSegment
@@ -290,7 +290,7 @@ def test_ccl26_reads_back_through_the_elisa(lab: VirtualLab) -> None:
 
 def test_released_ldh_reads_back_through_the_plate(lab: VirtualLab) -> None:
     kit = STUDY.assays["viability"].kit
-    plate_map = ldh_plate_map(STUDY.chip_ids, WINDOW, kit, 2, 1.0, np.random.default_rng(1))
+    plate_map = viability_plate_map(STUDY.chip_ids, WINDOW, kit, 2, 1.0, np.random.default_rng(1))
     plate = plate_to_dict("P2", "viability", plate_map)
     controls, readouts = readouts_from_ldh_plate(read(lab, plate, (490, 680)), plate_map, kit)
     assert controls.qc == "ok"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from chiploop.assays.plate_map import PlateMap, ldh_plate_map
+from chiploop.assays.plate_map import PlateMap, viability_plate_map
 from chiploop.assays.viability import WHOLE, Viability, readouts_from_ldh_plate, viability
 from chiploop.measurement import AbsorbancePlate
 from tests.chiploop.assays.kits import LDH
@@ -19,7 +19,7 @@ CHIPS = [f"C{i:02d}" for i in range(1, 13)]
 
 
 def layout(dilution: float = 1.0) -> PlateMap:
-    return ldh_plate_map(CHIPS, WINDOW, LDH, 2, dilution, np.random.default_rng(4))
+    return viability_plate_map(CHIPS, WINDOW, LDH, 2, dilution, np.random.default_rng(4))
 
 
 def plate_of(
@@ -44,7 +44,7 @@ def test_a_clean_plate_gives_back_the_released_fraction() -> None:
     controls, readouts = readouts_from_ldh_plate(
         plate_of(plate_map, truth, None), plate_map, LDH, cycle=1
     )
-    assert (controls.blank_od, controls.max_release_od) == pytest.approx((0.1, 1.6))
+    assert (controls.low.od, controls.high.od) == pytest.approx((0.1, 1.6))
     for one in readouts:
         assert one.value == pytest.approx(truth[one.chip_id], abs=1e-9)
         assert (one.readout, one.unit, one.scale, one.n) == ("ldh_release", "1", "linear", 2)
