@@ -79,9 +79,13 @@ def _wells_by_column() -> list[str]:
     return [f"{row}{column}" for column in range(1, N_COLUMNS + 1) for row in ROWS]
 
 
-def _lay_out(
+def lay_out(
     fixed: list[dict[str, Any]], samples: list[dict[str, Any]], rng: np.random.Generator
 ) -> PlateMap:
+    """Return a map with fixed wells first, by column, and samples at random places.
+
+    Raises ValueError for more wells than a plate has.
+    """
     wells = _wells_by_column()
     if len(fixed) + len(samples) > len(wells):
         raise ValueError(
@@ -138,7 +142,7 @@ def elisa_plate_map(
         for concentration in kit.standards.concentrations_pg_ml
     ]
     fixed += [{"kind": "blank", "concentration": 0.0}] * kit.standards.blank_replicates
-    return _lay_out(fixed, _sample_wells(chips, window_h, replicates, dilution), rng)
+    return lay_out(fixed, _sample_wells(chips, window_h, replicates, dilution), rng)
 
 
 CONTROLS: dict[str, tuple[WellKind, ...]] = {
@@ -167,7 +171,7 @@ def viability_plate_map(
     fixed: list[dict[str, Any]] = []
     for kind in CONTROLS[kit.method]:
         fixed += [{"kind": kind}] * (getattr(kit.controls, kind) or 0)
-    return _lay_out(fixed, _sample_wells(chips, window_h, replicates, dilution), rng)
+    return lay_out(fixed, _sample_wells(chips, window_h, replicates, dilution), rng)
 
 
 def plate_to_dict(plate_id: str, assay: str, plate_map: PlateMap) -> dict[str, Any]:
