@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from chiploop.assays.permeability import Permeability
 from chiploop.assays.tracer_transport import PerfusedTransport, StaticTransport
@@ -46,7 +47,7 @@ def permeability_figure(found: Sequence[Permeability], unit: str) -> Figure:
     panel_in = {1: 3.4, 2: 2.3, 3: 1.75}[across]
     figure = Figure(figsize=(WIDTH_IN, 0.8 + (panel_in + 0.6) * down))
     panels = np.atleast_1d(figure.subplots(down, across)).ravel()
-    set_margins(figure, 0.62, 0.15, 0.45, 0.72, hspace=0.42, wspace=0.3)
+    set_margins(figure, 0.8, 0.15, 0.45, 0.72, hspace=0.42, wspace=0.38)
     for ax in panels[len(shown) :]:
         ax.set_axis_off()
     last_h = max(float(one.run.transport.ends_h[-1]) for one in shown)
@@ -101,6 +102,7 @@ def _panel(ax: Any, one: Permeability, per_hour: float) -> None:
     top = float(np.nanmax(np.concatenate([y, fit.fitted, [0.0]])))
     low = float(np.nanmin(np.concatenate([y, [0.0]])))
     ax.set_ylim(min(low * 1.1, -0.02 * top), 1.15 * top if top > 0.0 else 1.0)
+    ax.yaxis.set_major_locator(MaxNLocator(5))
     beyond = np.isnan(y)
     ax.plot(at[beyond], np.full(beyond.sum(), 1.09 * top), "^", color=FAILED, ms=3.5)
     ax.axhline(0.0, color=QUIET, lw=0.5, zorder=0)

@@ -347,12 +347,12 @@ def _insert_text(
     lag = f"{60 * fit.lag_h:.3g} min" + (
         f" +- {60 * fit.lag_sd_h:.2g}" if fit.lag_pull else ", stated"
     )
-    lines.append(
-        f"  clearance {one.clearance_ul_min:.4g} uL/min, lag {lag}, {fit.n_after_lag} samples after it, "
-        f"{one.transferred:.1%} transferred"
-        if math.isfinite(one.run.transport.donor_ul)
-        else f"  clearance {one.clearance_ul_min:.4g} uL/min, lag {lag}, {fit.n_after_lag} samples after it"
-    )
+    if one.censoring == "none":
+        passed = f", {one.transferred:.1%} transferred" if one.transferred else ""
+        lines.append(
+            f"  clearance {one.clearance_ul_min:.4g} uL/min, lag {lag}, {fit.n_after_lag} samples after "
+            f"it{passed}"
+        )
     if math.isfinite(one.recovery):
         lines.append(f"  recovery {one.recovery:.1%} +- {one.recovery_sd:.1%}")
     if one.censoring == "none":
