@@ -176,14 +176,12 @@ class PerfusedTransport:
 
     def predict(self, clearance_ul_h: np.ndarray, lag_h: np.ndarray) -> np.ndarray:
         """Return the mean C_out / C_D,0 (m, n) of the windows for m clearances and lags."""
-        delay = self.dead_volume_ul / self.flow_rate_ul_h
-        collected = [
-            self._left_chip(clearance_ul_h, self.ends_h[i] - delay - lag_h)
-            - self._left_chip(clearance_ul_h, self.starts_h[i] - delay - lag_h)
-            for i in range(self.ends_h.size)
-        ]
+        late = self.dead_volume_ul / self.flow_rate_ul_h + lag_h[:, None]
+        collected = self._left_chip(clearance_ul_h, self.ends_h - late) - self._left_chip(
+            clearance_ul_h, self.starts_h - late
+        )
         span = self.flow_rate_ul_h * (self.ends_h - self.starts_h)
-        return np.stack(collected, axis=1) / span
+        return np.asarray(collected / span)
 
     @property
     def largest_part(self) -> float:
@@ -209,12 +207,12 @@ class PerfusedTransport:
         return float(steady_clearance_ul_h(self.flow_rate_ul_h, last, np.array([donor]))[0])
 
     def _left_chip(self, clearance_ul_h: np.ndarray, hours: np.ndarray) -> np.ndarray:
-        """Return what has left the receiver (m,) until then, over C_D,0."""
+        """Return what has left the receiver (m, n) until then (m, n), over C_D,0."""
         hours = np.where(hours.real > 0.0, hours, 0.0)
-        fast, slow, rate = self._modes(clearance_ul_h)
+        fast, slow, rate = (one[:, None] for one in self._modes(clearance_ul_h))
         # C_R = rate (e^(slow t) - e^(fast t)) / (slow - fast): empty at first, then filled and emptied
         gain = rate / (slow - fast) * self.flow_rate_ul_h
-        return gain * (_integral(slow, hours) - _integral(fast, hours))
+        return np.asarray(gain * (_integral(slow, hours) - _integral(fast, hours)))
 
     def donor(self, clearance_ul_h: float, hours: float) -> float:
         """Return C_D / C_D,0 so long after transport began."""

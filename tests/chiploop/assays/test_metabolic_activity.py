@@ -86,7 +86,7 @@ def test_a_study_gets_the_fall_of_the_viable_fraction_since_its_start() -> None:
 @pytest.mark.parametrize("viable", [1.0, 0.5, 0.05])
 def test_the_interval_covers_and_a_narrow_one_does_not(viable: float) -> None:
     scores = []
-    for seed in range(250):
+    for seed in range(160):
         plate = plate_of(layout(), dict.fromkeys(CHIPS, viable), np.random.default_rng(seed))
         # One chip per plate: chips of one plate share its controls and are not independent.
         one = read(layout(), plate)["C01"]
@@ -99,7 +99,7 @@ def test_the_interval_covers_and_a_narrow_one_does_not(viable: float) -> None:
 
 def test_the_shared_part_is_how_chips_of_a_plate_err_together() -> None:
     errors, shared = [], []
-    for seed in range(400):
+    for seed in range(300):
         plate = plate_of(layout(), dict.fromkeys(CHIPS, 0.9), np.random.default_rng(seed))
         controls, found = metabolic_viability(plate, layout(), MTT)
         errors.append([one.value - 0.9 for one in found])
