@@ -136,7 +136,11 @@ def plan_study(study: Study, quantise: Quantise = exactly, plates_of_cycle: int 
 def notes(study: Study) -> tuple[str, ...]:
     """Return what is allowed but should be known: what nobody watches, who decides."""
     _, no_truth = truth_of(study.tissue, study.tissue.measured(study.assays))
+    killing = [n for n, assay in study.assays.items() if assay.kit.method == "mtt"]
     told = {
+        "MTT kills the cells that it reads: every cycle but the last needs sister chips for its plate": (
+            bool(killing) and study.timeline.cycles > 1
+        ),
         "the pressure in the chips is not watched: the chip declares no sensor": (
             not study.chip.pressure_sensor
         ),
@@ -270,8 +274,12 @@ def plate_map(
 
 
 def plate_picture(plate: PlannedPlate) -> str:
-    """Return a plate as 9 lines of text: S standard, B blank, X maximal release, else the chip."""
-    letters: Mapping[str, str] = {"standard": "S", "blank": "B", "max_release": "X"}
+    """Return a plate as 9 lines of text: S standard, B blank, X maximal and P spontaneous release, U untreated,
+    D dead, else the chip."""
+    letters: Mapping[str, str] = {
+        "standard": "S", "blank": "B", "max_release": "X", "spontaneous": "P", "untreated": "U",
+        "dead": "D",
+    }  # fmt: skip
     shown = {well.well: letters.get(well.kind) or str(well.chip) for well in plate.wells}
     width = max([4, *(len(text) + 1 for text in shown.values())])
     columns = range(1, COLUMNS + 1)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from chiploop.dosing import PumpProgramme, mixed_nm, mixed_vehicle_fraction
 from chiploop.errors import SafetyRefusal
+from chiploop.models.facts import RELEASE
 from chiploop.record.actions import JournalTotals
 from chiploop.safety_rules import PROPOSAL_RULES, WIRE_RULES, DoseFacts, Rule
 
@@ -185,7 +186,7 @@ def newest_toxicity_h(study: Study, readouts: Iterable[Readout], line_id: str = 
         chips = {chip for line in own for chip in line.chips}
     told_by = {"TEER"}
     if "viability" in study.assays:
-        told_by = {"viability", study.assays["viability"].kit.method}
+        told_by = {"viability", RELEASE, study.assays["viability"].kit.method}
     return max(
         (
             r.time_h

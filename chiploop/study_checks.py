@@ -22,8 +22,11 @@ from chiploop.study_schedule_checks import SCHEDULE_RULES
 from chiploop.study_yaml import Place, YamlText, field_name
 
 PLATE_WELLS = 96
-METHOD_KINDS = {"elisa": "window_mean", "ldh_release": "window_loss"}
-"""Method of a kit -> kind of the readouts that it gives."""
+METHOD_KINDS = {
+    "elisa": "window_mean", "ldh_release": "window_loss", "mtt": "window_loss",
+    "resazurin": "window_loss",
+}  # fmt: skip
+"""Method of a kit that a study takes -> kind of the readouts that it gives."""
 
 
 def _chips_are_unique(lines: Any) -> Iterator[Found]:
@@ -171,7 +174,7 @@ def _assays_are_of_the_model(assays: Any, tissue: Any) -> Iterator[Found]:
         if readout not in tissue.assayed:
             what = f"readout of {tissue.model} that comes from a plate"
             yield from unknown(readout, tissue.assayed, place, what)
-        elif tissue.study_readouts[readout].kind != METHOD_KINDS[assay.kit.method]:
+        elif tissue.study_readouts[readout].kind != METHOD_KINDS.get(assay.kit.method):
             yield Found(
                 (*place, "kit"),
                 f"{readout} is not read by the method of {assay.kit.name}, {assay.kit.method}",
@@ -256,7 +259,16 @@ def calibration_wells(kit: Any) -> int:
     if kit.standards is not None:
         wells += kit.standards.levels * kit.standards.replicates + kit.standards.blank_replicates
     if kit.controls is not None:
-        wells += kit.controls.blank + kit.controls.max_release
+        controls = kit.controls
+        wells += controls.blank + sum(
+            n or 0
+            for n in (
+                controls.max_release,
+                controls.spontaneous,
+                controls.untreated,
+                controls.dead,
+            )  # fmt: skip
+        )
     return wells
 
 

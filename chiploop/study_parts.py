@@ -163,12 +163,32 @@ class Acceptance(Part):
 
 
 class Controls(Part):
-    """Control wells of a release assay."""
+    """Control wells of an assay of viability; which ones it needs is told by its method."""
 
     blank: Count
-    """Wells with medium alone."""
-    max_release: Count
+    """Wells with medium alone, and the dye where there is one."""
+    max_release: Count | None = Field(default=None, exclude_if=is_nothing)
     """Wells with lysate: everything released."""
+    spontaneous: Count | None = Field(default=None, exclude_if=is_nothing)
+    """Wells with what untreated cells release; they make a cytotoxicity of a release."""
+    untreated: Count | None = Field(default=None, exclude_if=is_nothing)
+    """Wells of untreated cells: all alive."""
+    dead: Count | None = Field(default=None, exclude_if=is_nothing)
+    """Wells of killed cells: what turns the dye without life."""
+
+
+KitMethod = Literal["elisa", "ldh_release", "mtt", "resazurin", "tracer_permeability"]
+_TURNS_DYE = {
+    "blank": "the dye without cells",
+    "untreated": "what counts as all alive",
+    "dead": "what turns the dye without life",
+}
+NEEDED_CONTROLS: dict[str, dict[str, str]] = {
+    "ldh_release": {"blank": "medium alone", "max_release": "what counts as all released"},
+    "mtt": _TURNS_DYE,
+    "resazurin": _TURNS_DYE,
+}
+"""Method -> control wells without which it says nothing, and why."""
 
 
 class PlanningSd(Part):
@@ -183,21 +203,41 @@ class Kit(Part):
 
     name: Identifier
     title: str = ""
-    method: Literal["elisa", "ldh_release"]
+    method: KitMethod
     readout: Identifier
     """What a study calls it."""
     wavelength_nm: Annotated[float, Quantity("wavelength_nm", above=0.0)] = Field(
         alias="wavelength"
     )
-    reference_wavelength_nm: Annotated[float, Quantity("wavelength_nm", above=0.0)] = Field(
-        alias="reference_wavelength"
+    reference_wavelength_nm: Annotated[float, Quantity("wavelength_nm", above=0.0)] | None = Field(
+        default=None, alias="reference_wavelength"
     )
+    """Subtracted; a tracer's fluorescence has none."""
+    excitation_wavelength_nm: Annotated[float, Quantity("wavelength_nm", above=0.0)] | None = Field(
+        default=None, alias="excitation_wavelength", exclude_if=is_nothing
+    )
+    """Of a fluorescent tracer, whose ``wavelength`` is that of its emission."""
     sample_volume_ul: Volume = Field(alias="sample_volume")
     """Sample in one well."""
     planning: PlanningSd
     standards: Standards | None = None
     acceptance: Acceptance | None = None
     controls: Controls | None = None
+
+    @model_validator(mode="after")
+    def _has_what_its_method_needs(self) -> Kit:
+        if self.reference_wavelength_nm is None and self.method != "tracer_permeability":
+            raise problem(
+                f'"reference_wavelength" is missing: {self.method} subtracts it',
+                'write for example "reference_wavelength: 680 nm"',
+            )
+        for name, why in NEEDED_CONTROLS.get(self.method, {}).items():
+            if self.controls is None or getattr(self.controls, name) is None:
+                raise problem(
+                    f'"controls.{name}" is missing: {self.method} needs it, {why}',
+                    f'write "{name}: 3" below controls',
+                )
+        return self
 
 
 class Stock(Part):

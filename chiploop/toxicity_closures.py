@@ -120,26 +120,34 @@ def shown_toxicities(
 ) -> tuple[Toxicity, ...]:
     """Return the readouts of released content that show a chip's viability below the study's limit.
 
-    Release adds up over a chip's windows; the one that brings it below the limit is shown, and each that does
-    so alone. Of a censored one the sure bound counts. What was given since the exposure began is to blame, also
-    where the drug had ended before the window; without drug since then, no dose is.
+    Release adds up over a chip's windows, and a window from 0 h on (of a dye) holds all that was lost before; the
+    one that brings it below the limit is shown, and each that does so alone. Of a censored one the sure bound
+    counts. What was given since the exposure began (of a dye: since it was read last) is to blame, also where the
+    drug had ended before the window; without drug since then, no dose is.
     """
     limit = study.limits.viability
     told_by = {RELEASE, *(a.kit.method for n, a in study.assays.items() if n == "viability")}
     lost: dict[str, float] = {}
+    newest_h: dict[str, float] = {}
     shown = []
     for r in sorted(readouts, key=lambda one: one.time_h):
         # what a person leaves out of the fits still closes: only reopening lets a dose be given again
         if r.readout not in told_by or (r.qc == "fail" and not is_excluded(r)):
             continue
         own = r.value if r.censoring == "none" else max(r.lower, 0.0)
-        before = lost.get(r.chip_id, 0.0)
+        before, seen_h = lost.get(r.chip_id, 0.0), newest_h.get(r.chip_id, 0.0)
+        newest_h[r.chip_id] = r.time_h
+        since_start = r.window_start_h is not None and r.window_start_h <= 0.0
+        if since_start:  # holds what was lost before, too
+            own -= before
         lost[r.chip_id] = before + max(own, 0.0)
         left = 1.0 - lost[r.chip_id]
         if not (1.0 - own < limit or left < limit <= 1.0 - before):
             continue
         begin_h = r.time_h
-        if r.window_start_h is not None:  # the window begins so much after its exposure
+        if since_start:
+            begin_h = seen_h + _ROUNDING_H
+        elif r.window_start_h is not None:  # the window begins so much after its exposure
             begin_h = r.window_start_h - study.sampling.effluent_h[0] + _ROUNDING_H
         dose_nm = max(
             (

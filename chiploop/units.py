@@ -95,6 +95,9 @@ KINDS: dict[str, Kind] = {
         "molar mass", {"g/mol": Fraction(1), "kg/mol": Fraction(1000), **_units(Da="1", kDa="1e3")}
     ),
     "temperature_c": Kind("temperature", {"°C": Fraction(1)}, signed=True),
+    "permeability_cm_s": Kind(
+        "permeability", _units(**{"cm/s": "1", "um/s": "1e-4", "nm/s": "1e-7"})
+    ),
     "pressure_mbar": Kind("pressure", _units(mbar="1", kPa="10", Pa="1e-2", bar="1e3")),
 }
 """Kind of field -> its units. The name ends in the canonical unit; ``fraction`` gives 0..1."""

@@ -53,6 +53,12 @@ ELISA_SD = (0.006, 0.04)
 LDH_RANGE = (0.08, 1.7)
 """OD of medium, and what everything released adds."""
 LDH_SD = (0.004, 0.01)
+SPONTANEOUS = 0.03
+"""Part of the maximum that untreated cells release in a window."""
+DYE_RANGE = (0.09, 1.1)
+"""OD of MTT or resazurin without cells, and what whole cells turn of it."""
+DEAD_TURNS = 0.02
+"""Of that, what killed cells turn."""
 EMPTY_WELL_OD = 0.04
 
 
@@ -346,8 +352,15 @@ class VirtualLab:
             highest = kit.standards.highest_pg_ml if kit.standards else USUAL_HIGHEST_PG_ML
             ratio = (c["ec50"] * highest / concentration) ** c["hill"]
             return c["lower"] + (c["upper"] - c["lower"]) / (1.0 + ratio)
+        if kit.method in ("mtt", "resazurin"):
+            blank, span = DYE_RANGE
+            living = {"blank": 0.0, "untreated": 1.0, "dead": DEAD_TURNS}.get(well.kind)
+            if living is None:
+                lost = self.value(well.chip, RELEASE, well.window_h[1], 0.0)
+                living = (1.0 - lost) / well.dilution
+            return blank + span * living
         blank, span = LDH_RANGE
-        released = {"blank": 0.0, "max_release": 1.0}.get(well.kind)
+        released = {"blank": 0.0, "max_release": 1.0, "spontaneous": SPONTANEOUS}.get(well.kind)
         if released is None:
             start, end = well.window_h
             released = self.value(well.chip, RELEASE, end, start) / well.dilution

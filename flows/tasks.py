@@ -100,7 +100,9 @@ def read_plate(
         (plates / f"{plate_id}.json").write_text(json.dumps(asked, indent=1), encoding="utf-8")
         lab.technician.load_plate(asked)
         (reader,) = lab.bench.readers.values()
-        wavelengths = (round(kit.wavelength_nm), round(kit.reference_wavelength_nm))
+        wavelengths = tuple(
+            round(nm) for nm in (kit.wavelength_nm, kit.reference_wavelength_nm) if nm is not None
+        )
         plate = reader.read_absorbance(plate_id, wavelengths, lab.clock.now_h())
         plate = replace(plate, raw_sha256=keep(lab, f"{plate_id}_od.json", "absorbance", of(plate)))
     else:

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from chiploop.assays.immunoassay import concentrations_of_wells, readouts_from_elisa_plate
-from chiploop.assays.plate_map import PlateMap, elisa_plate_map, ldh_plate_map
+from chiploop.assays.metabolic_activity import readouts_from_metabolic_plate, viability_of_wells
+from chiploop.assays.plate_map import PlateMap, elisa_plate_map, viability_plate_map
 from chiploop.assays.viability import readouts_from_ldh_plate, release_of_wells
 from chiploop.assays.well_measurements import WellValue, plate_derivation
 from chiploop.measurement import AbsorbancePlate, Derivation, Readout
@@ -18,19 +19,25 @@ from chiploop.study_parts import Kit
 ASSAYS: dict[str, Callable[..., tuple[Any, list[Readout]]]] = {
     "elisa": readouts_from_elisa_plate,
     "ldh_release": readouts_from_ldh_plate,
+    "mtt": readouts_from_metabolic_plate,
+    "resazurin": readouts_from_metabolic_plate,
 }
 """Method of a kit -> (plate, plate map, kit, cycle) to (what a person judges it by, its readouts).
 """
 
 PLATE_MAPS: dict[str, Callable[..., PlateMap]] = {
     "elisa": elisa_plate_map,
-    "ldh_release": ldh_plate_map,
+    "ldh_release": viability_plate_map,
+    "mtt": viability_plate_map,
+    "resazurin": viability_plate_map,
 }
 """Method of a kit -> (chips, window h, kit, replicates, dilution, rng) to the map of its plate."""
 
 WELL_VALUES: dict[str, Callable[..., dict[str, WellValue]]] = {
     "elisa": concentrations_of_wells,
     "ldh_release": release_of_wells,
+    "mtt": viability_of_wells,
+    "resazurin": viability_of_wells,
 }
 """Method of a kit -> (plate, plate map, kit, what it is judged by) to what each well is worth by itself; a
 method that is not here has raw rows alone."""

@@ -7,21 +7,16 @@ number, a row of another length and a column that comes twice are refused.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from chiploop.assays.csv_rows import bytes_of, number_in, rows_of
 from chiploop.assays.pooled_curves import PlatePoints
 from chiploop.errors import FileNotValid, WrongUse
 from chiploop.exports.decoding import decode
-
-LARGEST_FILE_BYTES = 50_000_000
-SEPARATORS = (",", ";", "\t")
-NUMBERS = "numbers with a decimal point, such as 0.125 or 1e-3"
 
 
 @dataclass(frozen=True)
@@ -79,9 +74,9 @@ def read_curve_table(path: Path, columns: Columns, code_page: str | None = None)
     ------
     WrongUse : a column that the file does not have. FileNotValid : everything else, with its row.
     """
-    data = _bytes_of(path)
+    data = bytes_of(path)
     text = decode(data, path.name, code_page).text
-    header, rows = _rows_of(text, path.name)
+    header, rows = rows_of(text, path.name)
     places = {}
     for name in columns.named:
         if name not in header:
@@ -96,12 +91,12 @@ def read_curve_table(path: Path, columns: Columns, code_page: str | None = None)
         group = cells[places[columns.group]].strip() if columns.group else ""
         if columns.group and not group:
             raise FileNotValid(f"{at}, column '{columns.group}': the group is empty; name one")
-        y = _number(cells[places[columns.y]], at, columns.y)
+        y = number_in(cells[places[columns.y]], at, columns.y)
         written = cells[places[columns.x]].strip()
         known.setdefault(group, [])
         asked.setdefault(group, {})
         if written:
-            x = _number(written, at, columns.x)
+            x = number_in(written, at, columns.x)
             if x < 0.0:
                 raise FileNotValid(
                     f"{at}, column '{columns.x}': {written} is below 0; allowed are concentrations "
@@ -112,7 +107,7 @@ def read_curve_table(path: Path, columns: Columns, code_page: str | None = None)
         sample = cells[places[columns.sample]].strip() if columns.sample else ""
         dilution = 1.0
         if columns.dilution:
-            dilution = _number(cells[places[columns.dilution]], at, columns.dilution)
+            dilution = number_in(cells[places[columns.dilution]], at, columns.dilution)
             if dilution < 1.0:
                 raise FileNotValid(
                     f"{at}, column '{columns.dilution}': {dilution:g}; allowed are 1 (undiluted) "
@@ -144,57 +139,3 @@ def _group(
         for (sample, dilution), wells in asked.items()
     )
     return CurveGroup(name, PlatePoints(points[:, 0], points[:, 1]), unknowns)
-
-
-def _bytes_of(path: Path) -> bytes:
-    if path.is_dir():
-        raise FileNotValid(f"{path} is a folder; name a CSV file")
-    try:
-        if path.stat().st_size > LARGEST_FILE_BYTES:
-            raise FileNotValid(f"{path.name}: more than {LARGEST_FILE_BYTES} bytes are not read")
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise FileNotValid(f"{path}: there is no such file") from None
-    except OSError as error:
-        raise FileNotValid(f"{path}: can not be read ({error.strerror or error})") from None
-    if not data.strip():
-        raise FileNotValid(f"{path.name}: the file is empty; a header and rows are needed")
-    return data
-
-
-def _rows_of(text: str, file: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Return the header and (row number from 1, cells); rows without any text are left out."""
-    first = text.split("\n", 1)[0]
-    separator = max(SEPARATORS, key=first.count)
-    try:
-        table = list(csv.reader(text.splitlines(), delimiter=separator, strict=True))
-    except csv.Error as error:
-        raise FileNotValid(f"{file}: not a CSV file ({error})") from None
-    header = [cell.strip() for cell in table[0]]
-    twice = sorted({name for name in header if name and header.count(name) > 1})
-    if twice:
-        raise FileNotValid(f"{file}: column '{twice[0]}' stands in the header more than once")
-    rows = []
-    for number, cells in enumerate(table[1:], start=1):
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) != len(header):
-            raise FileNotValid(
-                f"{file}, row {number}: {len(cells)} cells, the header has {len(header)}"
-                + ("; is it a decimal comma?" if separator == "," else "")
-            )
-        rows.append((number, cells))
-    return header, rows
-
-
-def _number(cell: str, at: str, column: str) -> float:
-    written = cell.strip()
-    try:
-        value = float(written) if "_" not in written else math.nan
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        hint = "; a decimal comma is not read" if "," in written else ""
-        said = f"'{written}' is not a number" if written else "the cell is empty"
-        raise FileNotValid(f"{at}, column '{column}': {said}; allowed are {NUMBERS}{hint}")
-    return value

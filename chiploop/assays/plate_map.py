@@ -16,7 +16,20 @@ import numpy as np
 
 from chiploop.study_parts import Kit
 
-WellKind = Literal["standard", "blank", "sample", "max_release"]
+WellKind = Literal[
+    "standard",
+    "blank",
+    "sample",
+    "max_release",
+    "spontaneous",
+    "untreated",
+    "dead",
+    "compound_blank",
+    "compound_full",
+    "donor",
+]
+"""What a well holds. ``compound_blank`` and ``compound_full``: compound without cells, and with the full
+signal; a tracer's ``donor`` and ``sample`` (receiver)."""
 ROWS = "ABCDEFGH"
 N_COLUMNS = 12
 WELL = re.compile(r"([A-H])([1-9]|1[0-2])")
@@ -48,8 +61,10 @@ class PlateWell:
             raise ValueError(f"well {self.well}: dilution {self.dilution} is below 1")
         if self.kind == "standard" and not (self.concentration or 0.0) > 0.0:
             raise ValueError(f"well {self.well}: a standard needs a concentration above 0")
-        if self.kind == "sample" and (self.chip is None or self.window_h is None):
-            raise ValueError(f"well {self.well}: a sample needs its chip and its collection window")
+        if self.kind in ("sample", "donor") and (self.chip is None or self.window_h is None):
+            raise ValueError(
+                f"well {self.well}: a {self.kind} needs its chip and its collection window"
+            )
 
     @property
     def index(self) -> tuple[int, int]:
@@ -64,9 +79,13 @@ def _wells_by_column() -> list[str]:
     return [f"{row}{column}" for column in range(1, N_COLUMNS + 1) for row in ROWS]
 
 
-def _lay_out(
+def lay_out(
     fixed: list[dict[str, Any]], samples: list[dict[str, Any]], rng: np.random.Generator
 ) -> PlateMap:
+    """Return a map with fixed wells first, by column, and samples at random places.
+
+    Raises ValueError for more wells than a plate has.
+    """
     wells = _wells_by_column()
     if len(fixed) + len(samples) > len(wells):
         raise ValueError(
@@ -123,10 +142,18 @@ def elisa_plate_map(
         for concentration in kit.standards.concentrations_pg_ml
     ]
     fixed += [{"kind": "blank", "concentration": 0.0}] * kit.standards.blank_replicates
-    return _lay_out(fixed, _sample_wells(chips, window_h, replicates, dilution), rng)
+    return lay_out(fixed, _sample_wells(chips, window_h, replicates, dilution), rng)
 
 
-def ldh_plate_map(
+CONTROLS: dict[str, tuple[WellKind, ...]] = {
+    "ldh_release": ("blank", "max_release", "spontaneous"),
+    "mtt": ("blank", "untreated", "dead"),
+    "resazurin": ("blank", "untreated", "dead"),
+}
+"""Method of a kit -> its control wells in the order in which they are laid out."""
+
+
+def viability_plate_map(
     chips: Sequence[str],
     window_h: tuple[float, float],
     kit: Kit,
@@ -134,16 +161,17 @@ def ldh_plate_map(
     dilution: float,
     rng: np.random.Generator,
 ) -> PlateMap:
-    """Return the map of an LDH plate: blanks and maximum release in the first column, samples at
+    """Return the map of a plate of LDH, MTT or resazurin: controls in the first columns, samples at
     random.
 
     Parameters and errors as ``elisa_plate_map``; the kit gives the numbers of control wells.
     """
     if kit.controls is None:
-        raise ValueError(f"kit {kit.name} has no controls; it is no release assay")
-    fixed: list[dict[str, Any]] = [{"kind": "blank"}] * kit.controls.blank
-    fixed += [{"kind": "max_release"}] * kit.controls.max_release
-    return _lay_out(fixed, _sample_wells(chips, window_h, replicates, dilution), rng)
+        raise ValueError(f"kit {kit.name} has no controls; it is no assay of viability")
+    fixed: list[dict[str, Any]] = []
+    for kind in CONTROLS[kit.method]:
+        fixed += [{"kind": kind}] * (getattr(kit.controls, kind) or 0)
+    return lay_out(fixed, _sample_wells(chips, window_h, replicates, dilution), rng)
 
 
 def plate_to_dict(plate_id: str, assay: str, plate_map: PlateMap) -> dict[str, Any]:

@@ -48,8 +48,12 @@ def corrected_signals(
     Raises
     ------
     FileNotValid : the plate was not read at one of the kit's wavelengths, or is smaller than the
-        map.
+        map; a kit without a reference wavelength.
     """
+    if kit.reference_wavelength_nm is None:
+        raise FileNotValid(
+            f"kit {kit.name} has no reference wavelength; absorbance of plate {plate.plate_id} needs one"
+        )
     main, reference = round(kit.wavelength_nm), round(kit.reference_wavelength_nm)
     lacking = [wavelength for wavelength in (main, reference) if wavelength not in plate.absorbance]
     if lacking:

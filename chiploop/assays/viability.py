@@ -1,17 +1,15 @@
-"""Released LDH of a plate to the released fraction of a chip, and the viability that is left.
+"""Released LDH of a plate: the released fraction of a chip, and cytotoxicity against controls.
 
-Belongs here: the LDH release assay. Not here: what viability means for a dose (safety, policies).
+Belongs here: the LDH release assay. Not here: the ratio and its error (plate_controls), dyes that
+living cells turn (metabolic_activity), what viability means for a dose (safety, policies).
 
-    released = (A_sample - A_blank) / (A_max - A_blank) * dilution_sample / dilution_max
+    released     = (A_sample - A_blank) / (A_max - A_blank) * dilution_sample / dilution_max
+    cytotoxicity = (A_sample - A_spontaneous) / (A_max - A_spontaneous)
 
 A is absorbance at the kit's wavelength minus its reference (490 - 680 nm). A_max is the lysate of a
 whole chip in the volume of one pooled sample, so ``released`` is the part of the chip's LDH that
-was found in that sample. Noise may make it negative; it stays negative (clipping would bias the sum
-over windows).
-
-Uncertainty: one well has sd = s sqrt(floor^2 + (cv A)^2), s from the scatter of the plate's own
-replicates around their means (duplicates alone tell too little of their own sd); first-order error
-propagation through the ratio; sqrt(d / (d - 2)) for an s known from d degrees of freedom only.
+was found in that sample, and adds up over windows. Cytotoxicity takes off what untreated cells
+release (Decker & Lohmann-Matthes 1988); it is of one sample alone.
 """
 
 from __future__ import annotations
@@ -20,8 +18,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from chiploop.assays.plate_controls import (
+    ControlMean,
+    Fraction,
+    PlateScatter,
+    control,
+    control_mean,
+    disturbances,
+    fraction_between,
+    scatter_of_plate,
+    span_trouble,
+    wells_of,
+)
 from chiploop.assays.plate_map import PlateMap
 from chiploop.assays.plate_signal import NoiseModel, WellSignal, corrected_signals, sample_groups
 from chiploop.assays.well_measurements import EFFLUENT, WellValue
@@ -31,24 +39,17 @@ from chiploop.study_parts import Kit
 LDH_NOISE = NoiseModel(floor_od=0.006, cv=0.04)
 """Typical of a plate; only its shape matters where the plate has replicates, they give the scale.
 """
-LEAST_SPAN_SD = 10.0
-"""Maximum release must stand above the blank by this many sd, else the plate fails."""
-LARGEST_CV = 0.20
-"""Of replicates whose signal stands above the blank; beyond it the sample is flagged."""
 
 
 @dataclass(frozen=True)
 class ReleasePlate:
     """The controls of one LDH plate and its noise."""
 
-    blank_od: float
-    max_release_od: float
-    blank_sd_od: float
-    """Of the mean of the blanks."""
-    max_release_sd_od: float
-    """Of the mean of the maximum-release wells."""
-    noise_scale: float
-    degrees_of_freedom: int
+    low: ControlMean
+    """Blank, or spontaneous release."""
+    high: ControlMean
+    """Maximum release that serves every chip without its own."""
+    scatter: PlateScatter
     plate: str = ""
     qc: Quality = "ok"
     reasons: tuple[str, ...] = ()
@@ -85,48 +86,93 @@ def readouts_from_ldh_plate(
         release.
     """
     signals = corrected_signals(plate, plate_map, kit)
-    blanks = [one for one in signals if one.content.kind == "blank"]
-    lysates = [one for one in signals if one.content.kind == "max_release"]
-    if not blanks or not lysates:
-        raise ValueError(
-            "the plate map has no blank or no max_release wells; nothing to compare with"
-        )
-    scale, degrees = _noise_scale(signals, noise)
+    blanks = control(signals, "blank", "medium alone", plate.plate_id)
+    scatter = scatter_of_plate(signals, noise)
+    return _between(signals, "ldh_release", blanks, "blank", scatter, plate, kit, cycle)
+
+
+def cytotoxicity_from_ldh_plate(
+    plate: AbsorbancePlate,
+    plate_map: PlateMap,
+    kit: Kit,
+    cycle: int = 0,
+    noise: NoiseModel = LDH_NOISE,
+) -> tuple[ReleasePlate, list[Readout]]:
+    """Return the plate's controls and one ``cytotoxicity`` readout per sample (linear scale, unit 1).
+
+    Raises
+    ------
+    FileNotValid : a wavelength that was not read. ValueError : a map without spontaneous or maximum
+        release.
+    """
+    signals = corrected_signals(plate, plate_map, kit)
+    why = "what untreated cells release"
+    untreated = control(signals, "spontaneous", why, plate.plate_id)
+    scatter = scatter_of_plate(signals, noise)
+    name = "spontaneous release"
+    return _between(signals, "cytotoxicity", untreated, name, scatter, plate, kit, cycle)
+
+
+def _between(
+    signals: tuple[WellSignal, ...],
+    readout: str,
+    below: Sequence[WellSignal],
+    below_name: str,
+    scatter: PlateScatter,
+    plate: AbsorbancePlate,
+    kit: Kit,
+    cycle: int,
+) -> tuple[ReleasePlate, list[Readout]]:
+    lysates = control(signals, "max_release", "what counts as all released", plate.plate_id)
+    shared = wells_of(lysates, "max_release")
+    low = control_mean(below_name, below, scatter)
+    high = control_mean("maximum release", shared or lysates, scatter)
     readouts = []
-    shared = [one for one in lysates if one.content.chip is None]
-    controls = _controls(blanks, shared or lysates, noise, scale, degrees, plate.plate_id)
     for (chip, window_h, dilution), wells in sample_groups(signals).items():
         own = [one for one in lysates if one.content.chip == chip]
-        mine = (
-            _controls(blanks, own, noise, scale, degrees, plate.plate_id)
-            if own or not shared
-            else controls
-        )
+        mine = control_mean("maximum release", own, scatter) if own else high
         dilution_max = (own or shared)[0].content.dilution if own or shared else 1.0
-        value, sd, n, qc, reasons = _released(wells, mine, noise, dilution / dilution_max)
+        is_release = readout == "ldh_release"
+        found = fraction_between(
+            wells, low, mine, scatter, dilution / dilution_max, None if is_release else 1.0
+        )
+        reasons = (*found.reasons, *disturbances(signals, chip, low, mine, scatter))
         readouts.append(
             Readout(
                 chip_id=chip,
-                readout="ldh_release",
-                value=value,
+                readout=readout,
+                value=found.value,
                 unit="1",
-                sd=sd,
+                sd=found.sd,
                 scale="linear",
                 time_h=window_h[1],
                 window_start_h=window_h[0],
-                n=n,
-                qc=qc,
+                n=found.n,
+                qc="warn" if found.qc == "ok" and reasons else found.qc,
                 reasons=reasons,
-                method=f"{kit.name}: part of maximum release, dilution {dilution:g}",
+                method=f"{kit.name}: part of maximum release"
+                + (", " if is_release else f" above the {below_name}, ")
+                + f"dilution {dilution:g}",
                 plate=plate.plate_id,
                 wells=tuple(one.content.well for one in wells),
                 raw_sha256=plate.raw_sha256,
                 cycle=cycle,
                 channel=EFFLUENT,
                 sd_kind="tech",
+                curve=shared_errors(found, bool(own)),
             )
         )
-    return controls, readouts
+    trouble = span_trouble(low, high)
+    reasons = (*low.reasons, *high.reasons, *((trouble,) if trouble else ()))
+    qc: Quality = "fail" if trouble else "warn" if reasons else "ok"
+    return ReleasePlate(low, high, scatter, plate.plate_id, qc, reasons), readouts
+
+
+def shared_errors(found: Fraction, own_control: bool) -> tuple[float, ...]:
+    """Return what the samples of a plate share: both controls, or the low one where the high is its own."""
+    if found.qc == "fail":
+        return ()
+    return (found.curve[0], 0.0) if own_control else found.curve
 
 
 def release_of_wells(
@@ -146,11 +192,18 @@ def release_of_wells(
         if not shared or content.chip in own:
             continue
         dilution = content.dilution / shared[0].dilution
-        value, sd, _, qc, reasons = _released((one,), controls, LDH_NOISE, dilution)
-        found[content.well] = WellValue(
-            "released fraction", value, "1", sd, "linear", "tech", qc=qc, reasons=reasons
+        own_value = fraction_between(
+            (one,), controls.low, controls.high, controls.scatter, dilution
         )
+        found[content.well] = well_value("released fraction", own_value)
     return found
+
+
+def well_value(quantity: str, found: Fraction) -> WellValue:
+    """Return where one well stands between its controls, for tables."""
+    return WellValue(
+        quantity, found.value, "1", found.sd, "linear", "tech", qc=found.qc, reasons=found.reasons
+    )
 
 
 def viability(previous: Viability, releases: Sequence[Readout]) -> Viability:
@@ -173,90 +226,3 @@ def viability(previous: Viability, releases: Sequence[Readout]) -> Viability:
             )
     value = previous.value - sum(one.value for one in releases)
     return Viability(value, math.sqrt(previous.sd**2 + sum(one.sd**2 for one in releases)))
-
-
-def _noise_scale(signals: Sequence[WellSignal], noise: NoiseModel) -> tuple[float, int]:
-    """Return s and its degrees of freedom, from all replicates of the plate; (1, 0) without any."""
-    groups: dict[tuple[str, str | None, object, float], list[float]] = {}
-    for one in signals:
-        if not one.reason:
-            content = one.content
-            key = (content.kind, content.chip, content.window_h, content.dilution)
-            groups.setdefault(key, []).append(one.signal_od)
-    degrees = sum(len(values) - 1 for values in groups.values())
-    if degrees < 3:
-        return 1.0, 0
-    squares = sum(
-        ((value - float(np.mean(values))) / noise.sd(float(np.mean(values)))) ** 2
-        for values in groups.values()
-        for value in values
-    )
-    return math.sqrt(squares / degrees), degrees
-
-
-def _mean(wells: Sequence[WellSignal]) -> tuple[float, int]:
-    good = [one.signal_od for one in wells if not one.reason]
-    return (float(np.mean(good)), len(good)) if good else (math.nan, 0)
-
-
-def _controls(
-    blanks: Sequence[WellSignal],
-    lysates: Sequence[WellSignal],
-    noise: NoiseModel,
-    scale: float,
-    degrees: int,
-    plate_id: str,
-) -> ReleasePlate:
-    reasons = [
-        f"{one.content.kind} {one.content.well} {one.reason}"
-        for one in (*blanks, *lysates)
-        if one.reason
-    ]
-    (low, n_low), (high, n_high) = _mean(blanks), _mean(lysates)
-    qc: Quality = "warn" if reasons else "ok"
-    if not n_low or not n_high:
-        reasons.append("no blank or no maximum-release well with a signal")
-        return ReleasePlate(
-            low, high, math.nan, math.nan, scale, degrees, plate_id, "fail", tuple(reasons)
-        )
-    sd_low = scale * noise.sd(low) / math.sqrt(n_low)
-    sd_high = scale * noise.sd(high) / math.sqrt(n_high)
-    if not high - low > LEAST_SPAN_SD * math.hypot(sd_low, sd_high):
-        qc = "fail"
-        reasons.append(f"maximum release {high:.3f} OD is not clearly above the blank {low:.3f} OD")
-    return ReleasePlate(low, high, sd_low, sd_high, scale, degrees, plate_id, qc, tuple(reasons))
-
-
-def _released(
-    wells: Sequence[WellSignal], controls: ReleasePlate, noise: NoiseModel, dilution: float
-) -> tuple[float, float, int, Quality, tuple[str, ...]]:
-    reasons = tuple(f"well {one.content.well} {one.reason}" for one in wells if one.reason)
-    signal, n = _mean(wells)
-    if controls.qc == "fail":
-        return math.nan, math.nan, n, "fail", (*controls.reasons, *reasons)
-    if not n or any(one.reason == "saturated" for one in wells):
-        return math.nan, math.nan, n, "fail", (*reasons, "no number for this sample")
-    span = controls.max_release_od - controls.blank_od
-    ratio = (signal - controls.blank_od) / span
-    good = [one.signal_od for one in wells if not one.reason]
-    variance = (controls.noise_scale * noise.sd(signal)) ** 2
-    if n > 1:
-        scatter = float(np.std(good, ddof=1))
-        if scatter > LARGEST_CV * abs(signal) and scatter > 3.0 * math.sqrt(variance):
-            reasons = (*reasons, f"replicates differ: sd {scatter:.3f} OD at {signal:.3f} OD")
-            variance = max(variance, scatter**2)
-    sd_signal = math.sqrt(variance / n)
-    heavy_tails = 1.0
-    if controls.degrees_of_freedom > 2:
-        heavy_tails = math.sqrt(controls.degrees_of_freedom / (controls.degrees_of_freedom - 2.0))
-    sd = (
-        heavy_tails
-        / span
-        * math.sqrt(
-            sd_signal**2
-            + ((1.0 - ratio) * controls.blank_sd_od) ** 2
-            + (ratio * controls.max_release_sd_od) ** 2
-        )
-    )
-    qc: Quality = "warn" if reasons or controls.qc == "warn" else "ok"
-    return dilution * ratio, dilution * sd, n, qc, (*controls.reasons, *reasons)

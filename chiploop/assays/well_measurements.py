@@ -32,6 +32,8 @@ from chiploop.study_parts import Kit
 
 EFFLUENT: Channel = "basal"
 """Collected samples are effluent of the perfused channel, below the tissue."""
+CELLS: Channel = "membrane"
+"""A dye is given to the cells, which stand on the membrane."""
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ class Axis:
 
 AXES: dict[str, Axis] = {
     "TEER": Axis("TEER", "Ω cm²"),
-    "ldh_release": Axis("LDH release", "% of maximum", 100.0),
+    "ldh_release": Axis("Lost viability or LDH release", "% of maximum", 100.0),
 }
 
 

@@ -127,6 +127,12 @@ def _impedance() -> Command:
     return impedance
 
 
+def _permeability() -> Command:
+    from flows.cli.permeability import permeability
+
+    return permeability
+
+
 def _approve() -> Command:
     from flows.cli.decide import approve
 
@@ -208,6 +214,7 @@ VERBS: dict[str, Verb] = {
     "export": Verb("Write what is on record of a run for other programs.", _export),
     "curve": Verb("Fit standard curves and read unknowns from them.", _curve),
     "impedance": Verb("Read TEER from an impedance spectrum, with its checks.", _impedance),
+    "permeability": Verb("Fit the permeability of barriers to a tracer.", _permeability),
     "propose": Verb("Show the next doses with all that speaks for and against them.", _propose),
     "approve": Verb("Approve the proposed doses, or your own, by name.", _approve),
     "exclude": Verb("Leave readouts out of later fits, by name and with the reason.", _exclude),

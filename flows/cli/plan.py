@@ -75,8 +75,8 @@ def _text(study: Study, planned: StudyPlan, noted: tuple[str, ...]) -> list[str]
             "",
         ]
     lines += [
-        "S standard, B blank, X maximal release, . empty. Samples stand at random, in every cycle",
-        "elsewhere: --cycle 2 shows the next plates.",
+        "S standard, B blank, X maximal release, U untreated, D dead, . empty. Samples stand at",
+        "random, in every cycle elsewhere: --cycle 2 shows the next plates.",
         f"Meter: {planned.teer_readings} spectra. Reader: "
         f"{planned.plate_reads - planned.plates_from_files} plates"
         + (f", {planned.plates_from_files} from files." if planned.plates_from_files else "."),

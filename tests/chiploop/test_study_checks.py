@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from chiploop.plan import notes
 from chiploop.study import Study, check_study, load_study
 from chiploop.study_checks import RULES
 from tests.chiploop.drug_mistakes import TWO_DRUGS
@@ -513,3 +514,27 @@ def test_a_question_about_a_ratio_takes_a_plain_number_and_no_dose(tmp_path: Pat
         stop = f"stop: {{decided: [{{goal: TI, {asked}}}]}}\n"
         found = check_study(with_goal(tmp_path, INDEX, stop))
         assert [p.field for p in found] == [f"stop.decided[0].{key}"]
+
+
+@pytest.mark.parametrize("kit", ["mtt", "resazurin"])
+def test_viability_may_be_read_by_a_dye(kit: str, tmp_path: Path) -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    assert "viability: {kit: ldh_release" in text
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        text.replace("viability: {kit: ldh_release", f"viability: {{kit: {kit}"), "utf-8"
+    )
+    assert check_study(path) == []
+    study = load_study(path)
+    assert study.assays["viability"].kit.method == kit
+    noted = [note for note in notes(study) if "kills the cells" in note]
+    assert len(noted) == (kit == "mtt")
+
+
+def test_a_tracer_is_no_readout_of_viability(tmp_path: Path) -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    path = tmp_path / "study.yaml"
+    changed = text.replace("kit: ldh_release", "kit: fitc_dextran_permeability")
+    path.write_text(changed, "utf-8")
+    told = " ".join(problem.message for problem in check_study(path))
+    assert "not read by the method of fitc_dextran_permeability" in told

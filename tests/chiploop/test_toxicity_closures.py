@@ -71,6 +71,27 @@ def test_release_adds_up_and_the_dose_that_brings_it_over_is_blamed_once() -> No
     assert shown(*readouts[:1], released("C10", 0.04, 124.0, cycle=2), campaign=later) == []
 
 
+def lost_by_dye(chip: str, value: float, end_h: float = 72.0, cycle: int = 1) -> Readout:
+    """What a dye tells: all that was lost since 0 h."""
+    return Readout(chip, "ldh_release", value, "1", 0.01, "linear", end_h, 0.0, cycle=cycle)
+
+
+def test_what_a_dye_tells_again_is_not_added_up() -> None:
+    later = given(DONE, dict.fromkeys(STUDY.line_ids, 30.0), 2)
+    twice = [lost_by_dye("C10", 0.15), lost_by_dye("C10", 0.15, 124.0, 2)]
+    assert shown(*twice, campaign=later) == []
+    # once harm was shown, the same reading again is no new harm
+    harmed = [lost_by_dye("C10", 0.5), lost_by_dye("C10", 0.5, 124.0, 2)]
+    assert shown(*harmed, campaign=later) == [("C10", 480.0)]
+
+
+def test_a_dye_blames_what_was_given_since_it_was_read_last() -> None:
+    later = given(DONE, dict.fromkeys(STUDY.line_ids, 30.0), 2)
+    readouts = [lost_by_dye("C10", 0.15), lost_by_dye("C10", 0.25, 124.0, 2)]
+    assert shown(*readouts, campaign=later) == [("C10", 30.0)]
+    assert shown(readouts[1], campaign=later) == [("C10", 480.0)]  # nobody looked in between
+
+
 def closed(*readouts: Readout, cycle: int = 1, **more: Any) -> tuple[Closure, ...]:
     return closures(STUDY, DONE.schedules, readouts, cycle, **more)
 

@@ -122,6 +122,7 @@ PINT_CANONICAL = {
     "frequency_hz": "Hz",
     "molar_mass_g_mol": "g/mol",
     "temperature_c": "kelvin",
+    "permeability_cm_s": "cm/s",
     "pressure_mbar": "mbar",
 }
 

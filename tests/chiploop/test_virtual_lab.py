@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chiploop.assays import ASSAYS, PLATE_MAPS
 from chiploop.assays.immunoassay import readouts_from_elisa_plate
-from chiploop.assays.plate_map import PlateMap, elisa_plate_map, ldh_plate_map, plate_to_dict
+from chiploop.assays.plate_map import PlateMap, elisa_plate_map, plate_to_dict, viability_plate_map
 from chiploop.assays.teer import blank_of_lot, geometry_of_chip, teer_readout
 from chiploop.assays.viability import readouts_from_ldh_plate
 from chiploop.dosing import ChipSchedule, ChipSegment
@@ -21,7 +22,7 @@ from chiploop.measurement import AbsorbancePlate, ImpedanceSpectrum
 from chiploop.models.inlet import chip_inlet
 from chiploop.models.study_model import model_of
 from chiploop.study import load_study
-from chiploop.study_parts import Electrodes
+from chiploop.study_parts import Controls, Electrodes
 from chiploop.virtual_lab import EMPTY_WELL_OD, VirtualLab, truth_model
 
 STUDY = load_study(Path(__file__).parents[2] / "protocols" / "studies" / "ad_jak_dose_finding.yaml")
@@ -308,9 +309,33 @@ def test_ccl26_reads_back_through_the_elisa(lab: VirtualLab) -> None:
     assert max(np.abs(scores)) < 4.0
 
 
+@pytest.mark.parametrize(("method", "reference_nm"), [("mtt", 690), ("resazurin", 600)])
+def test_a_dye_reads_back_what_was_lost_since_the_start(method: Any, reference_nm: int) -> None:
+    controls = Controls(blank=3, untreated=3, dead=2)
+    kit = STUDY.assays["viability"].kit.model_copy(
+        update={
+            "method": method, "controls": controls, "wavelength_nm": 570.0,
+            "reference_wavelength_nm": float(reference_nm),
+        }
+    )  # fmt: skip
+    assay = STUDY.assays["viability"].model_copy(update={"kit": kit})
+    lab = run()
+    lab.study = STUDY.model_copy(update={"assays": {**STUDY.assays, "viability": assay}})
+    plate_map = PLATE_MAPS[method](STUDY.chip_ids, WINDOW, kit, 2, 1.0, np.random.default_rng(1))
+    plate = plate_to_dict("P1", "viability", plate_map)
+    controls_found, readouts = ASSAYS[method](read(lab, plate, (570, reference_nm)), plate_map, kit)
+    assert controls_found.qc == "ok" and len(readouts) == len(STUDY.chip_ids)
+    scores = [(r.value - lab.value(r.chip_id, "ldh_release", 72.0, 0.0)) / r.sd for r in readouts]
+    assert max(map(abs, scores)) < 4.0
+    assert {r.window_start_h for r in readouts} == {0.0}
+    # what was lost in the window alone would not fit
+    windows = [(r.value - lab.value(r.chip_id, "ldh_release", 72.0, 48.0)) / r.sd for r in readouts]
+    assert np.abs(windows).mean() > np.abs(scores).mean()
+
+
 def test_released_ldh_reads_back_through_the_plate(lab: VirtualLab) -> None:
     kit = STUDY.assays["viability"].kit
-    plate_map = ldh_plate_map(STUDY.chip_ids, WINDOW, kit, 2, 1.0, np.random.default_rng(1))
+    plate_map = viability_plate_map(STUDY.chip_ids, WINDOW, kit, 2, 1.0, np.random.default_rng(1))
     plate = plate_to_dict("P2", "viability", plate_map)
     controls, readouts = readouts_from_ldh_plate(read(lab, plate, (490, 680)), plate_map, kit)
     assert controls.qc == "ok"

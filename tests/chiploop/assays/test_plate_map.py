@@ -11,9 +11,9 @@ import pytest
 from chiploop.assays.plate_map import (
     PlateWell,
     elisa_plate_map,
-    ldh_plate_map,
     plate_from_dict,
     plate_to_dict,
+    viability_plate_map,
 )
 from tests.chiploop.assays.kits import ELISA, LDH
 
@@ -31,14 +31,14 @@ def test_an_elisa_plate_holds_standards_blanks_and_every_chip_in_replicates() ->
 
 def test_the_places_of_the_samples_come_from_the_generator_alone() -> None:
     def places(seed: int) -> list[str]:
-        plate_map = ldh_plate_map(CHIPS, (48, 72), LDH, 2, 1.0, np.random.default_rng(seed))
+        plate_map = viability_plate_map(CHIPS, (48, 72), LDH, 2, 1.0, np.random.default_rng(seed))
         return [one.well for one in plate_map if one.kind == "sample"]
 
     assert places(1) == places(1)
     assert places(1) != places(2)
 
 
-@pytest.mark.parametrize("lay_out, kit", [(elisa_plate_map, ELISA), (ldh_plate_map, LDH)])
+@pytest.mark.parametrize("lay_out, kit", [(elisa_plate_map, ELISA), (viability_plate_map, LDH)])
 def test_a_plate_goes_through_json_unchanged(lay_out, kit) -> None:  # type: ignore[no-untyped-def]
     plate_map = lay_out(CHIPS, (48.0, 72.0), kit, 2, 2.0, np.random.default_rng(1))
     plate = json.loads(json.dumps(plate_to_dict("P7", "CCL26", plate_map)))

@@ -9,9 +9,16 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from chiploop.assays.plate_map import PlateMap, ldh_plate_map
-from chiploop.assays.viability import WHOLE, Viability, readouts_from_ldh_plate, viability
+from chiploop.assays.plate_map import PlateMap, viability_plate_map
+from chiploop.assays.viability import (
+    WHOLE,
+    Viability,
+    cytotoxicity_from_ldh_plate,
+    readouts_from_ldh_plate,
+    viability,
+)
 from chiploop.measurement import AbsorbancePlate
+from chiploop.study_parts import Controls
 from tests.chiploop.assays.kits import LDH
 
 WINDOW = (24.0, 48.0)
@@ -19,7 +26,7 @@ CHIPS = [f"C{i:02d}" for i in range(1, 13)]
 
 
 def layout(dilution: float = 1.0) -> PlateMap:
-    return ldh_plate_map(CHIPS, WINDOW, LDH, 2, dilution, np.random.default_rng(4))
+    return viability_plate_map(CHIPS, WINDOW, LDH, 2, dilution, np.random.default_rng(4))
 
 
 def plate_of(
@@ -44,7 +51,7 @@ def test_a_clean_plate_gives_back_the_released_fraction() -> None:
     controls, readouts = readouts_from_ldh_plate(
         plate_of(plate_map, truth, None), plate_map, LDH, cycle=1
     )
-    assert (controls.blank_od, controls.max_release_od) == pytest.approx((0.1, 1.6))
+    assert (controls.low.od, controls.high.od) == pytest.approx((0.1, 1.6))
     for one in readouts:
         assert one.value == pytest.approx(truth[one.chip_id], abs=1e-9)
         assert (one.readout, one.unit, one.scale, one.n) == ("ldh_release", "1", "linear", 2)
@@ -112,3 +119,61 @@ def test_a_window_that_was_not_read_is_not_taken_for_zero() -> None:
     lost = replace(readouts[0], value=math.nan, qc="fail", reasons=("saturated",))
     with pytest.raises(ValueError, match="saturated"):
         viability(WHOLE, [lost])
+
+
+def with_spontaneous(part: float) -> tuple[PlateMap, AbsorbancePlate]:
+    kit = LDH.model_copy(update={"controls": Controls(blank=3, max_release=3, spontaneous=3)})
+    plate_map = viability_plate_map(CHIPS, WINDOW, kit, 2, 1.0, np.random.default_rng(4))
+    plain = tuple(one for one in plate_map if one.kind != "spontaneous")
+    plate = plate_of(plain, {chip: 0.05 * i for i, chip in enumerate(CHIPS)}, None)
+    signal = plate.absorbance[490].copy()
+    for one in plate_map:
+        if one.kind == "spontaneous":
+            signal[one.index] = 0.1 + 1.5 * part + 0.05
+    return plate_map, replace(plate, absorbance={**plate.absorbance, 490: signal})
+
+
+def test_cytotoxicity_takes_off_what_untreated_cells_release() -> None:
+    plate_map, plate = with_spontaneous(0.1)
+    _, readouts = cytotoxicity_from_ldh_plate(plate, plate_map, LDH)
+    for i, chip in enumerate(CHIPS):
+        (one,) = [r for r in readouts if r.chip_id == chip]
+        assert one.value == pytest.approx((0.05 * i - 0.1) / 0.9, abs=1e-9)
+        assert one.readout == "cytotoxicity"
+    assert readouts[0].value < 0.0  # a chip that releases less than the untreated ones
+
+
+@pytest.mark.parametrize("kind", ["spontaneous", "max_release"])
+def test_cytotoxicity_without_one_of_its_controls_is_refused(kind: str) -> None:
+    plate_map, plate = with_spontaneous(0.1)
+    without = tuple(one for one in plate_map if one.kind != kind)
+    with pytest.raises(ValueError, match=f"no {kind} wells"):
+        cytotoxicity_from_ldh_plate(plate, without, LDH)
+
+
+@pytest.mark.parametrize("kind", ["blank", "max_release"])
+def test_release_without_one_of_its_controls_is_refused(kind: str) -> None:
+    plate_map = layout()
+    plate = plate_of(plate_map, dict.fromkeys(CHIPS, 0.1), None)
+    without = tuple(one for one in plate_map if one.kind != kind)
+    with pytest.raises(ValueError, match=f"no {kind} wells"):
+        readouts_from_ldh_plate(plate, without, LDH)
+
+
+def test_the_controls_part_of_the_sd_is_shared_by_the_plate() -> None:
+    plate_map = layout()
+    plate = plate_of(plate_map, dict.fromkeys(CHIPS, 0.3), np.random.default_rng(2))
+    _, readouts = readouts_from_ldh_plate(plate, plate_map, LDH)
+    for one in readouts:
+        assert len(one.curve) == 2 and 0.0 < sum(c * c for c in one.curve) < one.sd**2
+
+
+def test_a_chips_own_lysate_is_shared_with_nobody() -> None:
+    own = tuple(
+        replace(one, chip="C05") if one.kind == "max_release" and i % 2 else one
+        for i, one in enumerate(layout())
+    )
+    plate = plate_of(own, dict.fromkeys(CHIPS, 0.3), np.random.default_rng(2))
+    _, readouts = readouts_from_ldh_plate(plate, own, LDH)
+    by_chip = {one.chip_id: one for one in readouts}
+    assert by_chip["C05"].curve[1] == 0.0 != by_chip["C04"].curve[1]

@@ -342,7 +342,15 @@ def test_the_plot_is_marked_and_names_every_line_and_unit(
     said(capsys, "simulate", "skin_chip", *asked, "--plot", str(path))
     drawn = path.read_text(encoding="utf-8")
     assert drawn.count(">SIMULATED</text>") == 2
-    for words in ("TEER", "LDH release", "Ω cm²", "pg/mL", "time (h)", "control", "+ 100 nM"):
+    for words in (
+        "TEER",
+        "Lost viability or LDH release",
+        "Ω cm²",
+        "pg/mL",
+        "time (h)",
+        "control",
+        "+ 100 nM",
+    ):
         assert f">{words}</text>" in drawn
     assert drawn.count(">control</text>") == 6
     again = tmp_path / "again.svg"
