@@ -127,6 +127,12 @@ def _propose() -> Command:
     return propose
 
 
+def _lost() -> Command:
+    from flows.cli.lost import lost
+
+    return lost
+
+
 def _reopen() -> Command:
     from flows.cli.reopen import reopen
 
@@ -184,6 +190,7 @@ VERBS: dict[str, Verb] = {
     "approve": Verb("Approve the proposed doses, or your own, by name.", _approve),
     "exclude": Verb("Leave readouts out of later fits, by name and with the reason.", _exclude),
     "reject": Verb("Reject the proposed doses, by name and with the reason.", _reject),
+    "lost": Verb("Say that the file of a plate will not come.", _lost),
     "reopen": Verb("Let doses be given again that harm had closed.", _reopen),
     "settle": Verb("Say what a pump gave where its counter could not tell.", _settle),
     "model": Verb("Look at tissue models, check your own, simulate chips.", _model),
