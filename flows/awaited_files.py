@@ -4,10 +4,10 @@ Belongs here: one plate's way from the request to its readouts, and what is said
 here: kinds of files (chiploop.file_kinds), when a file is finished (export_watch), what the pumps do meanwhile
 (closed_loop), what a person says of a file that will not come (cli.lost).
 
-A plate has its label and deadline on record before anybody is asked for it, so an interrupted run asks for the same
-plate again and keeps its deadline. The file is copied into the run's store and on record before it is used; what is
-kept is used again and not looked for. A file that is not there by its deadline is a state of the run: it is
-told, and a person brings it, or says that it is lost. It is never a value.
+A plate has its label and deadline on record before anybody is asked for it, so an interrupted run asks for the
+same plate again and keeps its deadline. The file is copied into the run's store and on record before it is used;
+what is kept is used again and not looked for. A file that is not there by its deadline is a state of the run: it
+is told, and a person brings it, or says that it is lost. It is never a value.
 """
 
 from __future__ import annotations

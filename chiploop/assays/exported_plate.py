@@ -63,7 +63,9 @@ def problems_of_plate(plate: AbsorbancePlate, plate_map: PlateMap, kit: Kit) -> 
 
 
 def _ranked(one: LayoutWell) -> LayoutWell:
-    """Return a well of maximum release as a level above the blanks, which it is for the order of signals."""
-    if one.role != "max_release":
-        return one
-    return replace(one, role="standard", concentration_pg_ml=1.0)
+    """Return a control as a level: of a release assay the blanks are below the maximum, whatever its number."""
+    if one.role == "max_release":
+        return replace(one, role="standard", concentration_pg_ml=1.0)
+    if one.role == "blank" and one.concentration_pg_ml is None:
+        return replace(one, concentration_pg_ml=0.0)
+    return one

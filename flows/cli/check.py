@@ -54,4 +54,4 @@ def files_awaited(study: Study) -> tuple[str, ...]:
         return ()
     from flows.file_places import expected_files
 
-    return expectedfiles_awaited(study)
+    return expected_files(study)

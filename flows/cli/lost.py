@@ -1,4 +1,4 @@
-"""``chiploop lost``: a person says that the file of a plate will not come; the study goes on without its readouts."""
+"""``chiploop lost``: a person says that the file of a plate will not come; the study goes on without it."""
 
 from __future__ import annotations
 
