@@ -115,7 +115,7 @@ def opened(study: Study, folder: Path, run_id: str, simulated: bool) -> Iterator
     """Yield a bench on the record of a folder."""
     said: list[str] = []
     clock = Stopwatch()
-    (folder / run_id / "arriving").mkdir(parents=True)
+    (folder / run_id / "arriving").mkdir(parents=True, exist_ok=True)
     with (
         Record(str(folder / "record.sqlite")) as record,
         Journal(folder / run_id / "journal.sqlite") as journal,
