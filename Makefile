@@ -60,6 +60,7 @@ bench: $(INSTALLED)
 	@$(BIN)/python -m benchmarks.proposal_seconds
 	@$(BIN)/python -m benchmarks.curves
 	@$(BIN)/python -m benchmarks.exports
+	@$(BIN)/python -m benchmarks.impedance
 	@echo "Coverage of the goals over 20 whole studies takes half an hour: $(BIN)/python -m benchmarks.goal_coverage"
 
 lint: $(INSTALLED)

@@ -127,7 +127,7 @@ def with_vehicle_lines(
 ) -> tuple[dict[int, int], list[str]]:
     """Return the batch with at least so many lines without drug."""
     now, notes = dict(chosen), []
-    vehicles = {line: _vehicle(table, line) for line in now}
+    vehicles = {line: _vehicle(table, line, k) for line, k in now.items()}
     missing = wanted - sum(table.programmes[line][k].delivered_nm == 0.0 for line, k in now.items())
     by_worth = sorted(
         now, key=lambda i: (worth.get(i, 0.0), table.programmes[i][now[i]].delivered_nm)
@@ -188,12 +188,13 @@ def _harm(table: Candidates, line: int, k: int, chips: Sequence[int]) -> float:
     return chips[line] * (risk if 0.0 <= risk <= 1.0 else 1.0)
 
 
-def _vehicle(table: Candidates, line: int) -> int | None:
-    """Return a line's allowed candidate without drug; None where there is none."""
-    for k in np.flatnonzero(table.allowed[line]):
-        if table.programmes[line][k].delivered_nm == 0.0:
-            return int(k)
-    return None
+def _vehicle(table: Candidates, line: int, chosen: int) -> int | None:
+    """Return a line's allowed candidate without drug, in the stimulus of the chosen one where it can be; None
+    where there is none.
+    """
+    programmes = table.programmes[line]
+    own = [int(k) for k in np.flatnonzero(table.allowed[line]) if not programmes[k].delivered_nm]
+    return min(own, key=lambda k: programmes[k].arm != programmes[chosen].arm, default=None)
 
 
 def _next_lower(
@@ -213,8 +214,8 @@ def _next_lower(
 
         def order(j: int) -> tuple[bool, float]:
             other = table.programmes[line][j]
-            same = other.schedule == own.schedule or other.delivered_nm == 0.0
-            return same, other.delivered_nm
+            is_vehicle = other.delivered_nm == 0.0 and other.arm == own.arm
+            return other.schedule == own.schedule or is_vehicle, other.delivered_nm
 
         return max(fits, key=order)
     return min(lower, key=lambda j: _harm(table, line, j, chips), default=None)

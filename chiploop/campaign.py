@@ -14,6 +14,7 @@ import numpy as np
 
 from chiploop.batch_safety import batch_rules, drug_candidates, is_safe, safe_batch
 from chiploop.campaign_values import Campaign, LineDose, Proposal, TiedBatch
+from chiploop.dose_orders import draw_order
 from chiploop.dosing import ChipSchedule, Quantise
 from chiploop.edited_doses import refuse_edit
 from chiploop.errors import FitNotAccepted, SafetyRefusal
@@ -26,14 +27,18 @@ from chiploop.kept_predictions import KeptPredictions
 from chiploop.measurement import Readout
 from chiploop.models.study_model import model_of
 from chiploop.next_exposure import highest_read_nm, likelihood_of, prediction_table
+from chiploop.pending_readings import Plate
 from chiploop.policies import POLICIES
+from chiploop.policies.nested_information import NestedMonteCarlo
 from chiploop.policies.own_doses import own_doses
 from chiploop.policies.prediction_table import Batch, PredictionTable
+from chiploop.policies.scored_batch import scored_batch
+from chiploop.proposal_alternatives import last_doses
 from chiploop.record.actions import JournalTotals
 from chiploop.safety import check_exposure
 from chiploop.spread_out import spread_out, spread_out_drugs
 from chiploop.study import Study
-from chiploop.study_schedules import WHOLE
+from chiploop.study_schedules import STIMULUS, WHOLE, vehicle_by
 from chiploop.toxicity_closures import Reopened, closures, in_force, still_allowed
 
 DOUBT = (
@@ -158,6 +163,7 @@ def suggest(
     own_nm: Mapping[str, float] | None = None,
     own_schedules: Mapping[str, str] | None = None,
     kept: KeptPredictions | None = None,
+    awaited: Collection[Plate] = (),
 ) -> Suggestion:
     """Return doses for the next exposure, with the table that they were chosen from.
 
@@ -167,7 +173,8 @@ def suggest(
     Where the data contradict the model no policy is asked: the doses are spread out, and ``notes`` say so.
     ``own_nm`` (line -> nM, every line) are a person's doses in place of a policy's: the same rules hold for
     them, and none of them is changed. ``own_schedules`` (line -> name) says by which schedule; ``whole`` where
-    a line is not in it. What is ``kept`` of an earlier table is not simulated again.
+    a line is not in it. What is ``kept`` of an earlier table is not simulated again. ``awaited`` plates
+    (cycle, assay) are on their way: the doses are chosen for what these will not tell.
 
     Raises
     ------
@@ -188,7 +195,17 @@ def suggest(
     if not lines:
         raise SafetyRefusal("every line is held until a person has looked; nothing can be dosed")
     table, refused = prediction_table(
-        campaign, lines, quantise, remaining_ul, totals, rng, set(rejected), begin_h, own_nm, kept
+        campaign,
+        lines,
+        quantise,
+        remaining_ul,
+        totals,
+        rng,
+        set(rejected),
+        begin_h,
+        own_nm,
+        kept,
+        awaited,
     )
     closed = closures(study, campaign.schedules, campaign.readouts, campaign.cycle, reopened)
     drug_of = (
@@ -197,19 +214,20 @@ def suggest(
     lifted = in_force(study, campaign.schedules, campaign.readouts, reopened)
     allowed, more = still_allowed(table, closed, lifted, drug_of)
     table, refused = replace(table, allowed=allowed), (*refused, *more)
+    ways = named_ways(study, own_nm or {}, own_schedules or {})
     misfit = campaign.info.misfit
     information: dict[int, float] = {}
     batch: Batch | None = None
     notes: tuple[str, ...] = ()
     is_in_doubt = misfit is not None and misfit.fires
     if own_nm is not None:
-        refuse_edit(table, own_nm, refused, own_schedules)
+        refuse_edit(table, own_nm, refused, ways)
         policy = "own_doses"
         notes = (DOUBT,) if is_in_doubt else ()
     try:
         if is_in_doubt and own_nm is None:
             donors = {line.id: tuple(line.chips.values()) for line in lines}
-            longest_h = max(p.drug_h for programmes in table.programmes for p in programmes)
+            longest_h = max(p.drug_h for own in table.programmes for p in own if p.arm == STIMULUS)
             seed = int(rng.integers(2**31))
             if study.further_drugs:
                 highest_of_nm = {
@@ -223,10 +241,25 @@ def suggest(
                 spread = spread_out(table, donors, seed, highest_nm)
             policy, chosen, notes = "spread_out", spread.chosen, (spread.sentence,)
         else:
-            chooses = POLICIES[policy] if own_nm is None else own_doses(own_nm, own_schedules)
+            chooses = POLICIES[policy] if own_nm is None else own_doses(own_nm, ways)
             batch = chooses(table, rng)
             at = {line: i for i, line in enumerate(table.lines)}
             chosen = {at[choice.line]: choice.candidate for choice in batch.choices}
+            if own_nm is None:
+                drawn = draw_order(
+                    table,
+                    chosen,
+                    [tuple(line.chips.values()) for line in lines],
+                    [study.drug_of(line.id).name for line in lines],
+                    [last_doses(campaign)[line.id] for line in lines],
+                    rng,
+                )
+                if drawn.chosen != chosen:
+                    chosen = dict(drawn.chosen)
+                    measure = NestedMonteCarlo(table.predictable(), rng)
+                    order = [chosen[i] for i in range(len(lines))]
+                    batch = scored_batch(table, order, measure, batch.ties, batch.note)
+                notes += (drawn.sentence,) if drawn.sentence else ()
             information = {at[choice.line]: choice.information_nats for choice in batch.choices}
             notes += (batch.note,) if batch.note else ()
     except ValueError as problem:
@@ -269,6 +302,16 @@ def suggest(
         else float(sum(table.cost[i][safe.chosen[i]] for i in range(len(lines)))),
     )
     return Suggestion(proposal, table)
+
+
+def named_ways(
+    study: Study, own_nm: Mapping[str, float], schedules: Mapping[str, str]
+) -> dict[str, str]:
+    """Return line -> schedule of a person's doses, under the one name that the vehicle has in each stimulus."""
+    named = {line: schedules.get(line, WHOLE) for line in own_nm}
+    return {
+        line: way if own_nm[line] > 0.0 else vehicle_by(study, way) for line, way in named.items()
+    }
 
 
 def propose(*given: Any, **more: Any) -> Proposal:

@@ -4,11 +4,11 @@ Belongs here: stocks, mixing, rounding, syringe budgets, segments of a chip's sc
 the parts of one exposure (exposure), whether a dose may be given (safety), the pumps themselves
 (instruments), which dose is wanted (policies).
 
-A line has one pump per role: ``medium``, ``stimulus`` and one per stock of its drug. What flows into its
-chips is concentration = sum(stock_j q_j) / sum(q_j), shared equally by the chips of the line. Every
-step carries a pump-side target volume; all steps of a programme end together. Nothing is clipped:
-what can not be made as asked is refused with the reason. Drug stocks stand in stimulus medium, so
-the stimulus is the same at every dose.
+A line has one pump per role: ``medium``, ``stimulus``, one per further stimulus (arm) and one per stock of its
+drug. What flows into its chips is concentration = sum(stock_j q_j) / sum(q_j), shared equally by the chips of the
+line. Every step carries a pump-side target volume; all steps of a programme end together. Nothing is clipped:
+what can not be made as asked is refused with the reason. A drug stock stands in the medium of a stimulus and is
+thinned with that alone, so the stimulus is the same at every dose.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from chiploop.errors import DoseNotFeasible
 from chiploop.study_limits import concentration_limit_nm
+from chiploop.study_schedules import STIMULUS
 
 if TYPE_CHECKING:
     from chiploop.study import Study
@@ -49,7 +50,7 @@ class PumpStep:
     pump: str
     """Name in lab.toml, ``<line>-<stock>``."""
     stock: str
-    """``medium``, ``stimulus`` or the name of a drug stock of the study."""
+    """``medium``, ``stimulus`` or the name of an arm or of a drug stock of the study."""
     flow_rate_ul_h: float
     volume_ul: float
 
@@ -72,6 +73,8 @@ class PumpProgramme:
     """Vehicle (e.g. DMSO) in the mix, as a fraction of volume."""
     stimulus_fraction: float
     """Share of the mix that is stimulus medium: 1 in a dose, 0 in plain medium."""
+    arm: str = STIMULUS
+    """Which stimulus a dose is given in."""
 
 
 @dataclass(frozen=True)
@@ -130,13 +133,18 @@ def pump_name(line_id: str, stock: str) -> str:
 
 
 def stock_concentration_nm(study: Study, stock: str) -> float:
-    """Return the drug concentration of a stock in nM; 0 for ``medium`` and ``stimulus``."""
-    return 0.0 if stock in ("medium", "stimulus") else study.stocks[stock].concentration_nm
+    """Return the drug concentration of a stock in nM; 0 for plain medium and every stimulus."""
+    return 0.0 if is_drug_free(study, stock) else study.stocks[stock].concentration_nm
 
 
 def stock_vehicle_fraction(study: Study, stock: str) -> float:
-    """Return the vehicle fraction of a stock; 0 for ``medium`` and ``stimulus``."""
-    return 0.0 if stock in ("medium", "stimulus") else study.stocks[stock].vehicle_fraction
+    """Return the vehicle fraction of a stock; 0 for plain medium and every stimulus."""
+    return 0.0 if is_drug_free(study, stock) else study.stocks[stock].vehicle_fraction
+
+
+def is_drug_free(study: Study, role: str) -> bool:
+    """Return whether the pump of a role holds plain medium or a stimulus without drug."""
+    return role == "medium" or role in study.arms_ng_ml
 
 
 def usable_ul(study: Study, stock: str, remaining_ul: float) -> float:
@@ -166,11 +174,12 @@ def make_programme(
     quantise: Quantise,
     remaining_ul: Mapping[str, float],
     stocks: Sequence[str] = (),
+    arm: str = STIMULUS,
 ) -> PumpProgramme:
     """Return the programme that makes a concentration on a line with the weakest stock that fits.
 
-    The weakest stock gives the largest, steadiest rate. Drug doses take the stimulus pump and at
-    most one drug stock, or the stock neat; ``asked_nm`` 0 takes the stimulus pump alone.
+    The weakest stock gives the largest, steadiest rate. Drug doses take the pump of their stimulus and at
+    most one drug stock, or the stock neat; ``asked_nm`` 0 takes the pump of the stimulus alone.
 
     Parameters
     ----------
@@ -178,6 +187,7 @@ def make_programme(
     quantise : the pumps' own rounding; its ValueError is a reason, not an accident.
     remaining_ul : pump name -> content of its syringe in uL; a pump that is absent counts as empty.
     stocks : the drug stocks that a dose may take; empty for any.
+    arm : the stimulus that a dose is given in.
 
     Raises
     ------
@@ -197,19 +207,23 @@ def make_programme(
 
     if purpose != "dose":
         stocks = (purpose,)
+    elif arm not in study.arms_of(line_id):
+        raise DoseNotFeasible(f"line {line_id} has no pump of {arm}")
     elif asked_nm == 0.0:
-        stocks = ("stimulus",)
+        stocks = (arm,)
     else:
-        stocks = stocks or drug_stocks(study, line_id)
+        stocks = stocks or drug_stocks(study, line_id, arm)
+        if not stocks:
+            raise DoseNotFeasible(f"line {line_id} has no stock of its drug in {arm}")
     reasons: list[str] = []
     for stock in stocks:
         try:
-            shares_ul_h = _shares_ul_h(study, stock, asked_nm, line_flow_ul_h)
+            shares_ul_h = _shares_ul_h(study, stock, asked_nm, line_flow_ul_h, arm)
             steps = _steps(line_id, shares_ul_h, duration_h, quantise)
         except ValueError as problem:
             reasons.append(f"{stock}: {problem}")
             continue
-        programme = _programme(study, line_id, purpose, asked_nm, duration_h, steps)
+        programme = _programme(study, line_id, purpose, asked_nm, duration_h, steps, arm)
         problems = _problems(study, programme, remaining_ul)
         if not problems:
             return programme
@@ -220,9 +234,9 @@ def make_programme(
     )
 
 
-def drug_stocks(study: Study, line_id: str) -> tuple[str, ...]:
-    """Return the stocks of a line's drug, the weakest first."""
-    return tuple(study.stocks_of(line_id))
+def drug_stocks(study: Study, line_id: str, arm: str = STIMULUS) -> tuple[str, ...]:
+    """Return the stocks of a line's drug in a stimulus, the weakest first."""
+    return tuple(name for name in study.stocks_of(line_id) if study.arm_of_stock(name) == arm)
 
 
 def delivered_segments(
@@ -257,13 +271,18 @@ def delivered_segments(
         for step in programme.steps
     )
     chips = study.line(programme.line).chips
-    stimulus = _mix(given, lambda stock: float(stock != "medium"))
+    stimulus_ng_ml: dict[str, float] = {}
+    for arm, mix in study.arms_ng_ml.items():
+        share = arm_fraction(study, given, arm)
+        if arm == STIMULUS or share > 0.0:
+            for name, c in mix.items():
+                stimulus_ng_ml[name] = stimulus_ng_ml.get(name, 0.0) + share * c
     segment = ChipSegment(
         start_h=start_h,
         end_h=end_h,
         flow_rate_ul_h=sum(step.volume_ul for step in given) / (end_h - start_h) / len(chips),
         drug_nm=mixed_nm(study, given),
-        stimulus_ng_ml={name: stimulus * c for name, c in study.stimulus_ng_ml.items()},
+        stimulus_ng_ml=stimulus_ng_ml,
     )
     return dict.fromkeys(chips, segment)
 
@@ -271,6 +290,11 @@ def delivered_segments(
 def mixed_nm(study: Study, steps: tuple[PumpStep, ...]) -> float:
     """Return the drug concentration of the steps' volumes mixed, in nM."""
     return _mix(steps, lambda stock: stock_concentration_nm(study, stock))
+
+
+def arm_fraction(study: Study, steps: tuple[PumpStep, ...], arm: str) -> float:
+    """Return the share of the steps' volumes that is the medium of a stimulus."""
+    return _mix(steps, lambda stock: float(study.arm_of_stock(stock) == arm))
 
 
 def mixed_vehicle_fraction(study: Study, steps: tuple[PumpStep, ...]) -> float:
@@ -294,7 +318,7 @@ def _mix(steps: tuple[PumpStep, ...], property_of: Callable[[str], float]) -> fl
 
 
 def _shares_ul_h(
-    study: Study, stock: str, asked_nm: float, line_flow_ul_h: float
+    study: Study, stock: str, asked_nm: float, line_flow_ul_h: float, arm: str
 ) -> dict[str, float]:
     """Return stock -> unrounded flow rate in uL/h, diluent first; ValueError where the stock is too
     weak.
@@ -305,7 +329,7 @@ def _shares_ul_h(
     if strength_nm < asked_nm:
         raise ValueError(f"a stock of {strength_nm:g} nM is weaker than the dose")
     drug_ul_h = line_flow_ul_h * asked_nm / strength_nm
-    return {"stimulus": line_flow_ul_h - drug_ul_h, stock: drug_ul_h}
+    return {arm: line_flow_ul_h - drug_ul_h, stock: drug_ul_h}
 
 
 def _steps(
@@ -335,6 +359,7 @@ def _programme(
     asked_nm: float,
     duration_h: float,
     steps: tuple[PumpStep, ...],
+    arm: str,
 ) -> PumpProgramme:
     return PumpProgramme(
         line=line_id,
@@ -345,6 +370,7 @@ def _programme(
         steps=steps,
         vehicle_fraction=mixed_vehicle_fraction(study, steps),
         stimulus_fraction=_mix(steps, lambda stock: float(stock != "medium")),
+        arm=arm,
     )
 
 

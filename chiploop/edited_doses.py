@@ -43,7 +43,7 @@ def refuse_edit(
     problems = []
     for i, line in enumerate(table.lines):
         programmes = table.programmes[i]
-        by = (schedules or {}).get(line, WHOLE) if own_nm[line] > 0.0 else WHOLE
+        by = (schedules or {}).get(line, WHOLE)
         ways = by_schedule(programmes, range(len(programmes)), by)
         at = with_dose(programmes, ways, own_nm[line])
         if at is not None and table.allowed[i][at]:

@@ -24,7 +24,14 @@ from chiploop.dosing import (
     programme_from_dict,
 )
 from chiploop.errors import DoseNotFeasible
-from chiploop.study_schedules import WHOLE, SchedulePart, study_parts
+from chiploop.study_schedules import (
+    WHOLE,
+    SchedulePart,
+    arm_of,
+    study_parts,
+    vehicle_by,
+    vehicle_schedules,
+)
 
 if TYPE_CHECKING:
     from chiploop.study import Study
@@ -43,6 +50,11 @@ class ExposureProgramme:
     def line(self) -> str:
         """The line of all parts."""
         return self.parts[0].line
+
+    @property
+    def arm(self) -> str:
+        """The stimulus of all parts."""
+        return self.parts[0].arm
 
     @property
     def asked_nm(self) -> float:
@@ -109,7 +121,8 @@ def make_exposure(
 ) -> ExposureProgramme:
     """Return the programmes that give a line a concentration by a schedule of the study.
 
-    The weakest stock that can make every part with drug is taken. Without drug it is one part, ``whole``.
+    The weakest stock that can make every part with drug is taken. Without drug it is one part from the beginning
+    to the end, by the first schedule of its stimulus (``whole`` of the usual one).
 
     Raises
     ------
@@ -118,13 +131,20 @@ def make_exposure(
     KeyError
         The study has no such schedule.
     """
-    hours = study_parts(study, schedule)
+    hours, arm = study_parts(study, schedule), arm_of(study, schedule)
     if asked_nm == 0.0 or len(hours) == 1:
         exposure_h = study.timeline.exposure_h
-        one = make_programme(study, line_id, "dose", asked_nm, exposure_h, quantise, remaining_ul)
-        return ExposureProgramme(schedule if asked_nm > 0.0 else WHOLE, (one,))
+        one = make_programme(
+            study, line_id, "dose", asked_nm, exposure_h, quantise, remaining_ul, arm=arm
+        )
+        return ExposureProgramme(
+            schedule if asked_nm > 0.0 else vehicle_by(study, schedule), (one,)
+        )
+    stocks = drug_stocks(study, line_id, arm)
+    if not stocks:
+        raise DoseNotFeasible(f"line {line_id} has no stock of its drug in {arm}")
     reasons = []
-    for stock in drug_stocks(study, line_id):
+    for stock in stocks:
         try:
             parts = _parts(study, line_id, asked_nm, hours, stock, quantise, remaining_ul)
         except DoseNotFeasible as problem:
@@ -149,7 +169,15 @@ def _parts(
         nm = asked_nm if has_drug else 0.0
         lasts_h = end_h - start_h
         part = make_programme(
-            study, line_id, "dose", nm, lasts_h, quantise, left_ul, stocks=(stock,)
+            study,
+            line_id,
+            "dose",
+            nm,
+            lasts_h,
+            quantise,
+            left_ul,
+            (stock,),
+            study.arm_of_stock(stock),
         )
         for step in part.steps:
             left_ul[step.pump] = left_ul.get(step.pump, 0.0) - step.volume_ul
@@ -167,12 +195,15 @@ def feasible_exposures(
     """Return what a line can make of every concentration with every schedule of the study, and the others with
     their reasons.
 
-    Both tuples keep the order of ``candidates_nm``, then of the study; the vehicle is there once.
+    Both tuples keep the order of ``candidates_nm``, then of the study; the vehicle is there once for each
+    stimulus. Schedules of a stimulus that the line has no pump of are not looked at.
     """
     programmes: list[ExposureProgramme] = []
     refused: list[RefusedDose] = []
+    arms = study.arms_of(line_id)
+    own = [name for name, schedule in study.schedules.items() if schedule.arm in arms]
     for asked_nm in candidates_nm:
-        for schedule in study.schedules if asked_nm > 0.0 else (WHOLE,):
+        for schedule in own if asked_nm > 0.0 else vehicle_schedules(study, line_id):
             try:
                 programmes.append(
                     make_exposure(study, line_id, asked_nm, schedule, quantise, remaining_ul)

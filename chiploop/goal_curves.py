@@ -19,6 +19,7 @@ from chiploop.models.facts import ModelFacts
 from chiploop.models.inlet import ChipInlet, chip_constants
 from chiploop.models.tissue_model import TissueModel
 from chiploop.study import Drug, Study
+from chiploop.study_schedules import STIMULUS
 
 REST_H = 24.0
 """Plain medium before the stimulus in the reference experiment."""
@@ -61,14 +62,15 @@ def reference_inlets(
     concentrations_nm: np.ndarray,
     flg: str = "wild_type",
     drug: Drug | None = None,
+    stimulus: str = STIMULUS,
 ) -> list[ChipInlet]:
     """Return a model's reference experiment: one chip without stimulus, then one per concentration.
 
-    ``drug`` None is the study's only one.
+    ``drug`` None is the study's only one; ``stimulus`` is one of its arms.
     """
     constants = chip_constants(study, facts, flg, drug)
     flow = study.perfusion.flow_rate_ul_h
-    stimulus_nm = facts.stimuli_nm(study.stimulus_ng_ml)
+    stimulus_nm = facts.stimuli_nm(study.arms_ng_ml[stimulus])
     plain = (flow, *([0.0] * (1 + len(stimulus_nm))))
     edges = np.array([0.0, REST_H, REST_H + exposure_h])
 
@@ -85,13 +87,16 @@ def reference_curves(
     exposure_h: float,
     tissue: Tissue,
     drug: Drug | None = None,
+    stimulus: str = STIMULUS,
 ) -> ReferenceCurves:
     """Return the reference experiment of a tissue, which has the model's parameters for this drug.
 
-    ``drug`` None is the study's only one.
+    ``drug`` None is the study's only one; ``stimulus`` is one of its arms.
     """
     concentrations_nm = np.concatenate([[0.0], GRID_NM])
-    inlets = reference_inlets(study, model.facts, exposure_h, concentrations_nm, tissue.flg, drug)
+    inlets = reference_inlets(
+        study, model.facts, exposure_h, concentrations_nm, tissue.flg, drug, stimulus
+    )
     end = REST_H + exposure_h
     own = {name: np.full(len(inlets), factor) for name, factor in tissue.factors.items()}
     simulated = model.simulate(

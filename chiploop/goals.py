@@ -36,6 +36,7 @@ from chiploop.models.tissue_model import TissueModel
 from chiploop.study import Goal, Study
 from chiploop.study_goals import POPULATION
 from chiploop.study_limits import concentration_limit_nm
+from chiploop.study_schedules import STIMULUS
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,11 @@ def goal_draws(
     -> the two drugs whose ratio is wanted; where it is not there, those that lead in these draws.
     """
     found: dict[str, GoalDraws] = {}
-    curves: dict[tuple[float, str, str], ReferenceCurves] = {}
+    curves: dict[tuple[float, str, str, str], ReferenceCurves] = {}
     names = [spec.name for spec in model.readouts]
 
     def of_one(goal: Goal) -> GoalDraws:
-        key = (goal.exposure_h, goal.of, goal.drug or "")
+        key = (goal.exposure_h, goal.of, goal.drug or "", goal.stimulus or STIMULUS)
         if key not in curves:
             curves[key] = curves_of(model, study, goal, parameters, donors or {})
         return goal_of_curves(goal, study, curves[key], names.index(goal.readout))
@@ -127,9 +128,10 @@ def curves_of(
     donors: Mapping[str, Tissue],
 ) -> ReferenceCurves:
     """Return the reference experiment of a goal about one drug; arguments as of ``goal_draws``."""
+    stimulus = goal.stimulus or STIMULUS
     tissue = tissue_of(study, goal.of, parameters, donors)
     if not study.further_drugs:
-        return reference_curves(model, study, goal.exposure_h, tissue)
+        return reference_curves(model, study, goal.exposure_h, tissue, stimulus=stimulus)
     if goal.drug is None:
         raise ValueError(f"{goal.name} names none of {', '.join(study.drugs)}")
     entries = drug_entries(model, study)
@@ -142,7 +144,8 @@ def curves_of(
     known = {*entries.names, *factors}
     factors |= {name: factor for name, factor in tissue.factors.items() if name not in known}
     tissue = replace(tissue, parameters=tissue.parameters[..., own], factors=factors)
-    return reference_curves(model, study, goal.exposure_h, tissue, study.drugs[goal.drug])
+    drug = study.drugs[goal.drug]
+    return reference_curves(model, study, goal.exposure_h, tissue, drug, stimulus)
 
 
 def goal_values(
@@ -249,6 +252,7 @@ def meaning(study: Study, goal: Goal, readout: str | None = None) -> str:
     """Return a goal as a sentence's end; ``readout`` is what people call its readout."""
     title = readout or goal.readout
     whose = "" if goal.of == POPULATION else f", of donor {goal.of}"
+    whose = whose if goal.stimulus is None else f"{whose}, in {goal.stimulus}"
     if goal.kind == "best_drug":
         drugs = " or ".join(goal.drugs or study.drugs)
         one = meaning(study, goal.of_drug("that drug"), readout)

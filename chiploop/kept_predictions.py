@@ -23,6 +23,7 @@ from chiploop.dosing import ChipSchedule
 from chiploop.exposure import ExposureProgramme
 from chiploop.measurement import Readout
 from chiploop.study import Study
+from chiploop.study_schedules import STIMULUS
 
 STATE = "state"
 """Name under which the file says which state its numbers belong to."""
@@ -92,7 +93,7 @@ def state_of(
     asked = (
         study.sampling,
         study.perfusion.flow_rate_ul_h,
-        study.stimulus_ng_ml,
+        study.stimulus_ng_ml if len(study.arms_ng_ml) == 1 else study.arms_ng_ml,
         study.lines,
         study.donors,
         study.goals[0],
@@ -115,4 +116,6 @@ def state_of(
 def name_of(line: str, programme: ExposureProgramme) -> str:
     """Return the name of what a line's chips show under a programme: what flows when, and nothing else of it."""
     flows = [(after_h, part.duration_h, part.delivered_nm) for after_h, part in programme.timed()]
+    if programme.arm != STIMULUS:
+        return f"{line} {hashlib.sha256(repr((programme.arm, flows)).encode()).hexdigest()}"
     return f"{line} {hashlib.sha256(repr(flows).encode()).hexdigest()}"

@@ -6,7 +6,7 @@ chosen (policies), the steps of the loop (campaign).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -29,6 +29,14 @@ from chiploop.models.facts import STUDY_NAMES
 from chiploop.models.inlet import ChipInlet, chip_inlet
 from chiploop.models.study_model import model_of
 from chiploop.models.tissue_model import TissueModel
+from chiploop.pending_readings import (
+    Plate,
+    awaited_readings,
+    expected_of,
+    pending_of,
+    rows_of,
+    samplings_of,
+)
 from chiploop.policies.prediction_table import (
     FutureReading,
     PlannedReadout,
@@ -41,13 +49,15 @@ from chiploop.record.actions import JournalTotals
 from chiploop.safety import check_exposure, newest_toxicity_h
 from chiploop.study import Line, Study
 from chiploop.study_limits import concentration_limit_nm
-from chiploop.study_schedules import WHOLE
+from chiploop.study_schedules import STIMULUS, WHOLE
 
 DRAWS = 256
 """Posterior draws in the prediction table."""
 CANDIDATES_PER_DECADE = 8
 LOWEST_NM = 3.0
 """Lowest candidate above the vehicle."""
+ARM_SLACK = 0.02
+"""Relative difference up to which what a chip got counts as a stimulus of the study."""
 EXPECTED_SD = {"moment": 0.01, "window_mean": 0.08, "window_loss": 0.01}
 """Kind of readout -> assay sd on the residual's scale that planning assumes before a plate is read."""
 
@@ -116,10 +126,12 @@ def prediction_table(
     begin_h: float | None,
     own_nm: Mapping[str, float] | None = None,
     kept: KeptPredictions | None = None,
+    awaited: Collection[Plate] = (),
 ) -> tuple[PredictionTable, tuple[RefusedDose, ...]]:
     """Return what every candidate on every line would show, simulated once, and what was refused.
 
     ``own_nm``, line -> dose, are candidates beside those of the grid. What is ``kept`` is not simulated again.
+    ``awaited`` plates are on their way: what they will tell is not counted for the next doses.
     """
     study, posterior = campaign.study, campaign.posterior
     assert posterior is not None
@@ -146,13 +158,17 @@ def prediction_table(
     times, starts, planned = planned_readouts(study, model, begin)
     chip_index = {chip: c for c, chip in enumerate(study.chip_ids)}
     line_chips = [[chip_index[chip] for chip in line.chips] for line in lines]
+    coming = awaited_readings(study, model, awaited, campaign.readouts)
+    coming_rows = rows_of(model, coming, len(study.chip_ids), EXPECTED_SD)
     rows, known, noise = future_features(
-        likelihood,
-        planned,
-        line_chips,
-        past,
-        effects,
+        likelihood, planned, line_chips, past, effects, coming_rows
     )
+    pending = None
+    if coming_rows:
+        count, windows = len(coming_rows), samplings_of(coming)
+        features_ahead = expected_of(model, likelihood, coming_rows, windows, own, factors)
+        pending = pending_of(features_ahead, known, noise, count)
+        known, noise = known[:, count:], noise[count:, count:]
     programmes, allowed, risks, features = [], [], [], []
     refused: list[RefusedDose] = []
     at = 0
@@ -172,8 +188,8 @@ def prediction_table(
                 f"no dose is allowed on {line.id}: " + "; ".join(one.reason for one in out[:4])
             )
         highest_nm = {
-            hours: highest_read_nm(campaign, hours, line.id)
-            for hours in {programme.drug_h for programme in feasible}
+            (hours, arm): highest_read_nm(campaign, hours, line.id, arm)
+            for hours, arm in {(programme.drug_h, programme.arm) for programme in feasible}
         }
         shown = simulated_ahead(
             study,
@@ -203,7 +219,7 @@ def prediction_table(
             check_exposure(
                 study,
                 programme,
-                highest_read_nm=highest_nm[programme.drug_h],
+                highest_read_nm=highest_nm[programme.drug_h, programme.arm],
                 overdose_risk=float(r),
                 start_h=begin,
                 newest_toxicity_h=newest_toxicity_h(study, campaign.readouts, line.id),
@@ -257,6 +273,7 @@ def prediction_table(
         standard=posterior.standard[chosen],
         goal_is_dose=study.goals[0].unit == "nM" and not study.further_drugs,
         turn=campaign.cycle,
+        pending=pending,
         cost=costs_of(study, lines, programmes),
         nats_per_cost=1.0 / study.costs.nat if study.costs.nat else None,
     )
@@ -369,10 +386,14 @@ def waited(study: Study, schedule: ChipSchedule, until_h: float) -> ChipSchedule
     return schedule.with_segment(stimulus_segment(study, 0.0, end, until_h))
 
 
-def highest_read_nm(campaign: Campaign, drug_h: float, line_id: str) -> float | None:
+def highest_read_nm(
+    campaign: Campaign, drug_h: float, line_id: str, arm: str = STIMULUS
+) -> float | None:
     """Return the highest dose of a line's drug whose readouts are in and that was given for as many hours.
 
-    None where none was. A study whose doses all last the whole exposure has no shorter ones to tell apart.
+    None where none was. A study whose doses all last the whole exposure has no shorter ones to tell apart. What
+    was read in another stimulus lets a dose be as high in this one, and no higher: it counts as that dose less the
+    study's fold step.
     """
     study, highest_nm = campaign.study, campaign.highest_read(line_id)
     if highest_nm is None or set(study.schedules) == {WHOLE}:
@@ -380,9 +401,29 @@ def highest_read_nm(campaign: Campaign, drug_h: float, line_id: str) -> float | 
     drug = study.drug_of(line_id).name
     alike = {chip for line in study.lines_of(drug) for chip in line.chips}
     read = {r.chip_id for r in campaign.readouts if r.qc != "fail" and r.chip_id in alike}
-    given = given_exposures((campaign.schedules[c] for c in read), study.timeline.exposure_h)
-    as_long_nm = highest_as_long(given, drug_h)
-    return min(highest_nm, as_long_nm or 0.0)
+    schedules = [campaign.schedules[chip] for chip in sorted(read)]
+
+    def as_long(of: Sequence[ChipSchedule]) -> float:
+        given = given_exposures(of, study.timeline.exposure_h)
+        return min(highest_nm, highest_as_long(given, drug_h) or 0.0)
+
+    if not study.further_arms_ng_ml:
+        return as_long(schedules)
+    own = as_long([in_arm(study, schedule, arm) for schedule in schedules])
+    return max(own, as_long(schedules) / study.limits.fold_step)
+
+
+def in_arm(study: Study, schedule: ChipSchedule, arm: str) -> ChipSchedule:
+    """Return what a chip got in one stimulus alone."""
+    wanted = {name: c for name, c in study.arms_ng_ml[arm].items() if c > 0.0}
+
+    def is_own(segment: ChipSegment) -> bool:
+        got = {name: c for name, c in segment.stimulus_ng_ml.items() if c > 0.0}
+        return got.keys() == wanted.keys() and all(
+            abs(got[name] - c) <= ARM_SLACK * c for name, c in wanted.items()
+        )
+
+    return ChipSchedule(schedule.chip_id, tuple(s for s in schedule.segments if is_own(s)))
 
 
 def with_exposure(
@@ -392,19 +433,23 @@ def with_exposure(
     for after_h, part in exposure.timed():
         begin_h = start_h + after_h
         schedule = schedule.with_segment(
-            stimulus_segment(study, part.delivered_nm, begin_h, begin_h + part.duration_h)
+            stimulus_segment(
+                study, part.delivered_nm, begin_h, begin_h + part.duration_h, exposure.arm
+            )
         )
     return schedule
 
 
-def stimulus_segment(study: Study, drug_nm: float, start_h: float, end_h: float) -> ChipSegment:
-    """Return a segment of stimulus medium with drug at the study's flow rate."""
+def stimulus_segment(
+    study: Study, drug_nm: float, start_h: float, end_h: float, arm: str = STIMULUS
+) -> ChipSegment:
+    """Return a segment of a stimulus with drug at the study's flow rate."""
     return ChipSegment(
         start_h,
         end_h,
         study.perfusion.flow_rate_ul_h,
         drug_nm,
-        study.stimulus_ng_ml,
+        study.arms_ng_ml[arm],
     )
 
 

@@ -212,7 +212,7 @@ def _verdict(
     if programme.line not in study.line_ids:
         return SafetyVerdict(False, (f"there is no line {programme.line} in {study.name}",))
     n_chips = len(study.line(programme.line).chips)
-    known = {"medium", "stimulus", *study.stocks}
+    known = {"medium", *study.arms_ng_ml, *study.stocks}
     steps = tuple(step for step in programme.steps if step.stock in known)
     if cycle is not None and programme.purpose == "dose":
         totals = totals.before(cycle)

@@ -134,13 +134,13 @@ def _steps_are_sound(facts: DoseFacts) -> str | None:
     if not math.isfinite(facts.start_h):
         return f"a programme begins at a study time, not at {facts.start_h} h"
     for step in programme.steps:
-        if step.stock not in {"medium", "stimulus", *facts.study.stocks}:
+        if step.stock not in {"medium", *facts.study.arms_ng_ml, *facts.study.stocks}:
             return f"{step.pump} holds {step.stock}, which is no stock of the study"
         if step.stock not in facts.study.pump_roles(programme.line):
-            return (
-                f"{step.pump} holds {step.stock}, which is no stock of {facts.drug.name}, the drug of line "
-                f"{programme.line}"
-            )
+            what = f"no stock of {facts.drug.name}, the drug of line {programme.line}"
+            if facts.study.further_arms_ng_ml:
+                what = f"neither a stimulus of line {programme.line} nor {what}, in one of them"
+            return f"{step.pump} holds {step.stock}, which is {what}"
         if step.pump != pump_name(programme.line, step.stock):
             return f"{step.pump} is not the pump of {step.stock} in line {programme.line}"
         lasts_h = step.volume_ul / step.flow_rate_ul_h if step.flow_rate_ul_h else math.inf
@@ -343,7 +343,10 @@ def _readout_age(facts: DoseFacts) -> str | None:
 
 def _fold_step(facts: DoseFacts) -> str | None:
     """No dose far above what has been read out; at the cold start only the named first doses."""
-    return _fold_above(facts, facts.highest_read_nm, "read out")
+    done = "read out"
+    if facts.study.further_arms_ng_ml:
+        done += f" in {facts.programme.arm}, or so far below one of another stimulus that it is no step up"
+    return _fold_above(facts, facts.highest_read_nm, done)
 
 
 def _fold_step_on_record(facts: DoseFacts) -> str | None:

@@ -6,7 +6,7 @@ allowed (safety, toxicity_closures, batch_safety).
 The model's information is not to be trusted then, so nothing is optimised: the ladder goes from the vehicle to the
 highest allowed dose in equal steps of ln concentration, not above what was read out before, and from four lines on
 some rungs stand twice, so that chips tell their own spread. Where a study has schedules, the longest is given,
-which is the whole exposure where it has that.
+which is the whole exposure where it has that; where it has several stimuli, the usual one.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from chiploop.errors import SafetyRefusal
 from chiploop.exposure import ExposureProgramme
 from chiploop.line_assignment import assign_doses
 from chiploop.policies.dose_choice import nearest_of
+from chiploop.study_schedules import STIMULUS
 from chiploop.toxicity_closures import Candidates
 
 DISTINCT_SHARE = 0.75
@@ -55,11 +56,16 @@ def spread_out(
     """
     open_nm: list[dict[float, int]] = []
     for line, programmes, allowed in zip(table.lines, table.programmes, table.allowed, strict=True):
-        longest_h = max(programme.drug_h for programme in programmes)
+        usual = [programme.arm == STIMULUS for programme in programmes]
+        longest_h = max(
+            (one.drug_h for one, is_usual in zip(programmes, usual, strict=True) if is_usual),
+            default=0.0,
+        )
         own = {
             programmes[k].delivered_nm: int(k)
             for k in np.flatnonzero(allowed)
-            if programmes[k].delivered_nm <= at_most_nm * _SLACK
+            if usual[k]
+            and programmes[k].delivered_nm <= at_most_nm * _SLACK
             and (programmes[k].drug_h >= longest_h or programmes[k].delivered_nm == 0.0)
         }
         if not own:

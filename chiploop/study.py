@@ -51,7 +51,7 @@ from chiploop.study_parts import (
 )
 from chiploop.study_problems import problems_of, valid_parts
 from chiploop.study_references import References
-from chiploop.study_schedules import WHOLE, Schedule, is_whole_alone
+from chiploop.study_schedules import STIMULUS, WHOLE, Schedule, is_whole_alone
 from chiploop.study_yaml import YamlText, read_yaml
 
 __all__ = [
@@ -112,6 +112,10 @@ class _Shared(Part):
     title: str = ""
     stimulus_ng_ml: dict[Identifier, MassConcentration] = Field(alias="stimulus")
     """Cytokine of the model -> concentration in stimulus medium."""
+    further_arms_ng_ml: dict[Identifier, dict[Identifier, MassConcentration]] = Field(
+        default={}, alias="arms", exclude_if=is_nothing
+    )
+    """Further stimuli by name, each in a pump of its own: a schedule says which one flows."""
     stocks: Annotated[dict[Identifier, Stock], Field(min_length=1)]
     lines: Annotated[tuple[Line, ...], BeforeValidator(as_tuple), Field(min_length=1)]
     perfusion: Perfusion
@@ -200,6 +204,25 @@ class Study(_Shared):
         }
 
     @property
+    def arms_ng_ml(self) -> dict[str, dict[str, float]]:
+        """Stimulus -> cytokine -> concentration: the usual one, then the further ones."""
+        return {STIMULUS: self.stimulus_ng_ml, **self.further_arms_ng_ml}
+
+    def arm_of_stock(self, stock: str) -> str:
+        """Return the stimulus that flows with a pump role; empty for plain medium."""
+        if stock == "medium":
+            return ""
+        return stock if stock in self.arms_ng_ml else self.stocks[stock].stimulus or STIMULUS
+
+    def arms_of(self, line_id: str) -> tuple[str, ...]:
+        """Return the stimuli whose pumps a line has, the usual one first."""
+        own = self.line(line_id).arms
+        return (
+            STIMULUS,
+            *(name for name in self.further_arms_ng_ml if own is None or name in own),
+        )
+
+    @property
     def drugs(self) -> dict[str, Drug]:
         """Name -> drug, in the order of the file."""
         return {drug.name: drug for drug in (self.drug, *self.further_drugs)}
@@ -213,15 +236,19 @@ class Study(_Shared):
         return tuple(line for line in self.lines if self.drug_of(line.id).name == drug)
 
     def stocks_of(self, line_id: str) -> dict[str, Stock]:
-        """Return the stocks whose pumps a line has, those of its drug, by strength."""
-        drug = self.drug_of(line_id).name
-        own = [name for name, stock in self.stocks.items() if (stock.drug or drug) == drug]
+        """Return the stocks whose pumps a line has, those of its drug in its stimuli, by strength."""
+        drug, arms = self.drug_of(line_id).name, self.arms_of(line_id)
+        own = [
+            name
+            for name, stock in self.stocks.items()
+            if (stock.drug or drug) == drug and (stock.stimulus or STIMULUS) in arms
+        ]
         by_strength = sorted(own, key=lambda name: self.stocks[name].concentration_nm)
         return {name: self.stocks[name] for name in by_strength}
 
     def pump_roles(self, line_id: str) -> tuple[str, ...]:
-        """Return the roles of the pumps of a line: medium, stimulus, then its stocks by strength."""
-        return ("medium", "stimulus", *self.stocks_of(line_id))
+        """Return the roles of the pumps of a line: medium, its stimuli, then its stocks by strength."""
+        return ("medium", *self.arms_of(line_id), *self.stocks_of(line_id))
 
     def syringes_of(self, line_id: str) -> dict[str, Syringe]:
         """Return pump role -> syringe of a line, in the order of the file."""

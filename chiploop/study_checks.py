@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from chiploop.errors import Problem
+from chiploop.study_arm_checks import ARM_RULES
 from chiploop.study_drug_checks import DRUG_RULES, limit_nm
 from chiploop.study_findings import Found, Rule, unknown
 from chiploop.study_goal_checks import GOAL_RULES
@@ -54,23 +55,11 @@ def _donors_are_known(lines: Any, donors: Any) -> Iterator[Found]:
                 )
 
 
-def _stimulus_is_there(stimulus_ng_ml: Any) -> Iterator[Found]:
-    if not any(value > 0 for value in stimulus_ng_ml.values()):
-        yield Found(
-            ("stimulus",), "no cytokine is above zero; without one there is nothing to inhibit"
-        )
-
-
-def _stimuli_are_of_the_model(stimulus_ng_ml: Any, tissue: Any) -> Iterator[Found]:
-    for name in stimulus_ng_ml:
-        yield from unknown(name, tissue.stimuli, ("stimulus", name), f"stimulus of {tissue.model}")
-
-
 def _stocks_have_free_names(stocks: Any) -> Iterator[Found]:
     for name in stocks:
         if name in ("medium", "stimulus"):
             yield Found(("stocks", name), f'"{name}" is the name of a pump without drug')
-    strengths = [(stock.drug, stock.concentration_nm) for stock in stocks.values()]
+    strengths = [(s.drug, s.stimulus, s.concentration_nm) for s in stocks.values()]
     if len(set(strengths)) != len(strengths):
         yield Found(("stocks",), "two stocks have the same concentration; one is enough")
 
@@ -109,11 +98,17 @@ def _first_doses_are_allowed(first_doses_nm: Any, limits: Any, lines: Any) -> It
 
 def _first_doses_can_be_made(first_doses_nm: Any, stocks: Any, lines: Any) -> Iterator[Found]:
     for position, (dose_nm, line) in enumerate(zip(first_doses_nm, lines, strict=False)):
-        own = [s.concentration_nm for s in stocks.values() if s.drug == line.drug]
+        drugs = [s for s in stocks.values() if s.drug == line.drug]
+        own = [s.concentration_nm for s in drugs if s.stimulus is None]
         if own and dose_nm > max(own):
             yield Found(
                 ("first_doses", position),
                 f"{dose_nm:g} nM is stronger than the strongest stock, {max(own):g} nM",
+            )
+        elif drugs and not own and dose_nm > 0.0:
+            yield Found(
+                ("first_doses", position),
+                "no stock of its drug stands in the usual stimulus, in which first doses are given",
             )
 
 
@@ -151,20 +146,6 @@ def _readouts_are_young_enough(limits: Any, sampling: Any, timeline: Any) -> Ite
             f"as planned a dose begins {planned_h:g} h after the last readout; "
             f"the limit is {limit_h:g} h",
         )
-
-
-def _every_stock_has_a_syringe(perfusion: Any, stocks: Any) -> Iterator[Found]:
-    needed = ("medium", "stimulus", *stocks)
-    for role in needed:
-        if role not in perfusion.syringes:
-            yield Found(("perfusion", "syringes"), f'the syringe of "{role}" is missing')
-    for role in perfusion.syringes:
-        if role not in needed:
-            yield Found(
-                ("perfusion", "syringes", role),
-                f'"{role}" is neither medium, stimulus nor a stock',
-                f"known: {', '.join(needed)}",
-            )
 
 
 def _sampling_is_within_the_exposure(sampling: Any, timeline: Any) -> Iterator[Found]:
@@ -296,8 +277,7 @@ def calibration_wells(kit: Any) -> int:
 RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     (("lines",), _chips_are_unique),
     (("lines", "donors"), _donors_are_known),
-    (("stimulus_ng_ml",), _stimulus_is_there),
-    (("stimulus_ng_ml", "tissue"), _stimuli_are_of_the_model),
+    *ARM_RULES,
     *DRUG_RULES,
     (("stocks",), _stocks_have_free_names),
     (("stocks", "limits"), _stocks_can_be_used),
@@ -307,7 +287,6 @@ RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     (("perfusion", "limits"), _flow_is_allowed),
     (("limits", "perfusion", "timeline"), _volume_limits_leave_room),
     (("limits", "sampling", "timeline"), _readouts_are_young_enough),
-    (("perfusion", "stocks"), _every_stock_has_a_syringe),
     (("sampling", "timeline"), _sampling_is_within_the_exposure),
     (("assays", "tissue"), _assays_are_of_the_model),
     (("variation", "tissue"), _variation_is_of_the_model),

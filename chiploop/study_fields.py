@@ -250,6 +250,11 @@ def is_false(value: Any) -> bool:
     return value is False
 
 
+def is_none(value: Any) -> bool:
+    """Return whether a key was left out, where an empty list says something."""
+    return value is None
+
+
 def is_nothing(value: Any) -> bool:
     """Return whether a key says nothing: resolved studies leave it out, as they were before there was one."""
     return value is None or value == () or value == {}

@@ -57,6 +57,8 @@ class Goal(Part):
     target: ReadoutLevel | None = None
     """With its unit, such as ``1000 ohm*cm2``; of a target response."""
     exposure_h: Duration = Field(alias="exposure")
+    stimulus: Identifier | None = Field(default=None, exclude_if=is_nothing)
+    """In which of the study's ``arms`` it is asked; absent: in the usual stimulus."""
     of: Identifier = POPULATION
     """``population`` (the typical donor, wild type), or a donor of the study."""
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from chiploop.file_kinds import FILE_KINDS
 from chiploop.study_fields import (
@@ -30,6 +30,7 @@ from chiploop.study_fields import (
     Time,
     Volume,
     as_tuple,
+    is_none,
     is_nothing,
     problem,
 )
@@ -55,6 +56,26 @@ class Drug(Part):
     vehicle: str = "DMSO"
     constants: dict[Identifier, float] = {}
     """What else of this drug the tissue model asks for, by the names of the model's file."""
+
+
+class Electrodes(Part):
+    """Where the electrodes for TEER stand in two facing channels; docs/impedance.md has the equation."""
+
+    position: Literal["one_end", "both_ends", "middle", "full_length"]
+    length_mm: Annotated[float, Quantity("length_mm", above=0.0)] = Field(alias="length")
+    """Of the channel along which the membrane lies."""
+    width_mm: Annotated[float, Quantity("length_mm", above=0.0)] = Field(alias="width")
+    height_mm: Annotated[float, Quantity("length_mm", above=0.0)] = Field(alias="height")
+    """Of each of the two channels."""
+    resistivity_ohm_cm: Annotated[float, Quantity("resistivity_ohm_cm", above=0.0)] = Field(
+        alias="resistivity"
+    )
+    """Of the medium, at the temperature of the chip."""
+
+    @property
+    def area_cm2(self) -> float:
+        """The area that the channels share."""
+        return self.length_mm * self.width_mm / 100.0
 
 
 class Chip(Part):
@@ -85,6 +106,19 @@ class Chip(Part):
         alias="blank_resistance_sd"
     )
     pressure_sensor: bool = False
+    electrodes: Electrodes | None = Field(default=None, exclude_if=is_nothing)
+    """Absent: the field is taken as uniform (area rule)."""
+
+    @model_validator(mode="after")
+    def _membrane_lies_along_the_channel(self) -> Chip:
+        if self.electrodes is not None:
+            stated, shared = self.area_cm2, self.electrodes.area_cm2
+            if abs(shared / stated - 1.0) > 0.05:
+                raise problem(
+                    f"the chip's area is {stated:g} cm2, length times width of its electrodes' channel "
+                    f"{shared:g} cm2; the equation holds for a membrane along the whole channel"
+                )
+        return self
 
 
 class Donor(Part):
@@ -168,13 +202,15 @@ class Kit(Part):
 
 
 class Stock(Part):
-    """One drug stock in stimulus medium."""
+    """One drug stock in the medium of a stimulus."""
 
     concentration_nm: PositiveConcentration = Field(alias="concentration")
     vehicle_fraction: Percentage = Field(alias="vehicle")
     """Vehicle by volume, 0..1."""
     drug: Identifier | None = Field(default=None, exclude_if=is_nothing)
     """Which drug of a study with several; absent where it has one."""
+    stimulus: Identifier | None = Field(default=None, exclude_if=is_nothing)
+    """In which of the study's ``arms`` it stands; absent: the usual stimulus."""
 
 
 class Line(Part):
@@ -185,6 +221,10 @@ class Line(Part):
     """Chip id -> donor id, in the order of the positions."""
     drug: Identifier | None = Field(default=None, exclude_if=is_nothing)
     """Which drug of a study with several its chips get, from first to last; absent where it has one."""
+    arms: Annotated[tuple[Identifier, ...] | None, BeforeValidator(as_tuple)] = Field(
+        default=None, exclude_if=is_none
+    )
+    """Which of the study's ``arms`` it has pumps for besides the usual stimulus; absent: all."""
 
 
 class Syringe(Part):
@@ -202,7 +242,9 @@ class Perfusion(Part):
     flow_rate_ul_h: FlowRate = Field(alias="flow_rate")
     """Per chip."""
     syringes: dict[Identifier, Syringe]
-    """Pump role (``medium``, ``stimulus`` or the name of a stock) -> syringe. A line has those of its own drug."""
+    """Pump role (``medium``, ``stimulus``, the name of an arm or of a stock) -> syringe. A line has those of its
+    own drug and arms.
+    """
 
 
 class Timeline(Part):

@@ -86,10 +86,10 @@ def _pulses_stay_in_the_exposure(schedules: Any, timeline: Any) -> Iterator[Foun
 def _whole_is_whole(schedules: Any, timeline: Any) -> Iterator[Found]:
     one = schedules.get(WHOLE)
     if one is not None and _fits(WHOLE, one, timeline.exposure_h):
-        if len(schedule_parts(one, timeline.exposure_h)) > 1:
+        if len(schedule_parts(one, timeline.exposure_h)) > 1 or one.stimulus is not None:
             yield Found(
                 ("schedules", WHOLE),
-                f'"{WHOLE}" is the whole exposure; this one is not',
+                f'"{WHOLE}" is the whole exposure in the usual stimulus; this one is not',
                 "give it another name",
             )
 
@@ -123,9 +123,12 @@ def _schedules_differ(schedules: Mapping[str, Schedule], timeline: Any) -> Itera
     for name, one in schedules.items():
         if not _fits(name, one, timeline.exposure_h):
             continue
-        parts = tuple(
-            (round(part.start_h, 9), round(part.end_h, 9), part.has_drug)
-            for part in schedule_parts(one, timeline.exposure_h)
+        parts = (
+            one.arm,
+            *(
+                (round(part.start_h, 9), round(part.end_h, 9), part.has_drug)
+                for part in schedule_parts(one, timeline.exposure_h)
+            ),
         )
         if parts in seen:
             yield Found(

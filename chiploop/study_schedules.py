@@ -3,7 +3,8 @@
 Belongs here: the keys of a schedule, its parts in hours, its words. Not here: whether it fits the study
 (study_schedule_checks), which pumps do it (exposure).
 
-An exposure has stimulus from its beginning to its end; a schedule says in which of its hours there is drug too.
+An exposure has one stimulus from its beginning to its end; a schedule says in which of its hours there is drug
+too, and which stimulus it is where the study has several.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import Field
 
-from chiploop.study_fields import Count, Duration, Part, Time
+from chiploop.study_fields import Count, Duration, Identifier, Part, Time, is_nothing
 
 if TYPE_CHECKING:
     from chiploop.study import Study
 
 WHOLE = "whole"
 """The schedule of drug from the beginning to the end: what a dose is where nothing else is said."""
+STIMULUS = "stimulus"
+"""The usual stimulus of a study, and its pump: what chips get where no schedule names another one."""
 LATEST_START_H = 0.5
 """How much later than planned, or than other lines, a dose or a part of it may begin; a later one is another
 dose.
@@ -43,6 +46,13 @@ class Schedule(Part):
     """From the beginning of one pulse to that of the next."""
     times: Count = 1
     """Pulses."""
+    stimulus: Identifier | None = Field(default=None, exclude_if=is_nothing)
+    """Which of the study's ``arms`` flows in all its hours; absent: the usual stimulus."""
+
+    @property
+    def arm(self) -> str:
+        """The stimulus of all its hours."""
+        return self.stimulus or STIMULUS
 
 
 def is_whole_alone(schedules: Mapping[str, Schedule]) -> bool:
@@ -83,6 +93,30 @@ def study_parts(study: Study, name: str) -> tuple[SchedulePart, ...]:
     return schedule_parts(schedule, study.timeline.exposure_h)
 
 
+def arm_of(study: Study, name: str) -> str:
+    """Return the stimulus of a schedule of a study. KeyError for a schedule that it does not have."""
+    return STIMULUS if name == WHOLE and name not in study.schedules else study.schedules[name].arm
+
+
+def vehicle_by(study: Study, name: str) -> str:
+    """Return by which schedule the vehicle is given in the stimulus of a schedule: ``whole`` in the usual one,
+    else the first of that stimulus.
+    """
+    arm = arm_of(study, name)
+    if arm == STIMULUS:
+        return WHOLE
+    return next(one for one, schedule in study.schedules.items() if schedule.arm == arm)
+
+
+def vehicle_schedules(study: Study, line_id: str) -> tuple[str, ...]:
+    """Return by which schedules a line can get the vehicle: ``whole``, then one for each further stimulus."""
+    found = {STIMULUS: WHOLE}
+    for name, schedule in study.schedules.items():
+        if schedule.arm in study.arms_of(line_id):
+            found.setdefault(schedule.arm, name)
+    return tuple(found.values())
+
+
 def least_part_h(flow_ul_h: float, channel_ul: float, tubing_ul: float, chips: int) -> float:
     """Return how long a part must last at least on a line with so many chips, ``flow_ul_h`` each.
 
@@ -94,7 +128,15 @@ def least_part_h(flow_ul_h: float, channel_ul: float, tubing_ul: float, chips: i
 
 
 def schedule_words(schedule: Schedule) -> str:
-    """Return a schedule for people, e.g. ``3 x 8 h every 16 h``; empty for the whole exposure."""
+    """Return a schedule for people, e.g. ``3 x 8 h every 16 h, in th22``; empty for the whole exposure."""
+    hours = _hours_words(schedule)
+    if schedule.stimulus is None:
+        return hours
+    return f"{hours}, in {schedule.stimulus}" if hours else f"in {schedule.stimulus}"
+
+
+def _hours_words(schedule: Schedule) -> str:
+    """Return in which hours there is drug; empty for all of them."""
     after = f" from {schedule.from_h:g} h" if schedule.from_h > 0.0 else ""
     if schedule.for_h is None:
         return f"{after} to the end".strip() if after else ""

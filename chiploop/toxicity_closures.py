@@ -227,6 +227,22 @@ def _closed(
     return tuple(found)
 
 
+def closed_now(
+    study: Study,
+    schedules: Mapping[str, ChipSchedule],
+    readouts: Iterable[Readout],
+    reopened: Collection[Reopened],
+    exposure: ExposureProgramme,
+    cycle: int,
+) -> str:
+    """Return why what is on record by now closes an approved dose of a cycle; empty where nothing does.
+
+    ``schedules`` are what chips got before that cycle. What a fit says is none of it: this is asked at the pumps.
+    """
+    shut = closures(study, schedules, readouts, cycle - 1, reopened)
+    return "; ".join(dict.fromkeys(one.reason for one in shut if one.holds(exposure)))
+
+
 def in_force(
     study: Study,
     schedules: Mapping[str, ChipSchedule],

@@ -87,6 +87,9 @@ KINDS: dict[str, Kind] = {
     "area_resistance_ohm_cm2": Kind(
         "area resistance", {"ohm*cm2": Fraction(1), "kohm*cm2": Fraction(1000)}
     ),
+    "resistivity_ohm_cm": Kind(
+        "resistivity", {"ohm*cm": Fraction(1), "ohm*m": Fraction(100), "kohm*cm": Fraction(1000)}
+    ),
     "frequency_hz": Kind("frequency", _units(Hz="1", kHz="1e3", MHz="1e6")),
     "molar_mass_g_mol": Kind(
         "molar mass", {"g/mol": Fraction(1), "kg/mol": Fraction(1000), **_units(Da="1", kDa="1e3")}

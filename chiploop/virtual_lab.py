@@ -22,7 +22,10 @@ from typing import Any
 
 import numpy as np
 
+from chiploop.assays.barrier_blank import geometry_of_chip
+from chiploop.assays.electrode_geometry import field_factor
 from chiploop.assays.plate_map import plate_from_dict
+from chiploop.dosing import stock_concentration_nm
 from chiploop.goal_curves import Tissue
 from chiploop.goals import goal_draws
 from chiploop.inference.drug_entries import drug_entries
@@ -215,18 +218,15 @@ class VirtualLab:
         plugs = self.tubing[line_id]
         if flow <= 0.0:
             return [[end_h, 0.0, *self.plain]]
-        concentration = {
-            role: 0.0
-            if role in ("medium", "stimulus")
-            else self.study.stocks[role].concentration_nm
-            for role in flows_ul_h
-        }
+        concentration = {role: stock_concentration_nm(self.study, role) for role in flows_ul_h}
         drug = sum(flows_ul_h[role] * concentration[role] for role in flows_ul_h) / flow
         drug *= self.dose_errors[line_id]
-        stimulated = sum(rate for role, rate in flows_ul_h.items() if role != "medium") / flow
-        stimuli_nm = self.model.facts.stimuli_nm(self.study.stimulus_ng_ml)
+        stimuli_nm = np.zeros(len(self.plain) - 1)
+        for arm, mix in self.study.arms_ng_ml.items():
+            own = sum(r for role, r in flows_ul_h.items() if self.study.arm_of_stock(role) == arm)
+            stimuli_nm += (own / flow) * np.array(self.model.facts.stimuli_nm(mix))
         volume = flow * (end_h - start_h)
-        new = [volume, drug, *(stimulated * nm for nm in stimuli_nm)]
+        new = [volume, drug, *stimuli_nm.tolist()]
         if plugs and np.allclose(plugs[-1][1:], new[1:], rtol=1e-9, atol=0.0):
             plugs[-1][0] += volume
         else:
@@ -312,7 +312,10 @@ class VirtualLab:
         resistance = teer / self.study.chip.area_cm2 + self.study.chip.blank_resistance_ohm
         magnitude, alpha = CPE
         element = magnitude * (2j * np.pi * np.asarray(frequency_hz, dtype=float)) ** alpha
-        z = SERIES_OHM + 1.0 / (1.0 / resistance + element)
+        barrier = 1.0 / (1.0 / resistance + element)
+        if geometry := geometry_of_chip(self.study.chip):
+            barrier = barrier * field_factor(np.sqrt(geometry.channel_ohm / barrier))[0]
+        z = SERIES_OHM + barrier
         rng = self.noise("impedance", chip_id, moment(time_h))
         noise = rng.standard_normal((2, len(z))) * SPECTRUM_SD * np.abs(z) / np.sqrt(2.0)
         return np.asarray(z + noise[0] + 1j * noise[1])

@@ -26,6 +26,7 @@ from chiploop.record.rows import Decision
 from chiploop.study_schedules import dose_words
 from flows import awaited_files, exposure_parts, perfusion, tasks
 from flows.clock import refuse_when_stopped
+from flows.holding import held_by
 from flows.laboratory import Laboratory
 from flows.proposing import Offer
 
@@ -44,6 +45,7 @@ def closed_loop(laboratory: Any) -> Campaign:
     campaign = perfuse(lab, campaign, "medium", study.timeline.stimulus_from_h)
     lab.say(1, "measuring TEER before the stimulus")
     before = tasks.measure_teer(lab, 1)
+    campaign = wait_before_dosing(lab, campaign)
     for cycle in range(1, study.timeline.cycles + 1):
         campaign, readouts, window_h = expose(lab, campaign, proposal, cycle)
         last = cycle == study.timeline.cycles
@@ -100,13 +102,30 @@ def first_doses(lab: Laboratory, campaign: Campaign) -> Proposal:
     return approved(lab, proposal_id)
 
 
-def perfuse(lab: Laboratory, campaign: Campaign, purpose: Purpose, duration_h: float) -> Campaign:
-    """Perfuse every line without drug before the first dose."""
+def wait_before_dosing(lab: Laboratory, campaign: Campaign) -> Campaign:
+    """Keep the chips on plain medium as long as a person holds the run before its first dose."""
+    for turn in count(1):
+        phase, by = f"hold-{turn}", held_by(lab.record, lab.run_id)
+        if not by and not perfusion.begun(lab, 0, phase):
+            return campaign
+        if lab.simulated:
+            wait_for_release(lab, 1)
+            return campaign
+        lab.say(0, f"on hold by {by or 'nobody any more'}")
+        campaign = perfuse(lab, campaign, "medium", lab.study.timeline.turnaround_h, phase)
+    raise AssertionError("count does not end")
+
+
+def perfuse(
+    lab: Laboratory, campaign: Campaign, purpose: Purpose, duration_h: float, phase: str = ""
+) -> Campaign:
+    """Perfuse every line without drug before the first dose; ``phase`` is the purpose's own name otherwise."""
     if duration_h <= 0.0:
         return campaign
+    phase = phase or purpose
     lab.say(0, f"{purpose} on every line")
-    wanted = perfusion.wanted_plain(lab, purpose, duration_h, 0, purpose)
-    running = perfusion.start_pumps(lab, wanted, 0, purpose)
+    wanted = perfusion.wanted_plain(lab, purpose, duration_h, 0, phase)
+    running = perfusion.start_pumps(lab, wanted, 0, phase)
     if not running:
         raise WaitingForPerson("every line is held until a person has looked; nothing was dosed")
     running = perfusion.watch_pumps(lab, running, latest_begin_h(running) + duration_h, 0)
@@ -214,6 +233,7 @@ def next_doses(
             is_offered = True
             if lab.simulated:  # virtual time stands still while a person thinks
                 wait_for_decision(lab, campaign.cycle + 1)
+                wait_for_release(lab, campaign.cycle)
         offered = None  # for this turn alone: another one begins at another time
         if not hold:
             raise WaitingForPerson(
@@ -221,9 +241,11 @@ def next_doses(
             )
         campaign = finish_hold(lab, campaign, hold)
         proposal_id, decision = standing(lab, campaign.cycle + 1)
-        if is_offered and decision is not None and decision.action == "approve":
+        by = held_by(lab.record, lab.run_id)
+        if is_offered and not by and decision is not None and decision.action == "approve":
             return campaign, approved(lab, proposal_id)
-        lab.say(campaign.cycle, "no approved doses yet: stimulus without drug on every line")
+        why = f"on hold by {by}" if by else "no approved doses yet"
+        lab.say(campaign.cycle, f"{why}: stimulus without drug on every line")
         hold = start_hold(lab, campaign.cycle, again)
     raise AssertionError("count does not end")
 
@@ -247,6 +269,18 @@ def approved(lab: Laboratory, proposal_id: str) -> Proposal:
     if decision is None or decision.proposal_sha256 != digest(canonical(content)):
         raise RecordConflict(f"{proposal_id} is not what was approved; nothing was dosed")
     return proposal_from_dict(content)
+
+
+def wait_for_release(lab: Laboratory, cycle: int) -> None:
+    """Return once nobody holds the run; virtual time stands still meanwhile."""
+    if not (by := held_by(lab.record, lab.run_id)):
+        return
+    lab.record.add_state(lab.run_id, "on hold", lab.clock.now_h(), by)
+    lab.say(cycle, f"ON HOLD by {by}: chiploop resume {lab.run_id} lets it go on")
+    while held_by(lab.record, lab.run_id):
+        refuse_when_stopped(lab.clock.stopped_by())
+        time.sleep(POLL_S)
+    lab.record.add_state(lab.run_id, "running", lab.clock.now_h())
 
 
 def wait_for_decision(lab: Laboratory, cycle: int) -> None:

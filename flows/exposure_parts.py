@@ -22,11 +22,16 @@ from chiploop.errors import SafetyRefusal
 from chiploop.exposure import ExposureProgramme
 from chiploop.record.actions import part_phase, programme_key
 from chiploop.record.progress import ProgrammeProgress
+from chiploop.record.replay import schedules_of
 from chiploop.safety import check_exposure_before_wire, newest_toxicity_h
-from chiploop.study_schedules import LATEST_START_H
+from chiploop.study_schedules import LATEST_START_H, STIMULUS
+from chiploop.toxicity_closures import closed_now
 from flows import perfusion
+from flows.holding import held_by
 from flows.laboratory import Laboratory
-from flows.perfusion import LIQUID, LOOK_AGAIN_H, Wanted
+from flows.perfusion import LIQUID, Wanted
+from flows.plain_medium import LOOK_AGAIN_H, tell_held
+from flows.proposing import reopened_doses
 from instruments.delivery import hold_programme
 
 
@@ -62,12 +67,18 @@ def wanted_doses(lab: Laboratory, proposal: Proposal, cycle: int) -> list[Wanted
 
 
 def reason_not_to_begin(lab: Laboratory, exposure: ExposureProgramme, cycle: int) -> str:
-    """Return which limit a later part would break; empty where none, or where the dose is on record.
+    """Return what closes an approved dose by now, or which limit a later part would break; empty where nothing
+    does, or where the dose is on record.
 
-    A dose of one part meets the limits at the pumps alone.
+    Harm that was read since the dose was proposed closes it here. Limits of a dose of one part are met at the
+    pumps alone.
     """
     key = programme_key(lab.run_id, cycle, exposure.line, part_phase(1))
-    if len(exposure.parts) == 1 or lab.journal.programme(key):
+    if lab.journal.programme(key):
+        return ""
+    if closed := closed_by_harm(lab, exposure, cycle):
+        return f"{exposure.asked_nm:g} nM is not given: {closed}"
+    if len(exposure.parts) == 1:
         return ""
     read_h = newest_toxicity_h(lab.study, lab.record.readouts(lab.run_id), exposure.line)
     totals = lab.journal.totals(lab.run_id)
@@ -76,6 +87,16 @@ def reason_not_to_begin(lab: Laboratory, exposure: ExposureProgramme, cycle: int
     except SafetyRefusal as refusal:
         return str(refusal)
     return ""
+
+
+def closed_by_harm(lab: Laboratory, exposure: ExposureProgramme, cycle: int) -> str:
+    """Return why harm on record by now closes a dose of a cycle; empty where none does."""
+    readouts = lab.record.readouts(lab.run_id)
+    if not readouts or exposure.delivered_nm == 0.0:
+        return ""
+    schedules = schedules_of(lab.journal, lab.study, lab.run_id)
+    reopened = reopened_doses(lab.record, lab.run_id)
+    return closed_now(lab.study, schedules, readouts, reopened, exposure, cycle)
 
 
 def changes_of(proposal: Proposal, dosed: Sequence[ProgrammeProgress]) -> list[Change]:
@@ -106,6 +127,10 @@ def reason_against(lab: Laboratory, change: Change, cycle: int) -> str:
             return f"its {phase} of this exposure was not given to its end; no part follows"
         if any(action.stood_h is not None for action in actions):
             return f"its {phase} of this exposure was stopped; no part follows"
+    own = programme_key(lab.run_id, cycle, change.line, part_phase(change.number))
+    by = held_by(lab.record, lab.run_id)
+    if by and change.programme.delivered_nm > 0.0 and not lab.journal.programme(own):
+        return f"the run is on hold by {by}"
     return ""
 
 
@@ -154,10 +179,11 @@ def end_dose(lab: Laboratory, progress: ProgrammeProgress) -> ProgrammeProgress:
     reason = f"it still runs, or is silent, {now_h - progress.ends_h:.2g} h after its end"
     key = progress.programme_key
     held = hold_programme(lab.journal, lab.bench.pumps, key, now_h, reason, stop_all=True)
-    perfusion.tell_held(lab, held)
+    tell_held(lab, held)
     return held
 
 
 def words(programme: PumpProgramme) -> str:
     """Return what a part is, for people."""
-    return f"{programme.asked_nm:g} nM" if programme.asked_nm > 0.0 else "stimulus without drug"
+    dose = f"{programme.asked_nm:g} nM" if programme.asked_nm > 0.0 else "stimulus without drug"
+    return dose if programme.arm == STIMULUS else f"{dose}, in {programme.arm}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -174,9 +174,14 @@ def only_owner(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def open_laboratory(
-    files: RunFiles, settings_path: Path | None, tell: Tell
+    files: RunFiles,
+    settings_path: Path | None,
+    tell: Tell,
+    beat: Callable[[], None] = lambda: None,
 ) -> Iterator[Laboratory]:
     """Open record, journal, clock and bench of a run; the virtual lab where it is simulated.
+
+    ``beat`` is called whenever the flow waits or looks at something: it is at work.
 
     Raises
     ------
@@ -220,7 +225,12 @@ def open_laboratory(
                 simulated=files.simulated,
             )
         )
-        clock.stopped_by = lambda: bench.halted
+
+        def stopped_by() -> str:
+            beat()
+            return bench.halted
+
+        clock.stopped_by = stopped_by
         yield Laboratory(
             study=study,
             run_id=files.run_id,

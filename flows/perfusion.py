@@ -22,24 +22,30 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from chiploop.campaign_values import Campaign
-from chiploop.dosing import PumpProgramme, Purpose, make_programme, pump_name, remaining_ul
+from chiploop.dosing import PumpProgramme, Purpose
 from chiploop.errors import ChiploopError, SafetyRefusal
-from chiploop.record.actions import Action, JournalTotals, programme_key
-from chiploop.record.progress import ProgrammeProgress, pump_progress
+from chiploop.record.actions import Action, programme_key
+from chiploop.record.progress import ProgrammeProgress
 from chiploop.record.replay import schedules_of
-from chiploop.safety import check_before_wire, newest_toxicity_h
 from chiploop.study_schedules import LATEST_START_H
 from flows.clock import RunStopped, WallClock, refuse_when_stopped
 from flows.fault_points import reached
 from flows.laboratory import Laboratory
+from flows.plain_medium import (
+    LOOK_AGAIN_H,
+    SUPERVISED,
+    cycle_of,
+    guard,
+    keep_alive,
+    line_actions,
+    plain_programme,
+    tell_held,
+    tell_may_run,
+)
 from instruments.delivery import (
     SILENT,
-    Guard,
-    finish_programme,
     hold_programme,
     look_at_programme,
-    quantise_with,
-    refuse_when_busy,
     start_programme,
     stop_again,
     stop_plain,
@@ -47,8 +53,6 @@ from instruments.delivery import (
 from instruments.errors import InstrumentError
 
 LIQUID: dict[str, Any] = {"retries": 0, "cache_policy": NO_CACHE, "persist_result": False}
-LOOK_AGAIN_H = 0.02
-"""Between two looks at a pump that should have ended."""
 SILENT_PATIENCE_H = 0.5
 """How long a pump that runs may be silent; its line may be dry, so it is held and kept alive then."""
 SILENT_LOOKS = 3
@@ -89,21 +93,6 @@ def wanted_plain(
     return wanted
 
 
-def plain_programme(
-    lab: Laboratory, key: str, line: str, purpose: Purpose, duration_h: float
-) -> PumpProgramme:
-    """Return a line's programme without drug: the one on record under the key, or a new one.
-
-    Raises DoseNotFeasible where the line can not make it.
-    """
-    on_record = lab.journal.programme(key)
-    if on_record:
-        return on_record[0].intent.programme
-    left = remaining_ul(lab.study, lab.journal.totals(lab.run_id).drawn_ul)
-    round_off = quantise_with(lab.bench.pumps)
-    return make_programme(lab.study, line, purpose, 0.0, duration_h, round_off, left)
-
-
 @task(name="start pumps", **LIQUID)
 def start_pumps(
     lab: Laboratory, wanted: Sequence[Wanted], cycle: int, phase: str
@@ -131,6 +120,7 @@ def start_lines(
         trouble: ChiploopError | None = None
         if not why and one.programme is not None:
             try:
+                end_supervised(lab, one.line, key)
                 progress = start_programme(
                     lab.journal,
                     lab.bench.pumps,
@@ -166,6 +156,19 @@ def start_lines(
     if troubles and not begun and all(one.due_h is None for one in wanted):
         raise troubles[0]
     return begun + kept
+
+
+def end_supervised(lab: Laboratory, line: str, key: str) -> None:
+    """End the plain medium that the supervisor gave a line while nobody worked on the run: something follows."""
+    if lab.journal.programme(key):
+        return
+    for action in line_actions(lab, line):
+        own = action.intent.programme_key
+        if f"/{SUPERVISED}-" in own:
+            progress = stop_plain(
+                lab.journal, lab.bench.pumps, own, lab.clock.now_h(), "the run goes on"
+            )
+            tell_may_run(lab, own, progress.may_run)
 
 
 def phase_begins_h(lab: Laboratory, cycle: int, phase: str) -> list[float]:
@@ -226,30 +229,6 @@ def leave_out(lab: Laboratory, key: str, why: str) -> None:
         lab.journal.note(lab.run_id, key, lab.clock.now_h(), LEFT_OUT + why)
 
 
-def tell_held(lab: Laboratory, progress: ProgrammeProgress) -> list[ProgrammeProgress]:
-    """Tell that a programme is held, whatever it was for, and keep its line alive; return what does."""
-    _, line, phase = progress.programme_key.rsplit("/", 2)
-    cycle, why = cycle_of(progress.programme_key), f"held: {progress.reason}"
-    left_h = progress.ends_h - lab.clock.now_h()
-    kept: list[ProgrammeProgress] = []
-    begun_before = lab.journal.programme(f"{progress.programme_key}-plain")
-    if progress.programme.purpose != "medium" and (left_h > LOOK_AGAIN_H or begun_before):
-        kept = keep_alive(lab, line, left_h, cycle, phase, why)
-    elif progress.programme.purpose != "dose":  # no pump that would be left, or no time
-        lab.say(cycle, f"line {line} STANDS WITHOUT FLOW: {why}")
-    else:
-        lab.say(cycle, f"line {line}: {why}")
-    tell_may_run(lab, progress.programme_key, progress.may_run)
-    return kept
-
-
-def tell_may_run(lab: Laboratory, key: str, pumps: Sequence[str]) -> None:
-    """Tell of pumps of a programme that were told to stop and have not said that they stand."""
-    for pump in pumps:
-        said = f"{pump} MAY STILL RUN: stop it by hand; it is told again at every look"
-        lab.say(cycle_of(key), said)
-
-
 def retry_stops(lab: Laboratory) -> None:
     """Tell every pump to stop that was told before and has not said that it stands."""
     told = [a.intent for a in lab.journal.actions(lab.run_id) if a.open and a.may_run]
@@ -261,110 +240,11 @@ def retry_stops(lab: Laboratory) -> None:
         tell_may_run(lab, key, progress.may_run)
 
 
-def keep_alive(
-    lab: Laboratory, line: str, duration_h: float, cycle: int, phase: str, why: str
-) -> list[ProgrammeProgress]:
-    """Perfuse a line with plain medium alone for as long; what can not be done is told, not forced."""
-    refuse_when_stopped(lab.clock.stopped_by())
-    key = programme_key(lab.run_id, cycle, line, f"{phase}-plain")
-    lab.say(cycle, f"line {line}: {why}; plain medium instead")
-    try:
-        settle_plain(lab, line)
-        programme = plain_programme(lab, key, line, "medium", duration_h)
-        if not lab.journal.programme(key):
-            stop_stimulus(lab, programme, cycle)
-        progress = start_programme(
-            lab.journal,
-            lab.bench.pumps,
-            lab.run_id,
-            key,
-            programme,
-            lab.clock.now_h(),
-            guard(lab, cycle),
-        )
-    except RunStopped:
-        raise
-    except ChiploopError as trouble:
-        refuse_when_stopped(lab.clock.stopped_by())
-        flowing = ", ".join(
-            a.intent.pump
-            for a in line_actions(lab, line)
-            if pump_progress(a).state == "running" and a.stood_h is None
-        )
-        said = f"line {line} STANDS WITHOUT FLOW"
-        if flowing:
-            said = f"line {line} keeps what flows from {flowing}"
-        said += f": plain medium could not be started: {trouble}"
-        lab.journal.note(lab.run_id, key, lab.clock.now_h(), said)
-        lab.say(cycle, said)
-        return []
-    if progress.held:
-        tell_held(lab, progress)
-    return [progress]
-
-
-def line_actions(lab: Laboratory, line: str) -> list[Action]:
-    """Return the open actions of a line's pumps."""
-    actions = lab.journal.actions(lab.run_id)
-    return [a for a in actions if a.open and a.intent.programme.line == line]
-
-
-def settle_plain(lab: Laboratory, line: str) -> None:
-    """Read the counters of a line's earlier plain medium, which would bar its pump otherwise."""
-    for action in line_actions(lab, line):
-        if action.intent.programme.purpose == "medium":
-            finish_programme(
-                lab.journal, lab.bench.pumps, action.intent.programme_key, lab.clock.now_h()
-            )
-
-
-def stop_stimulus(lab: Laboratory, plain: PumpProgramme, cycle: int) -> None:
-    """Stop a line's stimulus before plain medium takes its place, which would come on top of it.
-
-    Raises ChiploopError where plain medium can not run: the stimulus goes on then.
-    """
-    now_h = lab.clock.now_h()
-    going = [
-        action
-        for action in line_actions(lab, plain.line)
-        if action.intent.pump == pump_name(plain.line, "stimulus") and action.stood_h is None
-    ]
-    if not going:
-        return
-    refuse_when_busy(lab.journal, lab.bench.pumps, plain)
-    totals = lab.journal.totals(lab.run_id)
-    stopped = tuple(
-        moved.until(now_h) if moved.pump in {a.intent.pump for a in going} else moved
-        for moved in totals.moved[plain.line]
-    )
-    totals = replace(totals, moved={**totals.moved, plain.line: stopped})
-    guard(lab, cycle)(plain, totals, now_h)
-    for key in dict.fromkeys(action.intent.programme_key for action in going):
-        reason = "stopped for plain medium"
-        progress = stop_plain(lab.journal, lab.bench.pumps, key, now_h, reason)
-        tell_may_run(lab, key, [a.intent.pump for a in going if a.intent.pump in progress.may_run])
-
-
-def guard(lab: Laboratory, cycle: int) -> Guard:
-    """Return the last look at the limits before a cycle's pumps; it asks record and journal anew each time."""
-
-    def look(programme: PumpProgramme, totals: JournalTotals, time_h: float) -> None:
-        read_h = newest_toxicity_h(lab.study, lab.record.readouts(lab.run_id), programme.line)
-        check_before_wire(lab.study, programme, totals, time_h, read_h, cycle=cycle)
-
-    return look
-
-
 def unsettled(progress: ProgrammeProgress) -> bool:
     """Return whether a pump of the programme has no outcome yet that time alone would bring."""
     return progress.running or (
         not progress.held and any(p.state == "waiting" for p in progress.pumps)
     )
-
-
-def cycle_of(key: str) -> int:
-    """Return the cycle in a programme's key."""
-    return int(key.rsplit("/", 3)[1].removeprefix("c"))
 
 
 def of_phase(running: Sequence[ProgrammeProgress], phase: str) -> list[ProgrammeProgress]:

@@ -124,7 +124,7 @@ def offer(
         rejected=()
         if own_nm is not None
         else {dose for content in turned_down for dose in refused_doses(content)},
-        reopened=reopened_doses(books),
+        reopened=reopened_doses(books.record, books.run_id),
         own_nm=own_nm,
         own_schedules=own_schedules,
         kept=kept,
@@ -156,9 +156,9 @@ def refused_doses(content: Mapping[str, Any]) -> set[tuple[str, float, str]]:
     return {dose for dose in given if dose[1] > 0.0} or given
 
 
-def reopened_doses(books: Books) -> tuple[Reopened, ...]:
+def reopened_doses(record: Record, run_id: str) -> tuple[Reopened, ...]:
     """Return what persons have reopened after harm, from the record's events of kind ``reopened``."""
-    events = books.record.events(books.run_id, "reopened")
+    events = record.events(run_id, "reopened")
     return tuple(
         Reopened(
             float(e.content["up_to_nm"]),

@@ -23,7 +23,12 @@ from chiploop import campaign as loop
 from chiploop import standing
 from chiploop.assays import derived_from_plate
 from chiploop.assays.plate_map import PlateMap
-from chiploop.assays.teer import blank_of_cell_free_chips, blank_of_lot, teer_readout
+from chiploop.assays.teer import (
+    blank_of_cell_free_chips,
+    blank_of_lot,
+    geometry_of_chip,
+    teer_readout,
+)
 from chiploop.assays.well_measurements import barrier_derivation
 from chiploop.campaign_values import Campaign, proposal_from_dict
 from chiploop.dosing import remaining_ul
@@ -60,7 +65,8 @@ def measure_teer(lab: Laboratory, cycle: int, planned_h: float | None = None) ->
     if len(known) == len(lab.study.chip_ids):
         return known
     (meter,) = lab.bench.meters.values()
-    blank = blank_of_lot(lab.study.chip)
+    study_chip = lab.study.chip
+    blank, geometry = blank_of_lot(study_chip), geometry_of_chip(study_chip)
     if isinstance(meter, EntersBlanks) and (cell_free := meter.cell_free_spectra()):
         blank = blank_of_cell_free_chips(cell_free)
     readouts: list[Readout] = []
@@ -68,7 +74,8 @@ def measure_teer(lab: Laboratory, cycle: int, planned_h: float | None = None) ->
     for chip in lab.study.chip_ids:
         spectrum = meter.measure_spectrum(chip, now_h)
         raw = keep(lab, f"teer_{chip}_{now_h:.3f}h.json", "impedance spectrum", asdict(spectrum))
-        fit, readout = teer_readout(spectrum, blank, lab.study.chip.area_cm2, cycle, raw)
+        area = study_chip.area_cm2
+        fit, readout = teer_readout(spectrum, blank, area, cycle, raw, geometry=geometry)
         how, readout = barrier_derivation(spectrum, fit, blank, readout)
         readouts.append(readout)
         resistances += how.measurements

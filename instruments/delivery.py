@@ -28,6 +28,7 @@ from chiploop.record.chain import RecordConflict
 from chiploop.record.journal import Journal
 from chiploop.record.progress import ProgrammeProgress, programme_progress, pump_progress
 from chiploop.record.reconcile import PumpObservation, match_tolerance_ul, reconcile
+from chiploop.study_schedules import STIMULUS
 from instruments.contracts import Pump, PumpSettings, PumpStatus
 from instruments.errors import CounterFull, DeviceAlarm, DeviceRejected, InstrumentError
 from instruments.fault_points import fault
@@ -132,7 +133,7 @@ def start_programme(
     guard(programme, journal.totals(run_id), time_h)
     intents = [
         _make_ready(journal, pumps[step.pump], run_id, programme_key, programme, step, time_h)
-        for step in sorted(programme.steps, key=_is_drug)
+        for step in sorted(programme.steps, key=lambda step: _is_drug(programme, step))
     ]
     fault("before_intent")
     journal.intend(intents)
@@ -243,7 +244,7 @@ def hold_programme(
         if not action.open:
             continue
         # A drug pump also where nothing was sent: one that runs all the same must not.
-        to_stop = stop_all or action.may_run or _is_drug_stock(_step_of(action).stock)
+        to_stop = stop_all or action.may_run or _is_drug(action.intent.programme, _step_of(action))
         reason_here, status = reason, None
         if to_stop and action.stood_h is None:
             pump = pumps[action.intent.pump]
@@ -272,9 +273,31 @@ def stop_plain(
     """Stop the plain pumps of a programme that has lost its drug; each counter says what flowed
     until then, or the pump is held as well. Safe to repeat.
     """
-    for action in journal.programme(programme_key):
-        plain = not _is_drug_stock(_step_of(action).stock)
-        if not (plain and action.open and action.stood_h is None):
+    return _stop_counted(journal, pumps, programme_key, time_h, reason, with_drug=False)
+
+
+def stop_programme(
+    journal: Journal, pumps: Mapping[str, Pump], programme_key: str, time_h: float, reason: str
+) -> ProgrammeProgress:
+    """Stop every pump of a programme before its end, drug first; each counter says what flowed until then, or the
+    pump is held. Safe to repeat.
+    """
+    return _stop_counted(journal, pumps, programme_key, time_h, reason, with_drug=True)
+
+
+def _stop_counted(
+    journal: Journal,
+    pumps: Mapping[str, Pump],
+    programme_key: str,
+    time_h: float,
+    reason: str,
+    *,
+    with_drug: bool,
+) -> ProgrammeProgress:
+    actions = journal.programme(programme_key)
+    for action in sorted(actions, key=lambda a: not _is_drug(a.intent.programme, _step_of(a))):
+        is_drug = _is_drug(action.intent.programme, _step_of(action))
+        if (is_drug and not with_drug) or not action.open or action.stood_h is not None:
             continue
         key, pump = action.intent.key, pumps[action.intent.pump]
         text, status = _stop_and_read(journal, pump, action, time_h, reason)
@@ -323,12 +346,12 @@ def _make_ready(
         pump.stop()
         status = pump.status()
     if status.state != "idle":
-        if _is_drug(step):
+        if _is_drug(programme, step):
             pump.stop()
         raise InstrumentError(
             f"{step.pump} is {status.state} {status.alarm} before {programme_key}, though "
             "nothing is open on it; "
-            f"nothing was started{', the pump was told to stop' if _is_drug(step) else ''}"
+            f"nothing was started{', the pump was told to stop' if _is_drug(programme, step) else ''}"
         )
 
     def clear() -> None:
@@ -606,9 +629,6 @@ def _step_of(action: Action) -> PumpStep:
     return next(s for s in action.intent.programme.steps if s.pump == action.intent.pump)
 
 
-def _is_drug_stock(stock: str) -> bool:
-    return stock not in ("medium", "stimulus")
-
-
-def _is_drug(step: PumpStep) -> bool:
-    return _is_drug_stock(step.stock)
+def _is_drug(programme: PumpProgramme, step: PumpStep) -> bool:
+    """Return whether a pump gives anything but plain medium and the stimulus that the programme names."""
+    return step.stock not in ("medium", STIMULUS, programme.arm)

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -150,8 +150,27 @@ class FileFolder(Entry):
     look_every_s: float = Field(60.0, ge=1.0, le=3600.0)
 
 
+OnDeath = Literal["plain_medium", "finish_dose", "stop"]
+
+
+class SupervisorSettings(Entry):
+    """What is done about the chips when the process of a run has died or hangs."""
+
+    after_min: Annotated[float, Field(gt=0)] = 5.0
+    """How long it must be gone: a computer that restarts takes it up by itself."""
+    hung_after_min: Annotated[float, Field(gt=0)] = 60.0
+    """A process that lives and whose flow has done nothing for so long is ended first."""
+    plain_medium_h: Annotated[float, Field(gt=0)] = 12.0
+    """How long plain medium flows at a time; it is given again as long as syringes last."""
+    lines: dict[Name, OnDeath] = {}
+    """Line -> ``plain_medium`` (drug and stimulus stop, plain medium flows; the default), ``finish_dose`` (what
+    flows goes on to its end, then plain medium) or ``stop`` (all stops)."""
+
+
 class LabSettings(Entry):
     """The instruments of one bench, by name; each entry is of its make's own class."""
+
+    supervisor: SupervisorSettings = SupervisorSettings()
 
     buses: dict[Name, BusSettings] = {}
     file_folders: dict[Name, FileFolder] = {}
@@ -185,6 +204,8 @@ SECTION_OF = {
 """Kind of a make -> its section of lab.toml."""
 NO_DEVICES: dict[str, type[Entry]] = {"buses": BusSettings, "file_folders": FileFolder}
 """Section of lab.toml whose entries are no devices -> what they are."""
+WHOLE_SECTIONS: dict[str, type[Entry]] = {"supervisor": SupervisorSettings}
+"""Section of lab.toml that has no entries of its own -> what it is."""
 
 Found = list[tuple[tuple[str, ...], str]]
 """(key, what is wrong)."""
@@ -219,9 +240,16 @@ def settings_from(
         **{section: {} for section in NO_DEVICES},
         **{section: {} for section in SECTION_OF.values()},
     }
+    whole: dict[str, Entry] = {}
     for section, entries in content.items():
-        if section not in parsed:
-            found.append(((section,), f"is no section; sections: {', '.join(parsed)}"))
+        if section in WHOLE_SECTIONS:
+            try:
+                whole[section] = WHOLE_SECTIONS[section].model_validate(entries)
+            except ValidationError as trouble:
+                found += _problems((section,), trouble)
+        elif section not in parsed:
+            known = ", ".join((*parsed, *WHOLE_SECTIONS))
+            found.append(((section,), f"is no section; sections: {known}"))
         elif not isinstance(entries, dict):
             found.append(((section,), f"is no table of devices; read {entries!r}"))
         else:
@@ -236,7 +264,7 @@ def settings_from(
                     found += _problems((section, name), trouble)
     settings: LabSettings | None = None
     try:
-        settings = LabSettings.model_validate(parsed)
+        settings = LabSettings.model_validate({**parsed, **whole})
     except ValidationError as trouble:
         found += _problems((), trouble)
     if settings is not None:

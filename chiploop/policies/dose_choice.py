@@ -3,7 +3,7 @@
 Belongs here: what policies without a measure share. Not here: any of them.
 
 A dose that is asked for without a schedule is one for as long as can be: the whole exposure, where the study has
-that.
+that, and in the usual stimulus.
 """
 
 from __future__ import annotations
@@ -11,19 +11,21 @@ from __future__ import annotations
 import numpy as np
 
 from chiploop.policies.prediction_table import PredictionTable
+from chiploop.study_schedules import STIMULUS
 
 _SLACK_H = 1e-9
 
 
 def longest(table: PredictionTable, line: int) -> np.ndarray:
-    """Return the indices of a line's allowed candidates without drug, or with drug for as long as any candidate of
-    the line; all allowed ones where that leaves none.
+    """Return the indices of a line's allowed candidates in the usual stimulus without drug, or with drug for as
+    long as any candidate of the line; all allowed ones where that leaves none.
     """
     options = table.options()[line]
     hours = np.array([programme.drug_h for programme in table.programmes[line]])
-    own = options[
-        (hours[options] >= hours.max() - _SLACK_H) | (table.dose_nm(line)[options] == 0.0)
-    ]
+    is_usual = np.array([programme.arm == STIMULUS for programme in table.programmes[line]])
+    longest_h = hours[is_usual].max(initial=0.0)
+    is_long = (hours >= longest_h - _SLACK_H) | (table.dose_nm(line) == 0.0)
+    own = options[(is_usual & is_long)[options]]
     return own if own.size else options
 
 

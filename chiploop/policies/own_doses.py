@@ -14,15 +14,19 @@ from chiploop.exposure import ExposureProgramme
 from chiploop.policies.nested_information import NestedMonteCarlo
 from chiploop.policies.prediction_table import Batch, PredictionTable
 from chiploop.policies.scored_batch import scored_batch
-from chiploop.study_schedules import WHOLE
+from chiploop.study_schedules import STIMULUS, WHOLE
 
 
 def by_schedule(
     programmes: Sequence[ExposureProgramme], places: Iterable[int], schedule: str
 ) -> list[int]:
-    """Return those of some candidates that go by a schedule; what has no drug goes by every one."""
+    """Return those of some candidates that go by a schedule; what has no drug by every one of its stimulus."""
+    arm = next((one.arm for one in programmes if one.schedule == schedule), STIMULUS)
     return [
-        k for k in places if programmes[k].schedule == schedule or programmes[k].asked_nm == 0.0
+        k
+        for k in places
+        if programmes[k].schedule == schedule
+        or (programmes[k].asked_nm == 0.0 and programmes[k].arm == arm)
     ]
 
 
@@ -57,7 +61,7 @@ def own_doses(
                 problems.append(f"line {name} was given no dose")
                 continue
             wanted = asked_nm[name]
-            schedule = WHOLE if wanted == 0.0 else (schedules or {}).get(name, WHOLE)
+            schedule = (schedules or {}).get(name, WHOLE)
             programmes = table.programmes[line]
             own = by_schedule(programmes, options[line].tolist(), schedule)
             found = with_dose(programmes, own, wanted)

@@ -255,14 +255,16 @@ def future_features(
     line_chips: Sequence[Sequence[int]],
     past: np.ndarray,
     effects: np.ndarray,
+    awaited: Sequence[tuple[int, PlannedReadout]] = (),
 ) -> tuple[list[list[tuple[int, PlannedReadout]]], np.ndarray, np.ndarray]:
     """Return per line its future readouts (chip, planned), what the past says of each, and their noise.
 
     ``past`` (draws, m) are the likelihood's own predictions of its rows, ``effects`` (draws, effects) its sampled
     effects. The second value is (draws, all features): Sigma_fp Sigma_pp^-1 mu_past, less the sampled effects.
+    Readings that are ``awaited`` stand in front in both.
     """
     rows = [[(chip, plan) for plan in planned for chip in chips] for chips in line_chips]
-    flat = [row for line in rows for row in line]
+    flat = [*awaited, *(row for line in rows for row in line)]
     means = likelihood.means(past, effects)
     noise = np.zeros((len(flat), len(flat)))
     known = np.zeros((len(past), len(flat)))

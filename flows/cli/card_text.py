@@ -74,7 +74,7 @@ def wrapped(text: str, indent: str = "") -> list[str]:
 def shown(nm: float, schedule: str = WHOLE) -> str:
     """Return a dose, with its schedule's name where that is not the whole exposure."""
     by = "" if schedule == WHOLE else f" {schedule}"
-    return f"{nm:.4g} nM{by}" if nm else "vehicle"
+    return f"{nm:.4g} nM{by}" if nm else f"vehicle{by}"
 
 
 def number(value: float) -> str:

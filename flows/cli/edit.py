@@ -30,7 +30,7 @@ DOSE = typer.Option(
     "--dose",
     metavar="LINE=DOSE[@SCHEDULE]",
     help="Another dose for a line, e.g. L1=100nM or L1=vehicle, for the whole exposure or by a schedule of the "
-    "study, e.g. L1=100nM@pulses; can be given once per line.",
+    "study, e.g. L1=100nM@pulses or L1=vehicle@in_th22; can be given once per line.",
 )
 VEHICLE = "vehicle"
 
@@ -75,7 +75,7 @@ def refuse_unknown(
     known = ", ".join(study.schedules)
     for line, nm in doses_nm.items():
         name = schedules.get(line, WHOLE)
-        if nm > 0.0 and name not in study.schedules:
+        if name not in study.schedules and (nm > 0.0 or line in schedules):
             said = f"there is no schedule {name}" if line in schedules else "no schedule is named"
             example = f"{line}={nm:g}nM@{next(iter(study.schedules))}"
             raise WrongUse(
@@ -115,6 +115,7 @@ def edited(
 
     Raises WrongUse for the pilot, SafetyRefusal where a limit forbids a dose, FitNotAccepted as the loop.
     """
+    from chiploop.campaign import named_ways
     from chiploop.campaign_values import schedule_in
     from flows.proposing import campaign_on_record, may_begin_h, offer
 
@@ -132,9 +133,8 @@ def edited(
             "no longer open. Nothing was decided"
         )
     refuse_unknown(files.study, doses_nm, named)
-    own = {
-        line: (nm, named.get(line, WHOLE) if nm > 0.0 else WHOLE) for line, nm in doses_nm.items()
-    }
+    ways = named_ways(files.study, doses_nm, named)
+    own = {line: (nm, ways[line]) for line, nm in doses_nm.items()}
     held = books.journal.held(books.run_id)
     for line in own:
         if line in held:
@@ -172,7 +172,9 @@ def stale_notes(books: Books, cycle: int) -> tuple[str, ...]:
 
 def told(nm: float, schedule: str) -> str:
     """Return a dose as a person reads it."""
-    return dose_words(nm, schedule, {}) if nm else VEHICLE
+    if nm:
+        return dose_words(nm, schedule, {})
+    return VEHICLE if schedule == WHOLE else f"{VEHICLE}, {schedule}"
 
 
 def edit_as_json(standing: RecordedContent, found: Offer) -> dict[str, Any]:

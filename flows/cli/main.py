@@ -79,6 +79,24 @@ def _resume() -> Command:
     return resume
 
 
+def _status() -> Command:
+    from flows.cli.status import status
+
+    return status
+
+
+def _watch() -> Command:
+    from flows.cli.watch import watch
+
+    return watch
+
+
+def _hold() -> Command:
+    from flows.cli.hold import hold
+
+    return hold
+
+
 def _fit() -> Command:
     from flows.cli.fit import fit
 
@@ -101,6 +119,12 @@ def _curve() -> Command:
     from flows.cli.curve import curve
 
     return curve
+
+
+def _impedance() -> Command:
+    from flows.cli.impedance import impedance
+
+    return impedance
 
 
 def _approve() -> Command:
@@ -186,12 +210,16 @@ VERBS: dict[str, Verb] = {
     "plan": Verb("Show timetable, syringe volumes and plate maps of a study.", _plan),
     "simulate": Verb("Run the whole loop on virtual chips, in minutes.", _simulate),
     "run": Verb("Run a study on the instruments of the laboratory.", _run),
-    "resume": Verb("Go on with a run that was interrupted.", _resume),
+    "status": Verb("Show where the runs stand, and what they ask of you.", _status),
+    "watch": Verb("Show a run as it goes on, chip by chip.", _watch),
+    "hold": Verb("Let no further dose begin until you say so.", _hold),
+    "resume": Verb("Go on with a run that was held or interrupted.", _resume),
     "stop": Verb("Stop the pumps now, from anywhere.", _stop),
     "fit": Verb("Fit runs again from their record, one or many at a time.", _fit),
     "ingest": Verb("Read a plate reader's export and show tidy readouts.", _ingest),
     "export": Verb("Write what is on record of a run for other programs.", _export),
     "curve": Verb("Fit standard curves and read unknowns from them.", _curve),
+    "impedance": Verb("Read TEER from an impedance spectrum, with its checks.", _impedance),
     "propose": Verb("Show the next doses with all that speaks for and against them.", _propose),
     "approve": Verb("Approve the proposed doses, or your own, by name.", _approve),
     "exclude": Verb("Leave readouts out of later fits, by name and with the reason.", _exclude),

@@ -6,6 +6,7 @@ Belongs here: options, the progress display, what is printed at the end. Not her
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from datetime import date
@@ -24,6 +25,7 @@ from chiploop.errors import (
 from flows.cli.screen import JSON_OPTION, print_json
 
 if TYPE_CHECKING:
+    from flows.laboratory import Tell
     from flows.opening import RunFiles
 
 STUDY = typer.Argument(help="Study file (YAML).")
@@ -31,6 +33,9 @@ RUNS = typer.Option(
     Path("runs"), "--runs", help="Folder that takes the runs, their record and journal."
 )
 SEED = typer.Option(1, "--seed", min=0, help="Seed of the virtual chips and of the statistics.")
+HERE = typer.Option(
+    False, "--here", help="Run in this process, which must stay open, instead of one of its own."
+)
 WAYS_ON = (InstrumentTrouble, FileNotValid)
 """Trouble that can be mended outside, and then the run goes on."""
 
@@ -52,11 +57,15 @@ def simulate(
     seed: int = SEED,
     matched: bool = MATCHED,
     runs: Path = RUNS,
+    detach: bool = typer.Option(
+        False, "--detach", help="Go on in a process of its own; see it with chiploop watch."
+    ),
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Run the whole study on virtual chips, through emulated instruments and real bytes.
 
-    Everything that comes out is marked SIMULATED. Interrupted runs go on with `chiploop resume RUN`.
+    Everything that comes out is marked SIMULATED. Interrupted runs go on with `chiploop resume RUN`. With --detach
+    --json: {"ok", "run", "process"}.
     """
     from chiploop.models.facts import truth_of
     from chiploop.study import load_study
@@ -69,7 +78,11 @@ def simulate(
             f"note: virtual chips of the fitted model, as with --matched: {no_truth}",
             file=sys.stderr,
         )
-    carry_out(new_run(checked, runs, seed, True, matched or bool(no_truth)), None, as_json)
+    files = new_run(checked, runs, seed, True, matched or bool(no_truth))
+    if detach:
+        begin_service(files, as_json, is_shown=False)
+        return
+    carry_out(files, None, as_json)
 
 
 def run(
@@ -82,14 +95,17 @@ def run(
     yes: bool = typer.Option(
         False, "--yes", help="Chips are primed and syringes filled; do not ask."
     ),
+    here: bool = HERE,
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Run the study on real instruments.
+    """Run the study on real instruments, in a process that goes on when this terminal is closed.
 
-    Asks before anything moves. Ports and makes stand in lab.toml, named by the study or by --lab.
+    Asks before anything moves. Ports and makes stand in lab.toml, named by the study or by --lab. On a terminal
+    the run is shown as chiploop watch does; Ctrl-C there holds it at safe flow and asks what to do. With --json:
+    {"ok", "run", "process"}, with --here as chiploop simulate.
     """
     from chiploop.study import load_study
-    from flows.opening import fits_the_study, new_run, nothing_is_due
+    from flows.opening import SETTINGS_FILE, fits_the_study, new_run, nothing_is_due
     from instruments.drivers import load_lab_settings
 
     checked = load_study(study)
@@ -104,22 +120,89 @@ def run(
     nothing_is_due(settings, lab, date.today())
     if not yes:
         confirm_start(checked)
-    carry_out(new_run(checked, runs, seed, False, False), lab, as_json)
+    files = new_run(checked, runs, seed, False, False)
+    if here:
+        carry_out(files, lab, as_json)
+        return
+    shutil.copyfile(lab, files.folder / SETTINGS_FILE)
+    begin_service(files, as_json, is_shown=not as_json)
 
 
 def resume(
     run_id: str = typer.Argument(metavar="RUN", help="Run id, or the run's folder."),
     runs: Path = RUNS,
+    here: bool = HERE,
+    why: str = typer.Option("", "--why", help="Reason for ending a hold, kept on record."),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Go on with a run that was interrupted: what was done is not done again.
+    """Let a run go on that a person held, or take up one that was interrupted: what was done is not done again.
 
-    The journal and the pumps' own counters decide about every dose that was under way.
+    The journal and the pumps' own counters decide about every dose that was under way. A run on instruments goes
+    on in a process of its own, as with chiploop run; a simulated one here. Where a process works on it the hold
+    is ended, with --json {"ok", "run", "held_by", "new"}.
     """
+    from flows.cli.hold import set_hold
     from flows.opening import SETTINGS_FILE, known_run
+    from flows.run_status import now_s, status_of
 
     files = known_run(run_id, runs)
-    carry_out(files, None if files.simulated else files.folder / SETTINGS_FILE, as_json)
+    now = status_of(files, now_s())
+    if now.process is not None and now.held_by:
+        set_hold(run_id, runs, False, why, as_json)
+        return
+    if now.held_by:
+        print(
+            f"note: {files.run_id} stays on hold ({now.held_by}); chiploop resume while it runs ends that",
+            file=sys.stderr,
+        )
+    if files.simulated or here:
+        carry_out(files, None if files.simulated else files.folder / SETTINGS_FILE, as_json)
+        return
+    begin_service(files, as_json, is_shown=not as_json)
+
+
+def begin_service(files: RunFiles, as_json: bool, is_shown: bool) -> None:
+    """Start the process of a run, say so, and show the run on a terminal."""
+    from flows.service import start_service
+
+    process = start_service(files.folder)
+    if not files.simulated:  # a virtual lab ends with its process
+        from flows.supervisor import start_supervisor
+
+        start_supervisor(files.folder)
+    if as_json:
+        print_json({"ok": True, "run": files.run_id, "process": process})
+        return
+    where = "" if files.runs == Path("runs").resolve() else f" --runs {files.runs}"
+    mark = "SIMULATED  " if files.simulated else ""
+    print(f"{mark}{files.run_id} is under way. It goes on if you close this window.")
+    print(f"  chiploop watch {files.run_id}{where}    shows it; also status, hold, propose, stop")
+    if is_shown and sys.stdout.isatty():
+        show_and_ask(files)
+
+
+def show_and_ask(files: RunFiles) -> None:
+    """Show a run until it ends. Ctrl-C holds it at safe flow and asks; twice leaves it on hold."""
+    from flows.cli.hold import set_hold
+    from flows.cli.watch import follow
+
+    run, runs = str(files.folder), files.runs
+    while True:
+        try:
+            code = follow(files, runs)
+            if code:
+                raise typer.Exit(code)
+            return
+        except KeyboardInterrupt:
+            set_hold(run, runs, True, "Ctrl-C", False)
+        try:
+            answer = typer.prompt("[g]o on, [l]eave it on hold, [d]etach and let it go on", "g")
+        except (KeyboardInterrupt, typer.Abort):
+            answer = "l"
+        if answer[:1].lower() != "l":
+            set_hold(run, runs, False, "", False)
+        if answer[:1].lower() != "g":
+            return
 
 
 def confirm_start(study: Any) -> None:
@@ -171,6 +254,7 @@ def carry_out(files: RunFiles, settings: Path | None, as_json: bool) -> None:
 
 def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float) -> dict[str, Any]:
     """Open the laboratory, run the flow to its end, and return the summary of the run."""
+    from flows.heartbeat import Heart
     from flows.prefect_server import FlowEngineTrouble, start_in_background
 
     server = start_in_background(files.folder / "prefect")
@@ -182,11 +266,12 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
 
         with (
             progress_display(files, quiet=quiet) as show,
-            run_log(files.folder, show, show_devices=not files.simulated) as tell,
+            Heart(files.folder) as heart,
+            run_log(files.folder, both(show, heart.tell), show_devices=not files.simulated) as tell,
         ):
             tell(0.0, 0, "starting: model, instruments, flow engine")
             model_of(files.study)
-            with open_laboratory(files, settings, tell) as lab:
+            with open_laboratory(files, settings, tell, heart.beat) as lab:
                 server.wait_ready()
                 from flows.closed_loop import closed_loop
                 from flows.ending import end_run
@@ -210,6 +295,16 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
         raise KeyboardInterrupt from None
     finally:
         server.stop()
+
+
+def both(one: Tell, other: Tell) -> Tell:
+    """Return what tells a step to both."""
+
+    def tell(time_h: float, cycle: int, what: str) -> None:
+        one(time_h, cycle, what)
+        other(time_h, cycle, what)
+
+    return tell
 
 
 def came_of_ctrl_c(trouble: BaseException) -> bool:

@@ -118,6 +118,7 @@ PINT_CANONICAL = {
     "area_cm2": "cm**2",
     "resistance_ohm": "ohm",
     "area_resistance_ohm_cm2": "ohm*cm**2",
+    "resistivity_ohm_cm": "ohm*cm",
     "frequency_hz": "Hz",
     "molar_mass_g_mol": "g/mol",
     "temperature_c": "kelvin",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ from hypothesis import strategies as st
 
 from chiploop.assays.immunoassay import readouts_from_elisa_plate
 from chiploop.assays.plate_map import PlateMap, elisa_plate_map, ldh_plate_map, plate_to_dict
-from chiploop.assays.teer import blank_of_lot, teer_readout
+from chiploop.assays.teer import blank_of_lot, geometry_of_chip, teer_readout
 from chiploop.assays.viability import readouts_from_ldh_plate
 from chiploop.dosing import ChipSchedule, ChipSegment
 from chiploop.measurement import AbsorbancePlate, ImpedanceSpectrum
 from chiploop.models.inlet import chip_inlet
 from chiploop.models.study_model import model_of
 from chiploop.study import load_study
+from chiploop.study_parts import Electrodes
 from chiploop.virtual_lab import EMPTY_WELL_OD, VirtualLab, truth_model
 
 STUDY = load_study(Path(__file__).parents[2] / "protocols" / "studies" / "ad_jak_dose_finding.yaml")
@@ -257,6 +259,24 @@ def test_teer_reads_back_through_the_circuit_fit(lab: VirtualLab) -> None:
             sds.append(readout.sd)
     assert np.sqrt(np.mean(np.square(gaps))) < 2.0 * np.mean(sds)
     assert abs(np.mean(gaps)) < 0.01
+
+
+def test_teer_of_channel_electrodes_reads_back_through_their_field(lab: VirtualLab) -> None:
+    stated = Electrodes(
+        position="one_end", length_mm=33.0, width_mm=1.0, height_mm=0.2, resistivity_ohm_cm=67.0
+    )
+    chip = STUDY.chip.model_copy(update={"electrodes": stated})
+    on_chip = copy(lab)
+    on_chip.study = STUDY.model_copy(update={"chip": chip})
+    geometry, hz = geometry_of_chip(chip), np.logspace(5, 0, 41)
+    gaps, plain = [], []
+    for one in STUDY.chip_ids:
+        spectrum = ImpedanceSpectrum(one, 24.0, hz, on_chip.impedance(one, 24.0, hz))
+        for found, through in ((gaps, geometry), (plain, None)):
+            _, readout = teer_readout(spectrum, blank_of_lot(chip), chip.area_cm2, geometry=through)
+            found.append(np.log(readout.value / lab.value(one, "TEER", 24.0)))
+    assert np.sqrt(np.mean(np.square(gaps))) < 0.02
+    assert not abs(np.mean(plain)) < 0.3  # far off, or refused
 
 
 def elisa_map(rng: np.random.Generator) -> PlateMap:

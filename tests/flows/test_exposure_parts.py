@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from chiploop.campaign_values import LineDose, Proposal
 from chiploop.dosing import remaining_ul
 from chiploop.exposure import make_exposure
+from chiploop.measurement import Readout
 from chiploop.protocols_path import protocols_folder
 from chiploop.record.journal import Journal
 from chiploop.record.progress import ProgrammeProgress
@@ -142,6 +144,31 @@ def test_a_dose_of_several_parts_asks_for_the_toxicity_readout_of_its_own_drug(
         )
         exposure_parts.reason_not_to_begin(lab, exposure, 2)
     assert asked == [two.line_ids[-1]]
+
+
+def test_harm_read_after_the_approval_closes_the_dose_before_a_pump_moves(on: Exposed) -> None:
+    on.expose(24.2)
+    on.finish(on.running)
+    began = on.starts("L2-low")
+    harm = Readout(
+        "C02", "ldh_release", 0.5, "1", 0.01, "linear", 48.0, 36.0, method="ldh_release", cycle=1
+    )
+    on.lab.record.readouts = lambda run_id: (harm,)
+
+    def wanted() -> dict[str, perfusion.Wanted]:
+        return {one.line: one for one in exposure_parts.wanted_doses(on.lab, on.proposal, 2)}
+
+    assert {line: one.programme for line, one in wanted().items()} == {"L1": None, "L2": None}
+    assert all("closed since C02 at 24" in one.why for one in wanted().values())
+    running = perfusion.start_pumps.fn(on.lab, list(wanted().values()), 2, "dose")
+    assert not perfusion.of_phase(running, "dose") and on.starts("L2-low") == began
+    assert {"L1-medium", "L2-medium"} == on.flowing()
+    seen = {"up_to_nm": 240.0, "seen": [["C02", 48.0]]}
+    lifted = SimpleNamespace(content=seen, time_h=50.0)
+    on.lab.record.events = lambda run_id, kind: (lifted,) if kind == "reopened" else ()
+    assert "no step up right after harm" in wanted()["L2"].why, "that stays, whoever reopened what"
+    on.lab.record.readouts = lambda run_id: (replace(harm, value=0.01),)
+    assert wanted()["L2"].programme is not None
 
 
 def test_the_journal_tells_the_parts_of_an_exposure_from_earlier_doses(on: Exposed) -> None:

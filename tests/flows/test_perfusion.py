@@ -19,7 +19,7 @@ from chiploop.errors import WaitingForPerson
 from chiploop.record.actions import Intent, action_key, programme_key
 from chiploop.record.journal import Journal
 from chiploop.record.replay import schedules_of
-from chiploop.study import load_study
+from chiploop.study import Study, load_study
 from flows import perfusion
 from flows.clock import RunStopped, nobody_stops
 from flows.perfusion import Wanted
@@ -62,20 +62,23 @@ class Cabled(FakePump):
 class Rig:
     """Two lines of fake pumps, a clock that moves them, a journal, and what was said."""
 
-    def __init__(self, folder: Path, journal: Journal, watch_every_h: float = 0.1) -> None:
+    def __init__(
+        self, folder: Path, journal: Journal, watch_every_h: float = 0.1, study: Study = STUDY
+    ) -> None:
         self.world, self.journal, self.said = World(folder), journal, list[str]()
-        names = [f"{line}-{stock}" for line in STUDY.line_ids for stock in STUDY.perfusion.syringes]
+        self.study = study
+        names = [f"{line}-{stock}" for line in study.line_ids for stock in study.perfusion.syringes]
         self.pumps = {name: Cabled(self.world, name) for name in names}
         self.clock = SimpleNamespace(
             now_h=self.now_h, wait_until_h=self.world.advance_to, stopped_by=nobody_stops
         )
         self.lab: Any = SimpleNamespace(
-            study=STUDY,
+            study=study,
             run_id="r",
             journal=journal,
             bench=SimpleNamespace(pumps=self.pumps),
             clock=self.clock,
-            record=SimpleNamespace(readouts=lambda run_id: ()),
+            record=SimpleNamespace(readouts=lambda run_id: (), events=lambda run_id, kind: ()),
             watch_every_h=watch_every_h,
             say=lambda cycle, what: self.said.append(what),
         )
@@ -86,8 +89,8 @@ class Rig:
     def programme(
         self, line: str, nm: float = 240.0, purpose: Purpose = "dose", hours: float = HOURS
     ) -> PumpProgramme:
-        full = remaining_ul(STUDY, {})
-        return make_programme(STUDY, line, purpose, nm, hours, quantise_with(self.pumps), full)
+        full = remaining_ul(self.study, {})
+        return make_programme(self.study, line, purpose, nm, hours, quantise_with(self.pumps), full)
 
     def start(self, *lines: str, purpose: Purpose = "dose", nm: float = 240.0) -> list[Any]:
         nm = nm if purpose == "dose" else 0.0
@@ -252,6 +255,36 @@ def test_the_stimulus_stops_before_plain_medium_takes_its_place(rig: Callable[..
     assert (first.drug_nm, second.drug_nm) == (pytest.approx(240.0, rel=0.03), 0.0)
     assert first.end_h == second.start_h == pytest.approx(START_H + 2.5)
     assert second.flow_rate_ul_h == pytest.approx(60.0, rel=0.01)
+
+
+def test_a_further_stimulus_is_no_drug_and_stops_for_plain_medium_too(
+    rig: Callable[..., Rig],
+) -> None:
+    syringe = STUDY.perfusion.syringes["stimulus"]
+    perfused = STUDY.perfusion.model_copy(
+        update={"syringes": {**STUDY.perfusion.syringes, "il13": syringe, "il13_low": syringe}}
+    )
+    stock = STUDY.stocks["low"].model_copy(update={"stimulus": "il13"})
+    on = rig(
+        study=STUDY.model_copy(
+            update={
+                "further_arms_ng_ml": {"il13": {"IL-13": 4.0}},
+                "stocks": {**STUDY.stocks, "il13_low": stock},
+                "perfusion": perfused,
+            }
+        )
+    )
+    full = remaining_ul(on.study, {})
+    dose = make_programme(
+        on.study, "L1", "dose", 240.0, HOURS, quantise_with(on.pumps), full, arm="il13"
+    )
+    running = perfusion.start_pumps.fn(on.lab, [Wanted("L1", HOURS, dose)], 1, "dose")
+    assert on.runs("L1-il13") and on.runs("L1-il13_low")
+    on.block("L1-il13_low")
+    on.watch(running, 1.0)
+    assert on.runs("L1-medium")
+    assert not on.runs("L1-il13") and not on.runs("L1-il13_low")
+    assert on.flow_ul_h("L1") == pytest.approx(60.0)
 
 
 def test_the_stimulus_goes_on_where_plain_medium_can_not_run(rig: Callable[..., Rig]) -> None:

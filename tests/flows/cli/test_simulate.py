@@ -331,7 +331,9 @@ def test_a_lab_file_that_is_missing_or_wrong_leaves_with_3(warm: Warm, tmp_path:
         lab = tmp_path / "lab.toml"
         if content is not None:
             lab.write_text(content)
-        ended = warm.run("run", SMALL_STUDY, "--lab", lab, "--yes", "--runs", tmp_path / "runs")
+        ended = warm.run(
+            "run", SMALL_STUDY, "--lab", lab, "--yes", "--here", "--runs", tmp_path / "runs"
+        )
         trouble(ended, 3, "lab.toml")
     assert not (tmp_path / "runs").exists()
 
@@ -346,10 +348,12 @@ def test_without_a_terminal_nothing_moves_before_yes(warm: Warm, tmp_path: Path)
 def test_a_missing_port_leaves_with_4_and_says_how_to_go_on(warm: Warm, tmp_path: Path) -> None:
     lab = tmp_path / "lab.toml"
     lab.write_text(whole_lab(*(str(tmp_path / f"ttyUSB{n}") for n in (7, 8, 9))))
-    ended = warm.run("run", SMALL_STUDY, "--lab", lab, "--yes", "--runs", tmp_path / "runs")
+    ended = warm.run(
+        "run", SMALL_STUDY, "--lab", lab, "--yes", "--here", "--runs", tmp_path / "runs"
+    )
     run_id = only_run(tmp_path / "runs")
     trouble(ended, 4, "ttyUSB7", "ttyUSB8", "ttyUSB9", f"chiploop resume {run_id}")
-    again = warm.run("resume", run_id, "--runs", tmp_path / "runs")
+    again = warm.run("resume", run_id, "--here", "--runs", tmp_path / "runs")
     trouble(again, 4, "ttyUSB7")
 
 
@@ -362,6 +366,7 @@ def test_a_port_that_another_process_holds_leaves_with_4(warm: Warm, tmp_path: P
         "run",
         SMALL_STUDY,
         "--yes",
+        "--here",
         "--lab",
         tmp_path / "runs" / run_id / "lab.toml",
         "--runs",
@@ -380,7 +385,9 @@ def test_a_listening_port_that_is_no_pump_leaves_with_4(warm: Warm, tmp_path: Pa
         lab.write_text(
             whole_lab(*(f"socket://127.0.0.1:{port.getsockname()[1]}" for port in silent))
         )
-        ended = warm.run("run", SMALL_STUDY, "--lab", lab, "--yes", "--runs", tmp_path / "runs")
+        ended = warm.run(
+            "run", SMALL_STUDY, "--lab", lab, "--yes", "--here", "--runs", tmp_path / "runs"
+        )
     trouble(ended, 4, "L1-medium")
 
 

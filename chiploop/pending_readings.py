@@ -1,0 +1,112 @@
+"""Readings that are on their way: effluent that was collected and whose plate is not read yet.
+
+Belongs here: which readings those are, and what every posterior draw expects of them. Not here: whether a plate
+will still come (the record says so), how a policy weighs them (policies).
+
+They will be known without the next exposure, so what it would teach is counted beyond them
+(``policies.prediction_table.Pending``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from chiploop.inference.likelihood import Likelihood, on_scale
+from chiploop.measurement import Readout
+from chiploop.models.facts import STUDY_NAMES
+from chiploop.models.tissue_model import TissueModel
+from chiploop.policies.prediction_table import Pending, PlannedReadout
+from chiploop.study import Study
+
+Plate = tuple[int, str]
+"""(cycle, assay as the study names it)."""
+
+
+@dataclass(frozen=True)
+class Awaited:
+    """A plate's readings of every chip."""
+
+    readout: int
+    """Index in the model's readouts."""
+    window_h: tuple[float, float]
+    """Study time from which to which its effluent was collected."""
+
+
+def awaited_readings(
+    study: Study, model: TissueModel, plates: Collection[Plate], readouts: Iterable[Readout]
+) -> tuple[Awaited, ...]:
+    """Return the readings of plates that are on their way; of a plate that was read meanwhile there are none.
+
+    The window is that of the cycle's other plates, as it really was; without one, as planned.
+    """
+    known = list(readouts)
+    names = [spec.name for spec in model.readouts]
+    of_model = {STUDY_NAMES.get(name, name): name for name in names}
+    found = []
+    for cycle, assay in sorted(set(plates)):
+        name = of_model.get(assay)
+        own = [r for r in known if r.cycle == cycle]
+        if name is None or any(r.readout == name for r in own):
+            continue
+        windows = [(r.window_start_h, r.time_h) for r in own if r.window_start_h is not None]
+        window_h = max(windows, default=study.effluent_window_h(cycle), key=lambda one: one[1])
+        found.append(Awaited(names.index(name), window_h))
+    return tuple(found)
+
+
+def samplings_of(awaited: Collection[Awaited]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct window ends (t,) and starts (t,), ascending."""
+    windows = sorted({one.window_h for one in awaited}, key=lambda one: (one[1], one[0]))
+    return np.array([end for _, end in windows]), np.array([start for start, _ in windows])
+
+
+def rows_of(
+    model: TissueModel, awaited: Collection[Awaited], chips: int, expected_sd: Mapping[str, float]
+) -> list[tuple[int, PlannedReadout]]:
+    """Return every reading as (chip, planned), ``time`` an index into ``samplings_of``; plate by plate.
+
+    ``expected_sd``: kind of readout -> assay sd on the residual's scale.
+    """
+    ends, starts = samplings_of(awaited)
+    windows = list(zip(starts, ends, strict=True))
+    sds = [expected_sd[spec.kind] for spec in model.readouts]
+    return [
+        (chip, PlannedReadout(one.readout, windows.index(one.window_h), sds[one.readout]))
+        for one in awaited
+        for chip in range(chips)
+    ]
+
+
+def expected_of(
+    model: TissueModel,
+    likelihood: Likelihood,
+    rows: Collection[tuple[int, PlannedReadout]],
+    samplings: tuple[np.ndarray, np.ndarray],
+    own: np.ndarray,
+    factors: np.ndarray | None,
+) -> np.ndarray:
+    """Return what each draw expects of the rows (draws, rows), on the residual's scale.
+
+    ``own`` and ``factors`` as ``TissueModel.simulate`` takes them, of the likelihood's chips.
+    """
+    simulated = model.simulate(own, likelihood.inlets, *samplings, drug_factors=factors).readouts
+    parts = [
+        on_scale(
+            simulated[:, chip, plan.time, plan.readout],
+            model.readouts[plan.readout].scale == "log",
+        )
+        for chip, plan in rows
+    ]
+    return np.stack(parts, axis=-1)
+
+
+def pending_of(features: np.ndarray, known: np.ndarray, noise: np.ndarray, count: int) -> Pending:
+    """Return the first ``count`` readings of a joint table as pending ones.
+
+    ``features`` (draws, count) as ``expected_of`` gives them, ``known`` (draws, all) and ``noise`` (all, all) as
+    ``future_features`` does for them and all coming readings behind them.
+    """
+    return Pending(features - known[:, :count], noise[:count, :count], noise[:count, count:])

@@ -1,0 +1,105 @@
+"""``chiploop status``: where the runs of a folder stand, now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from flows.cli.screen import JSON_OPTION, paint, print_json
+
+if TYPE_CHECKING:
+    from flows.run_status import RunStatus
+
+RUNS = typer.Option(Path("runs"), "--runs", help="Folder of the runs.")
+COLOURS = {
+    "running": "green",
+    "waiting for a person": "yellow",
+    "on hold": "yellow",
+    "interrupted": "red",
+    "finished": "cyan",
+}
+
+
+def status(
+    run: str | None = typer.Argument(
+        None,
+        metavar="[RUN]",
+        help="Run id, or the run's folder; without it, all that have not ended.",
+    ),
+    runs: Path = RUNS,
+    every: bool = typer.Option(False, "--all", help="Runs that have ended, too."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Show where a run stands: state, day, what it does now, what it asks of you.
+
+    Opens no port and changes nothing. Exit code 0 where all is well, 7 where a person is needed (an open proposal,
+    a held line or run), 4 where nobody works on a run that has not ended; of several the worst. With --json:
+    {"ok", "runs": [{"run_id", "state", "cycle", "time_h", "doing", "held_lines", "proposal", "exit_code", ...}]}.
+    """
+    from flows.opening import FACTS_FILE, known_run
+    from flows.run_status import now_s, status_of
+
+    if run is not None:
+        found = [status_of(known_run(run, runs), now_s())]
+    else:
+        names = sorted(path.parent.name for path in runs.glob(f"*/{FACTS_FILE}"))
+        found = [status_of(known_run(name, runs), now_s()) for name in names]
+        if not every:
+            found = [one for one in found if one.state != "finished"]
+    worst = max((one.exit_code for one in found), key=severity, default=0)
+    if as_json:
+        print_json({"ok": worst == 0, "runs": [one.facts() for one in found]})
+    elif not found:
+        print(f"No run in {runs} is under way; --all shows those that have ended.")
+    else:
+        print("\n\n".join("\n".join(status_lines(one, runs)) for one in found))
+    if worst:
+        raise typer.Exit(worst)
+
+
+def severity(exit_code: int) -> int:
+    """Return how bad an exit code is: nobody at work is worse than a person asked for."""
+    return {0: 0, 7: 1}.get(exit_code, 2)
+
+
+def status_lines(one: RunStatus, runs: Path) -> list[str]:
+    """Return a run's status for people."""
+    from flows.run_status import STALE_S, since
+
+    where = "" if runs == Path("runs") else f" --runs {runs}"
+    mark = "SIMULATED  " if one.simulated else ""
+    day = f"day {one.time_h / 24:.1f} of {one.end_h / 24:.1f}, cycle {one.cycle} of {one.cycles}"
+    lines = [f"{mark}{one.run_id}  {day}  {paint(one.state.upper(), COLOURS[one.state])}"]
+    if one.doing and one.process is not None:
+        ago = f" ({since(one.quiet_s)} ago)" if one.quiet_s is not None else ""
+        lines.append(f"  last step  {one.doing}{ago}")
+    if one.quiet_s is not None and one.quiet_s > STALE_S and one.state == "running":
+        lines.append(
+            f"  {paint('LOOK', 'red')}: nothing done for {since(one.quiet_s)}; process {one.process} may hang"
+        )
+    if one.proposal is not None and one.state != "finished":
+        doses = ", ".join(
+            f"{line} {nm:g} nM" if nm else f"{line} vehicle"
+            for line, nm in one.proposal.doses.items()
+        )
+        risk = one.proposal.highest_risk
+        told = "" if risk is None else f"; highest risk {100 * risk:.0f} %"
+        lines += [
+            f"  proposed   {doses}{told}",
+            f"             chiploop propose {one.run_id}{where} shows why, chiploop approve | reject decides;",
+            "             nothing is dosed before",
+        ]
+    if one.held_by and one.state != "finished":
+        lines.append(
+            f"  held by    {one.held_by}; chiploop resume {one.run_id}{where} lets it go on"
+        )
+    for line, why in one.held_lines.items():
+        lines.append(f"  line {line} HELD: {why}; chiploop settle {one.run_id}{where}")
+    if one.state == "interrupted":
+        lines += [
+            f"  {one.ended}",
+            f"  nobody works on it: pumps end by their own targets. chiploop resume {one.run_id}{where}",
+        ]
+    return lines

@@ -1,0 +1,175 @@
+"""``chiploop watch``: a run as it goes on, in a table that is drawn anew.
+
+Belongs here: rows and keys of that table, what Ctrl-C asks. Not here: where a run stands (run_status).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from flows.cli.status import RUNS, status_lines
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from chiploop.record.record import Record
+    from flows.opening import RunFiles
+    from flows.run_status import RunStatus
+
+EVERY_S = 1.0
+FLOW = {"medium": "plain medium", "stimulus": "stimulus", "dose": "dose"}
+
+
+def watch(
+    run: str = typer.Argument(metavar="RUN", help="Run id, or the run's folder."),
+    runs: Path = RUNS,
+    once: bool = typer.Option(False, "--once", help="Show the table once."),
+) -> None:
+    """Show a run as it goes on: chips with what flows and what was read last, until it ends.
+
+    Changes nothing; Ctrl-C leaves the table and the run goes on. Where the output is no terminal each new step
+    is one line. Exit codes as chiploop status.
+    """
+    from flows.opening import known_run
+
+    files = known_run(run, runs)
+    with suppress(KeyboardInterrupt):
+        code = follow(files, runs, once)
+        if code:
+            raise typer.Exit(code)
+        return
+    print(f"{files.run_id} goes on without this table.", file=sys.stderr)
+
+
+def follow(files: RunFiles, runs: Path, once: bool = False) -> int:
+    """Show a run until it ends, or nobody works on it; return the exit code of its status."""
+    from flows.run_status import now_s, status_of
+
+    if once or not sys.stdout.isatty():
+        show = print_steps(files, runs)
+        now = status_of(files, now_s())
+        if once:
+            from rich.console import Console
+
+            Console().print(table_of(files, now))
+            return now.exit_code
+        return until_ended(files, show, now)
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(auto_refresh=False, transient=False) as live:
+
+        def draw(one: RunStatus) -> None:
+            told = Text.from_ansi("\n".join(status_lines(one, runs)))
+            live.update(Group(table_of(files, one), told), refresh=True)
+
+        return until_ended(files, draw, status_of(files, now_s()))
+
+
+def until_ended(files: RunFiles, show: Callable[[RunStatus], None], now: RunStatus) -> int:
+    """Show each look at a run until it has ended; return its exit code."""
+    from flows.run_status import now_s, status_of
+
+    while True:
+        show(now)
+        if now.state in ("finished", "interrupted"):
+            return now.exit_code
+        time.sleep(EVERY_S)
+        now = status_of(files, now_s())
+
+
+def print_steps(files: RunFiles, runs: Path) -> Callable[[RunStatus], None]:
+    """Return what prints one line for each new step."""
+    from flows.run_status import changed
+
+    before: list[RunStatus | None] = [None]
+
+    def show(now: RunStatus) -> None:
+        if changed(before[0], now):
+            mark = "SIMULATED  " if now.simulated else ""
+            print(
+                f"{mark}day {now.time_h / 24:5.2f}  cycle {now.cycle}/{now.cycles}  {now.state}: {now.doing}",
+                flush=True,
+            )
+            if now.state != "running":
+                print("\n".join(status_lines(now, runs)[1:]), flush=True)
+        before[0] = now
+
+    return show
+
+
+def table_of(files: RunFiles, now: RunStatus) -> Table:
+    """Return the table of a run's chips."""
+    from rich.table import Table
+
+    mark = "SIMULATED  " if now.simulated else ""
+    table = Table(title=f"{mark}{now.run_id}", title_justify="left", expand=False)
+    table.add_column("chip")
+    table.add_column("donor")
+    table.add_column("line")
+    table.add_column("flows now")
+    table.add_column("uL/h", justify="right")
+    table.add_column("left", justify="right")
+    table.add_column("read last", overflow="fold")
+    table.add_column("note", overflow="fold")
+    for row in rows_of(files, now):
+        table.add_row(*row)
+    return table
+
+
+def rows_of(files: RunFiles, now: RunStatus) -> Iterator[tuple[str, ...]]:
+    """Yield one row a chip: what its line's pumps give by the journal, and its newest readouts."""
+    from chiploop.record.journal import Journal
+    from chiploop.record.record import Record
+
+    flows: dict[str, tuple[str, float, float]] = {}
+    if files.journal.exists():
+        with Journal(files.journal) as journal:
+            for action in journal.actions(files.run_id):
+                if not (action.open and action.sent_h):
+                    continue
+                programme = action.intent.programme
+                what = FLOW.get(programme.purpose, programme.purpose)
+                if programme.purpose == "dose":
+                    what = f"{programme.asked_nm:g} nM" if programme.asked_nm else "vehicle"
+                    what += "" if programme.arm == "stimulus" else f", {programme.arm}"
+                _, rate, ends = flows.get(programme.line, ("", 0.0, 0.0))
+                rate += action.intent.flow_rate_ul_h
+                ends = max(ends, action.begun_h + programme.duration_h)
+                flows[programme.line] = (what, rate, ends)
+    newest: dict[str, str] = {}
+    file = files.runs / "record.sqlite"
+    if file.exists():
+        with Record(f"sqlite:///{file.as_posix()}") as record:
+            newest = newest_readouts(record, files.run_id)
+    for line in files.study.lines:
+        what, rate, ends = flows.get(line.id, ("nothing", 0.0, now.time_h))
+        for chip, donor in line.chips.items():
+            yield (
+                chip,
+                donor,
+                line.id,
+                what,
+                f"{rate / len(line.chips):.3g}" if rate else "–",
+                f"{max(0.0, ends - now.time_h):.1f} h" if rate else "–",
+                newest.get(chip, "–"),
+                f"HELD: {now.held_lines[line.id]}" if line.id in now.held_lines else "",
+            )
+
+
+def newest_readouts(record: Record, run_id: str) -> dict[str, str]:
+    """Return chip -> its newest value of each readout, for people."""
+    last: dict[str, dict[str, str]] = {}
+    for r in sorted(record.readouts(run_id), key=lambda one: one.time_h):
+        told = f"{r.value:.3g}" if r.censoring == "none" else f"{r.censoring}-censored"
+        told += "" if r.qc == "ok" else f" ({r.qc})"
+        last.setdefault(r.chip_id, {})[r.readout] = f"{r.readout} {told}"
+    return {chip: ", ".join(own.values()) for chip, own in last.items()}

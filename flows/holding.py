@@ -1,0 +1,32 @@
+"""A run that a person holds: no further dose begins until somebody lets it go on.
+
+Belongs here: whether a hold is in force, by the record. Not here: what the flow does meanwhile (closed_loop,
+exposure_parts), the verbs (cli.hold, cli.simulate). What flows when it is asked for goes on to its own end; then
+chips get what they get while nobody has decided.
+"""
+
+from __future__ import annotations
+
+from chiploop.record.record import Record
+
+HOLD = "hold"
+"""Kind of the record's events."""
+
+
+def held_by(record: Record, run_id: str) -> str:
+    """Return who holds a run and why; empty where nobody does."""
+    events = record.events(run_id, HOLD)
+    if not events or not events[-1].content["on"]:
+        return ""
+    content = events[-1].content
+    why = f": {content['why']}" if content["why"] else ""
+    return f"{content['by']}{why}"
+
+
+def put_hold(record: Record, run_id: str, on: bool, by: str, why: str, time_h: float) -> bool:
+    """Put a hold, or its end, on record; False where it is so already."""
+    if bool(held_by(record, run_id)) == on:
+        return False
+    content = {"on": on, "by": by, "why": why}
+    number = len(record.events(run_id, HOLD)) + 1
+    return record.add_event(run_id, HOLD, time_h, content, key=str(number))

@@ -1,0 +1,104 @@
+"""A person holds a run: nothing more is dosed until somebody lets it go on, and then it ends as it would have."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from chiploop.record.record import Record
+from flows.heartbeat import Heart, last_beat
+from flows.holding import held_by, put_hold
+from flows.run_status import state_of
+from tests.flows.conftest import Warm
+from tests.flows.run_checks import check_volumes
+from tests.flows.test_closed_loop import approve, wait_for_proposals, waiting_run
+from tests.flows.test_proposals import doses_given, told
+
+
+def status(warm: Warm, runs: Path, run_id: str, code: int) -> dict[str, Any]:
+    (one,) = told(warm, runs, "status", run_id, code=code)["runs"]
+    return dict(one)
+
+
+def test_a_held_run_gives_no_further_dose_until_it_is_let_go_on(warm: Warm, tmp_path: Path) -> None:
+    running, runs, run_id = waiting_run(warm, tmp_path)
+    assert status(warm, runs, run_id, 7)["state"] == "waiting for a person"
+    approve(warm, runs, run_id)
+    wait_for_proposals(runs, 2, running)
+    held = told(warm, runs, "hold", run_id, "--why", "looking at L1")
+    assert held["new"] and held["held_by"].endswith(": looking at L1")
+    assert not told(warm, runs, "hold", run_id)["new"]
+    approve(warm, runs, run_id)
+    until_s = time.monotonic() + 60.0
+    with Record(str(runs / "record.sqlite")) as record:
+        while record.run(run_id).state != "on hold":  # type: ignore[union-attr]
+            assert not running.ended and time.monotonic() < until_s
+            time.sleep(0.02)
+    now = status(warm, runs, run_id, 7)
+    assert (now["state"], now["process"], now["proposal"]) == ("on hold", running.pid, None)
+    assert not doses_given(runs, run_id, 2) and not running.ended
+    assert told(warm, runs, "resume", run_id, "--why", "all is well")["held_by"] == ""
+    ended = running.wait()
+    assert ended.code == 0, ended.err
+    assert len(doses_given(runs, run_id, 2)) == 2
+    check_volumes(runs, run_id)
+    done = status(warm, runs, run_id, 0)
+    assert (done["state"], done["process"]) == ("finished", None)
+    with Record(str(runs / "record.sqlite")) as record:
+        assert not record.verify().faults
+        holds = [e.content for e in record.events(run_id, "hold")]
+    assert [(h["on"], h["why"]) for h in holds] == [(True, "looking at L1"), (False, "all is well")]
+    assert warm.run("hold", run_id, "--runs", runs).code == 2, "it has ended"
+
+
+def test_a_run_whose_process_was_killed_is_told_as_interrupted(warm: Warm, tmp_path: Path) -> None:
+    running, runs, run_id = waiting_run(warm, tmp_path)
+    running.kill()
+    running.wait()
+    now = status(warm, runs, run_id, 4)
+    assert now["state"] == "interrupted" and now["process"] is None
+    assert "killed or the computer went down" in now["ended"]
+    shown = warm.run("status", "--runs", runs)
+    assert shown.code == 4 and f"chiploop resume {run_id}" in shown.out
+    table = warm.run("watch", run_id, "--once", "--runs", runs)
+    assert table.code == 4 and "C01" in table.out and "SIMULATED" in table.out
+
+
+def test_a_hold_stands_on_record_until_it_is_ended(tmp_path: Path) -> None:
+    with Record(str(tmp_path / "record.sqlite")) as record:
+        assert held_by(record, "r") == ""
+        assert put_hold(record, "r", True, "eva", "bubble", 3.0)
+        assert not put_hold(record, "r", True, "eva", "again", 3.0)
+        assert held_by(record, "r") == "eva: bubble" and held_by(record, "other") == ""
+        assert put_hold(record, "r", False, "tom", "", 4.0)
+        assert held_by(record, "r") == ""
+        assert put_hold(record, "r", True, "tom", "", 4.0)
+        assert held_by(record, "r") == "tom"
+
+
+def test_the_heart_tells_the_process_from_the_flow(tmp_path: Path) -> None:
+    now = [100.0]
+    with Heart(tmp_path, every_s=60.0, steady_s=lambda: now[0]) as heart:
+        heart.tell(2.5, 1, "measuring TEER")
+        now[0] = 160.0
+        heart.write()
+        beat = last_beat(tmp_path)
+        assert beat is not None and beat.is_alive
+        assert (beat.process_s, beat.flow_s) == (160.0, 100.0)
+        assert (beat.time_h, beat.cycle, beat.doing) == (2.5, 1, "measuring TEER")
+        heart.beat()
+        heart.write()
+        beat = last_beat(tmp_path)
+        assert beat is not None and beat.flow_s == 160.0
+    (tmp_path / "heartbeat.json").write_text("{")
+    assert last_beat(tmp_path) is None
+    assert last_beat(tmp_path / "nowhere") is None
+
+
+def test_a_state_follows_from_the_record_and_from_who_works_on_it() -> None:
+    assert state_of("finished", False, "", True) == "finished"
+    assert state_of("running", False, "eva", True) == "interrupted"
+    assert state_of("running", True, "eva", True) == "on hold"
+    assert state_of("waiting for a person", True, "", True) == "waiting for a person"
+    assert state_of("waiting for a person", True, "", False) == "running"
