@@ -20,6 +20,7 @@ from chiploop.dosing import (
     usable_ul,
 )
 from chiploop.errors import DoseNotFeasible
+from chiploop.file_kinds import FILE_KINDS
 from chiploop.models.facts import truth_of
 from chiploop.study import Study
 from chiploop.study_schedules import WHOLE, schedule_words
@@ -120,7 +121,7 @@ def plan_study(study: Study, quantise: Quantise = exactly, plates_of_cycle: int 
         if use.over
     ]
     cycles = study.timeline.cycles
-    from_files = sum(assay.plate_file is not None for assay in study.assays.values())
+    from_files = sum(assay.comes_as_file for assay in study.assays.values())
     return StudyPlan(
         timetable=tuple(sorted(_timetable(study), key=lambda row: row.time_h)),
         syringes=syringes,
@@ -218,7 +219,13 @@ def _cycle_rows(study: Study, cycle: int, lines: tuple[str, ...]) -> Iterator[Ti
     for readout, assay in study.assays.items():
         source = assay.plate_path(readout, cycle)
         what = f"cycle {cycle}: {readout} plate" + (f" from {source}" if source else "")
-        yield TimetableRow(end_h, None, what, lines, "reader" if source is None else "person")
+        until_h = None
+        if assay.export is not None:
+            until_h = end_h + assay.awaited_h
+            what += f" as a {FILE_KINDS[assay.export].title}"
+        yield TimetableRow(
+            end_h, until_h, what, lines, "person" if assay.comes_as_file else "reader"
+        )
     last = cycle == study.timeline.cycles
     what = f"cycle {cycle}: recalibrate" + ("; the study ends" if last else " and propose")
     yield TimetableRow(end_h, None, what, lines, "computer")

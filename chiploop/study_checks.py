@@ -228,6 +228,20 @@ def _plate_file_differs_by_cycle(assays: Any, timeline: Any) -> Iterator[Found]:
             yield Found(place, "every cycle would read the same file", "put {cycle} into the name")
 
 
+def _plates_come_one_way(assays: Any) -> Iterator[Found]:
+    for readout, assay in assays.items():
+        if assay.export is not None and assay.plate_file is not None:
+            yield Found(
+                ("assays", readout, "export"),
+                "plate_file names the file already",
+                "write one of them: plate_file for a file whose name is known, export for a watched folder",
+            )
+        elif assay.export is None and assay.deadline_h is not None:
+            yield Found(
+                ("assays", readout, "deadline"), "nothing is waited for: no export is named"
+            )
+
+
 def _plate_has_room(assays: Any, lines: Any) -> Iterator[Found]:
     chips = sum(len(line.chips) for line in lines)
     for readout, assay in assays.items():
@@ -293,6 +307,7 @@ RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     *SCHEDULE_RULES,
     (("assays",), _kits_measure_their_readout),
     (("assays", "timeline"), _plate_file_differs_by_cycle),
+    (("assays",), _plates_come_one_way),
     (("assays", "lines"), _plate_has_room),
     (("assays", "sampling", "perfusion"), _effluent_is_enough),
 )

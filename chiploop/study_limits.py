@@ -75,7 +75,7 @@ def readout_age_limit_h(study: Study) -> float:
     if study.limits.readout_age_h is not None:
         return study.limits.readout_age_h
     people = study.approval.by == "person" or any(
-        assay.plate_file is not None for assay in study.assays.values()
+        assay.comes_as_file for assay in study.assays.values()
     )
     return planned_readout_age_h(study) + study.timeline.exposure_h + people * WEEKEND_H
 

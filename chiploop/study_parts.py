@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from chiploop.file_kinds import FILE_KINDS
 from chiploop.study_fields import (
     Count,
     Duration,
@@ -316,6 +317,15 @@ class Sampling(Part):
     """From, to: one pooled sample per chip."""
 
 
+USUAL_DEADLINE_H = 24.0
+
+
+def _known_kind(name: str | None) -> str | None:
+    if name is not None and name not in FILE_KINDS:
+        raise problem(f'"{name}" is no kind of file that is read; {", ".join(FILE_KINDS)}')
+    return name
+
+
 class AssayText(Part):
     """One assay as a study file writes it."""
 
@@ -326,6 +336,26 @@ class AssayText(Part):
     """Sample is diluted this many times before it goes on the plate."""
     plate_file: str | None = None
     """Reader export that stands in for the reader, e.g. ``plates/{assay}_cycle{cycle}.txt``."""
+    export: Annotated[
+        str | None,
+        AfterValidator(_known_kind),
+        Field(default=None, exclude_if=is_nothing, json_schema_extra={"enum": [*FILE_KINDS, None]}),
+    ]
+    """Program of the reader elsewhere; its export is waited for in the folder that lab.toml names."""
+    deadline_h: Annotated[
+        Duration | None, Field(default=None, alias="deadline", exclude_if=is_nothing)
+    ]
+    """How long after the exposure the export is waited for before a person is asked; 24 h where not stated."""
+
+    @property
+    def comes_as_file(self) -> bool:
+        """True where no reader of the bench is asked."""
+        return self.plate_file is not None or self.export is not None
+
+    @property
+    def awaited_h(self) -> float:
+        """How long an export is waited for."""
+        return USUAL_DEADLINE_H if self.deadline_h is None else self.deadline_h
 
     def plate_path(self, readout: str, cycle: int) -> str | None:
         """Return the reader export of a cycle (from 1); None where the reader itself is asked."""

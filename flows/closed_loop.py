@@ -8,6 +8,7 @@ journal first, so what was done is not done again. ``simulate`` and ``run`` use 
 
 from __future__ import annotations
 
+import math
 import time
 from itertools import count
 from typing import Any
@@ -23,7 +24,7 @@ from chiploop.record.chain import RecordConflict, canonical, digest
 from chiploop.record.progress import ProgrammeProgress
 from chiploop.record.rows import Decision
 from chiploop.study_schedules import dose_words
-from flows import exposure_parts, perfusion, tasks
+from flows import awaited_files, exposure_parts, perfusion, tasks
 from flows.clock import refuse_when_stopped
 from flows.holding import held_by
 from flows.laboratory import Laboratory
@@ -49,7 +50,10 @@ def closed_loop(laboratory: Any) -> Campaign:
         campaign, readouts, window_h = expose(lab, campaign, proposal, cycle)
         last = cycle == study.timeline.cycles
         hold = [] if last else start_hold(lab, cycle, "hold")  # no chip stands dry beside a plate
+        awaited_files.send_plates(lab, cycle, window_h)
         readouts += read_plates(lab, cycle, window_h)
+        campaign, hold = await_files(lab, campaign, hold, cycle, window_h)
+        readouts += awaited_files.readouts_of_files(lab, cycle)
         lab.say(cycle, "fitting the model to everything read so far")
         campaign = tasks.recalibrate(lab, campaign, [*before, *readouts], cycle)
         before = []
@@ -162,12 +166,35 @@ def expose(
 
 
 def read_plates(lab: Laboratory, cycle: int, window_h: tuple[float, float]) -> list[Readout]:
-    """Read the plates with the effluent of a window."""
+    """Read the plates with the effluent of a window that are read here."""
     readouts: list[Readout] = []
-    for assay in lab.study.assays:
+    for assay, settings in lab.study.assays.items():
+        if settings.export is not None:
+            continue
         lab.say(cycle, f"reading the {assay} plate")
         readouts += tasks.read_plate(lab, cycle, assay, window_h)
     return readouts
+
+
+def await_files(
+    lab: Laboratory,
+    campaign: Campaign,
+    hold: list[ProgrammeProgress],
+    cycle: int,
+    window_h: tuple[float, float],
+) -> tuple[Campaign, list[ProgrammeProgress]]:
+    """Wait for the plates that are read elsewhere; a hold follows the other for as long as it takes."""
+    for turn in count(2):
+        again = f"files-{turn}"
+        if not (hold and perfusion.begun(lab, cycle, again)):
+            until_h = latest_begin_h(hold) + lab.study.timeline.turnaround_h if hold else math.inf
+            hold, all_there = awaited_files.wait_for_files(lab, hold, cycle, window_h, until_h)
+            if all_there:
+                return campaign, hold
+        campaign = finish_hold(lab, campaign, hold)
+        lab.say(cycle, "files are still awaited: stimulus without drug on every line")
+        hold = start_hold(lab, cycle, again)
+    raise AssertionError("count does not end")
 
 
 def start_hold(lab: Laboratory, cycle: int, phase: str) -> list[ProgrammeProgress]:

@@ -60,6 +60,7 @@ def look(
     watch: Watch,
     store: ExportStore | None,
     read: Callable[[bytes, str], Export] = read_export_bytes,
+    largest_bytes: int = LARGEST_FILE_BYTES,
 ) -> Iterator[Event]:
     """Look at the folder once and yield what is new; OSError where the folder can not be listed.
 
@@ -67,6 +68,7 @@ def look(
     ----------
     watch : between the looks; changed here.
     store : takes the files; None for a preview, which keeps nothing.
+    largest_bytes : a larger file is passed over.
     """
     present = {}
     for path in sorted(folder.iterdir()):
@@ -87,7 +89,7 @@ def look(
         if latest is not None and (latest.size, latest.changed_ns) == mark:
             watch.settled[name] = mark
             continue
-        event = _deal_with(folder / name, mark, store, read)
+        event = _deal_with(folder / name, mark, store, read, largest_bytes)
         if event is None:
             watch.settled[name] = mark
             continue
@@ -106,11 +108,12 @@ def _deal_with(
     mark: tuple[int, int],
     store: ExportStore | None,
     read: Callable[[bytes, str], Export],
+    largest_bytes: int,
 ) -> Event | None:
     """Return what to tell of a file that stayed the same; None where it was taken before."""
     name = path.name
-    if mark[0] > LARGEST_FILE_BYTES:
-        return Event("passed over", name, f"{mark[0]} bytes, more than {LARGEST_FILE_BYTES}")
+    if mark[0] > largest_bytes:
+        return Event("passed over", name, f"{mark[0]} bytes, more than {largest_bytes}")
     try:
         data = _unlocked_bytes(path)
         status = path.stat()

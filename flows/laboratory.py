@@ -5,7 +5,7 @@ Belongs here: the value that the flow hands to its tasks. Not here: opening it (
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,6 +44,10 @@ class Laboratory:
     tell: Tell = field(default=tell_nobody)
     watch_every_h: float = 0.1
     """Study time between two looks at pumps that run."""
+    file_folders: Mapping[str, Path] = field(default_factory=dict)
+    """Kind of file that a program elsewhere writes -> the folder where it arrives."""
+    look_every_h: float = 1.0 / 60.0
+    """Study time between two looks at these folders."""
 
     @property
     def study_folder(self) -> Path:

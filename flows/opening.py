@@ -37,6 +37,10 @@ from instruments.lab_settings import LabSettings
 SETTINGS_FILE, VIRTUAL_FOLDER = "lab.toml", "virtual_lab"
 VIRTUAL_WATCH_H, REAL_WATCH_H = 6.0, 0.1
 """Study time between two looks at pumps that run; virtual hours pass in milliseconds."""
+VIRTUAL_LOOK_H = 0.5
+"""Study time between two looks at a folder of a virtual lab."""
+ARRIVING_FOLDER = "arriving"
+"""Where the virtual lab puts its readers' exports, in the run's folder."""
 FACTS_FILE, LOCK_FILE, OWNER_FILE = "run.json", "run.lock", "run.owner"
 
 
@@ -199,7 +203,9 @@ def open_laboratory(
             lab = stack.enter_context(virtual_lab(files))
             clock, technician = VirtualClock(lab.control), VirtualTechnician(lab.control)
             settings_path = folder / SETTINGS_FILE
-            settings_path.write_text(virtual_settings(study, lab), encoding="utf-8")
+            arriving = folder / ARRIVING_FOLDER
+            arriving.mkdir(exist_ok=True)
+            settings_path.write_text(virtual_settings(study, lab, arriving), encoding="utf-8")
         else:
             if settings_path is None:
                 raise WrongUse("a run needs the lab.toml of its instruments: --lab FILE")
@@ -239,6 +245,11 @@ def open_laboratory(
             raw=RawFileStore(folder / "raw"),
             tell=tell,
             watch_every_h=VIRTUAL_WATCH_H if files.simulated else REAL_WATCH_H,
+            file_folders={k: Path(one.path) for k, one in settings.file_folders.items()},
+            look_every_h=VIRTUAL_LOOK_H
+            if files.simulated
+            else min((f.look_every_s for f in settings.file_folders.values()), default=60.0)
+            / 3600.0,
         )
 
 
@@ -259,7 +270,13 @@ def fits_the_study(settings: LabSettings, study: Study, path: Path) -> None:
                     f"pumps.{name} holds {pump.content_ul() / 1000.0:g} mL{bore}, "
                     f"the study says {syringe.volume_ul / 1000.0:g} mL of {syringe.diameter_mm:g} mm"
                 )
-    read_here = [a for a, assay in study.assays.items() if assay.plate_file is None]
+    for kind in kinds_of_files(study):
+        folder = settings.file_folders.get(kind)
+        if folder is None:
+            problems.append(f"file_folders.{kind} is missing: where do these files arrive?")
+        elif not Path(folder.path).is_dir():
+            problems.append(f"file_folders.{kind}.path {folder.path} is no folder that can be read")
+    read_here = [a for a, assay in study.assays.items() if not assay.comes_as_file]
     if read_here and len(settings.plate_readers) != 1:
         problems.append(
             f"one plate reader is needed for {', '.join(read_here)}, {len(settings.plate_readers)} named"
@@ -273,6 +290,11 @@ def fits_the_study(settings: LabSettings, study: Study, path: Path) -> None:
     if problems:
         told = "".join(f"\n  {problem}" for problem in problems)
         raise FileNotValid(f"{path} does not fit {study.name}; nothing was sent:{told}")
+
+
+def kinds_of_files(study: Study) -> tuple[str, ...]:
+    """Return the kinds of files that a study waits for, each once."""
+    return tuple(dict.fromkeys(one.export for one in study.assays.values() if one.export))
 
 
 def nothing_is_due(settings: LabSettings, path: Path, today: date) -> None:
@@ -296,7 +318,7 @@ def virtual_lab(files: RunFiles) -> Iterator[LabHandle]:
         yield lab
 
 
-def virtual_settings(study: Study, lab: LabHandle) -> str:
+def virtual_settings(study: Study, lab: LabHandle, arriving: Path) -> str:
     """Return the lab.toml of the virtual lab: a pty where the system has one, TCP elsewhere."""
 
     def url(port: str) -> str:
@@ -337,4 +359,6 @@ def virtual_settings(study: Study, lab: LabHandle) -> str:
     ]
     lines += ["", "[impedance_meters.teer.channels]"]
     lines += [f"{chip} = {channel}" for channel, chip in enumerate(study.chip_ids)]
+    for kind in kinds_of_files(study):
+        lines += ["", f"[file_folders.{kind}]", f"path = {json.dumps(str(arriving))}"]
     return "\n".join(lines) + "\n"

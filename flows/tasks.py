@@ -22,6 +22,7 @@ from prefect.cache_policies import NO_CACHE
 from chiploop import campaign as loop
 from chiploop import standing
 from chiploop.assays import derived_from_plate
+from chiploop.assays.plate_map import PlateMap
 from chiploop.assays.teer import (
     blank_of_cell_free_chips,
     blank_of_lot,
@@ -33,7 +34,7 @@ from chiploop.campaign_values import Campaign, proposal_from_dict
 from chiploop.dosing import remaining_ul
 from chiploop.errors import FileNotValid, FitNotAccepted, SafetyRefusal, WaitingForPerson
 from chiploop.exports import read_export
-from chiploop.exports.softmax_pro import absorbance_plate
+from chiploop.exports.absorbance import absorbance_plate
 from chiploop.measurement import AbsorbancePlate, Derivation, Measurement, Readout
 from chiploop.plan import plate_map
 from chiploop.record.posterior_file import read_posterior, write_posterior
@@ -41,6 +42,7 @@ from chiploop.record.replay import unknown_since
 from chiploop.record.rows import RawFile
 from chiploop.refit import explained, rng_of_fit
 from chiploop.stopping import Verdict
+from chiploop.study import Kit
 from flows.fault_points import reached
 from flows.fit import plain
 from flows.laboratory import Laboratory
@@ -108,7 +110,12 @@ def read_plate(
     else:
         plate = exported_plate(lab, written, plate_id)
     reached("plate_read")
-    derivation, readouts = derived_from_plate(plate, planned.wells, kit, cycle)
+    return derive(lab, plate, planned.wells, kit, cycle)
+
+
+def derive(lab: Laboratory, signal: Any, wells: PlateMap, kit: Kit, cycle: int) -> list[Readout]:
+    """Put on record what a plate's signal says, and all that it was derived from."""
+    derivation, readouts = derived_from_plate(signal, wells, kit, cycle)
     return on_record(lab, readouts, derivation)
 
 
@@ -124,30 +131,32 @@ def exported_plate(lab: Laboratory, written: str, plate_id: str) -> AbsorbancePl
             "Nothing was dosed since; export the plate there and start again with chiploop resume"
         )
     export = read_export(path)
-    if export.format != "softmax_pro":
-        raise FileNotValid(
-            f"{path} is a {export.format} file; an absorbance plate of SoftMax Pro is needed"
-        )
     kind = f"reader export of {plate_id}"
+    refuse_used_elsewhere(lab, path.name, export.sha256, kind, plate_id)
+    (shape,) = export.plates if len(export.plates) == 1 else (None,)
+    now_h = lab.clock.now_h()
+    plate = absorbance_plate(export, plate_id, now_h, shape.name if shape is not None else None)
+    size = path.stat().st_size
+    sha256 = lab.raw.put_file(path)
+    on_record_once(lab, RawFile(lab.run_id, sha256, path.name, kind, size, now_h))
+    return plate
+
+
+def refuse_used_elsewhere(
+    lab: Laboratory, name: str, sha256: str, kind: str, plate_id: str
+) -> None:
+    """Raise FileNotValid where a file's content was read before, as another plate's or in another run."""
     used = [
         f"{run.run_id}, {kept.name}"
         for run in lab.record.runs()
         for kept in lab.record.raw_files(run.run_id)
-        if kept.sha256 == export.sha256 and (run.run_id, kept.kind) != (lab.run_id, kind)
+        if kept.sha256 == sha256 and (run.run_id, kept.kind) != (lab.run_id, kind)
     ]
     if used:
         raise FileNotValid(
-            f"{path} was read before, as {used[0]}: it is another plate's export, or the last run's. "
+            f"{name} was read before, as {used[0]}: it is another plate's export, or the last run's. "
             f"Nothing was learned from it; export plate {plate_id} there"
         )
-    size = path.stat().st_size
-    sha256 = lab.raw.put_file(path)
-    now_h = lab.clock.now_h()
-    on_record_once(lab, RawFile(lab.run_id, sha256, path.name, kind, size, now_h))
-    (shape,) = export.plates if len(export.plates) == 1 else (None,)
-    return absorbance_plate(
-        export, plate_id, lab.clock.now_h(), shape.name if shape is not None else None
-    )
 
 
 def keep(lab: Laboratory, name: str, kind: str, content: dict[str, Any]) -> str:

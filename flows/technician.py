@@ -6,9 +6,11 @@ Belongs here: asking for a plate to be laid out and put into the reader. Not her
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any, Protocol
 
 from chiploop.errors import WaitingForPerson
+from chiploop.file_kinds import FILE_KINDS
 from instruments.emulators.control import ControlChannel
 
 
@@ -17,6 +19,12 @@ class Technician(Protocol):
 
     def load_plate(self, plate: dict[str, Any]) -> None:
         """Return once the plate (``plate_map.plate_to_dict``) stands in the reader."""
+
+    def send_plate(self, plate: dict[str, Any], kind: str, folder: Path) -> None:
+        """Have a plate read elsewhere; its file of this kind shall arrive in the folder.
+
+        Asked again for the same plate (by its label) it is not laid out again.
+        """
 
 
 class VirtualTechnician:
@@ -29,19 +37,17 @@ class VirtualTechnician:
         """Lay the plate out as asked and put it into the virtual reader."""
         self.control.call("load_plate", plate=plate)
 
+    def send_plate(self, plate: dict[str, Any], kind: str, folder: Path) -> None:
+        """Lay the plate out as asked; the virtual reader elsewhere writes its file after some hours."""
+        self.control.call("send_plate", plate=plate, kind=kind, folder=str(folder))
+
 
 class PersonAtTerminal:
     """A person who is asked on the terminal and answers when the plate stands in the reader."""
 
     def load_plate(self, plate: dict[str, Any]) -> None:
         """Ask and wait. Raises WaitingForPerson where there is no terminal to ask on."""
-        samples = sorted({well["chip"] for well in plate["wells"] if well["kind"] == "sample"})
-        windows = sorted({tuple(w["window_h"]) for w in plate["wells"] if w["kind"] == "sample"})
-        asked = (
-            f"plate {plate['plate_id']}: effluent of {', '.join(samples)} collected "
-            + " and ".join(f"from {a:g} to {b:g} h" for a, b in windows)
-            + f", laid out as plates/{plate['plate_id']}.json says"
-        )
+        asked = told_plate(plate)
         if not sys.stdin.isatty():
             raise WaitingForPerson(
                 f"{asked}: nobody can be asked here. The chips are perfused as before; "
@@ -49,3 +55,23 @@ class PersonAtTerminal:
             )
         print(f"Please prepare {asked}, and put it into the reader.", file=sys.stderr)
         input("Press Enter when the plate stands in the reader. ")
+
+    def send_plate(self, plate: dict[str, Any], kind: str, folder: Path) -> None:
+        """Tell what is to be read and where its file is expected; wait for nobody."""
+        print(
+            f"Please prepare {told_plate(plate)}, and read it at "
+            f"{' and '.join(map(str, plate['wavelengths_nm']))} nm. Name the plate {plate['label']} in the "
+            f"reader's program, and export it as {FILE_KINDS[kind].title} into {folder}.",
+            file=sys.stderr,
+        )
+
+
+def told_plate(plate: dict[str, Any]) -> str:
+    """Return what a plate is laid out of, in words."""
+    samples = sorted({well["chip"] for well in plate["wells"] if well["kind"] == "sample"})
+    windows = sorted({tuple(w["window_h"]) for w in plate["wells"] if w["kind"] == "sample"})
+    return (
+        f"plate {plate['plate_id']}: effluent of {', '.join(samples)} collected "
+        + " and ".join(f"from {a:g} to {b:g} h" for a, b in windows)
+        + f", laid out as plates/{plate['plate_id']}.json says"
+    )

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from chiploop.errors import FileNotValid, Problem
+from chiploop.file_kinds import FILE_KINDS
 from instruments.make import Make
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -141,6 +142,14 @@ class ValveEntry(PortEntry):
     """One valve."""
 
 
+class FileFolder(Entry):
+    """Where files of one kind arrive that a program elsewhere writes."""
+
+    path: Annotated[str, Field(min_length=1)]
+    """A folder of this computer or a share; relative to where chiploop is started."""
+    look_every_s: float = Field(60.0, ge=1.0, le=3600.0)
+
+
 OnDeath = Literal["plain_medium", "finish_dose", "stop"]
 
 
@@ -164,6 +173,8 @@ class LabSettings(Entry):
     supervisor: SupervisorSettings = SupervisorSettings()
 
     buses: dict[Name, BusSettings] = {}
+    file_folders: dict[Name, FileFolder] = {}
+    """Kind of file, a key of ``chiploop.file_kinds.FILE_KINDS`` -> its folder."""
     pumps: dict[Name, PumpEntry] = {}
     plate_readers: dict[Name, PlateReaderEntry] = {}
     impedance_meters: dict[Name, ImpedanceMeterEntry] = {}
@@ -191,6 +202,10 @@ SECTION_OF = {
     "valve": "valves",
 }
 """Kind of a make -> its section of lab.toml."""
+NO_DEVICES: dict[str, type[Entry]] = {"buses": BusSettings, "file_folders": FileFolder}
+"""Section of lab.toml whose entries are no devices -> what they are."""
+WHOLE_SECTIONS: dict[str, type[Entry]] = {"supervisor": SupervisorSettings}
+"""Section of lab.toml that has no entries of its own -> what it is."""
 
 Found = list[tuple[tuple[str, ...], str]]
 """(key, what is wrong)."""
@@ -221,15 +236,25 @@ def settings_from(
     """Return settings of an already parsed lab.toml; `LabSettingsNotValid` as in
     `load_lab_settings`."""
     found: Found = []
-    parsed: dict[str, dict[str, Any]] = {"buses": {}, **{s: {} for s in SECTION_OF.values()}}
+    parsed: dict[str, dict[str, Any]] = {
+        **{section: {} for section in NO_DEVICES},
+        **{section: {} for section in SECTION_OF.values()},
+    }
+    whole: dict[str, Entry] = {}
     for section, entries in content.items():
-        if section not in parsed:
-            found.append(((section,), f"is no section; sections: {', '.join(parsed)}"))
+        if section in WHOLE_SECTIONS:
+            try:
+                whole[section] = WHOLE_SECTIONS[section].model_validate(entries)
+            except ValidationError as trouble:
+                found += _problems((section,), trouble)
+        elif section not in parsed:
+            known = ", ".join((*parsed, *WHOLE_SECTIONS))
+            found.append(((section,), f"is no section; sections: {known}"))
         elif not isinstance(entries, dict):
             found.append(((section,), f"is no table of devices; read {entries!r}"))
         else:
             for name, raw in entries.items():
-                model = BusSettings if section == "buses" else _entry_class(section, raw, makes)
+                model = NO_DEVICES.get(section) or _entry_class(section, raw, makes)
                 if isinstance(model, str):
                     found.append(((section, name, "make"), model))
                     continue
@@ -239,7 +264,7 @@ def settings_from(
                     found += _problems((section, name), trouble)
     settings: LabSettings | None = None
     try:
-        settings = LabSettings.model_validate(parsed)
+        settings = LabSettings.model_validate({**parsed, **whole})
     except ValidationError as trouble:
         found += _problems((), trouble)
     if settings is not None:
@@ -275,7 +300,11 @@ def _problems(place: tuple[str, ...], trouble: ValidationError) -> Found:
 
 def _across(settings: LabSettings) -> Found:
     """Return what is wrong between entries that are each right."""
-    found: Found = []
+    found: Found = [
+        (("file_folders", kind), f"is no kind of file; known: {', '.join(FILE_KINDS)}")
+        for kind in settings.file_folders
+        if kind not in FILE_KINDS
+    ]
     places: dict[tuple[str, str], str] = {}
     make_on: dict[str, str] = {}
     for name, pump in settings.pumps.items():

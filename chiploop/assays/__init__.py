@@ -44,10 +44,15 @@ method that is not here has raw rows alone."""
 
 
 def derived_from_plate(
-    plate: AbsorbancePlate, plate_map: PlateMap, kit: Kit, cycle: int
+    signal: Any, plate_map: PlateMap, kit: Kit, cycle: int
 ) -> tuple[Derivation, list[Readout]]:
-    """Return the readouts of a plate with all that they were derived from."""
-    judged, readouts = ASSAYS[kit.method](plate, plate_map, kit, cycle)
+    """Return the readouts of a plate with all that they were derived from.
+
+    A signal of another kind than absorbance (an image) has its raw file alone, which the readouts name.
+    """
+    judged, readouts = ASSAYS[kit.method](signal, plate_map, kit, cycle)
+    if not isinstance(signal, AbsorbancePlate):
+        return Derivation((), readouts[0].plate if readouts else "", judged), readouts
     of_wells = WELL_VALUES.get(kit.method)
-    values = {} if of_wells is None else of_wells(plate, plate_map, kit, judged)
-    return plate_derivation(plate, plate_map, kit, cycle, judged, values, readouts)
+    values = {} if of_wells is None else of_wells(signal, plate_map, kit, judged)
+    return plate_derivation(signal, plate_map, kit, cycle, judged, values, readouts)

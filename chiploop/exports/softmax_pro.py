@@ -9,23 +9,19 @@ the other export layouts (time format, columns), are refused: their tables mean 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
-
-import numpy as np
 
 from chiploop.errors import FileNotValid
 from chiploop.exports.cells import Cell, demand_decimal_point
 from chiploop.exports.decoding import DecodedText
-from chiploop.exports.export import Export, ExportRow, FileRows, PlateShape
+from chiploop.exports.export import ExportRow, FileRows, PlateShape
 from chiploop.exports.ladder import flag_ladder
 from chiploop.exports.softmax_pro_checks import check_replicates
 from chiploop.exports.softmax_pro_groups import read_group
 from chiploop.exports.softmax_pro_lines import Block, Line
 from chiploop.exports.softmax_pro_plates import read_plate
 from chiploop.exports.trouble import ExportIncomplete
-from chiploop.measurement import AbsorbancePlate
 
 
 def recognises(start: str) -> bool:
@@ -88,42 +84,6 @@ def read(decoded: DecodedText, name: str) -> FileRows:
             "no 'Original Filename' line after the last block; all declared blocks are whole"
         )
     return FileRows(tuple(rows), tuple(plates), tuple(metadata), tuple(notes))
-
-
-def absorbance_plate(
-    export: Export, plate_id: str, time_h: float, plate_name: str | None = None
-) -> AbsorbancePlate:
-    """Return one plate of an export as if the reader had just read it, at all its wavelengths.
-
-    Parameters
-    ----------
-    plate_id : the plate of the plan; the file must name the same plate (a swapped file is refused).
-    time_h : study time of the reading, h.
-    plate_name : the plate's name in the file, where the laboratory named it otherwise.
-
-    Raises
-    ------
-    FileNotValid : the file has no such plate, or the plate is no absorbance plate.
-    """
-    wanted = plate_name or plate_id
-    shape = next((plate for plate in export.plates if plate.name == wanted), None)
-    if shape is None or shape.read_mode != "Absorbance":
-        raise FileNotValid(
-            f"{export.file}: no absorbance plate named '{wanted}'; the file holds "
-            + ", ".join(f"'{plate.name}' ({plate.read_mode})" for plate in export.plates)
-            + ". Is it the export of another plate?"
-        )
-    absorbance = {w: np.full((shape.rows, shape.columns), math.nan) for w in shape.wavelengths_nm}
-    flags: dict[tuple[int, str], str] = {}
-    for row in export.rows:
-        if row.plate == wanted and row.statistic == "Raw" and row.wavelength_nm is not None:
-            well = row.readout.well
-            absorbance[row.wavelength_nm][ord(well[0]) - ord("A"), int(well[1:]) - 1] = (
-                row.readout.value
-            )
-            if row.readout.reasons:
-                flags[row.wavelength_nm, well] = row.readout.reasons[0]
-    return AbsorbancePlate(plate_id, time_h, absorbance, flags, shape.temperature_c, export.sha256)
 
 
 def _blocks(text: str, name: str) -> tuple[list[Block], str]:

@@ -76,6 +76,7 @@ from chiploop.record.rows import (
     decision_of,
     decision_row,
     event_of,
+    raw_file_row,
     readout_of,
     readout_row,
 )
@@ -231,16 +232,7 @@ class Record:
     def add_raw_file(self, file: RawFile) -> bool:
         """Add what the store of a run keeps; the bytes are the store's."""
         with self._writing() as session:
-            row = RawFileRow(
-                natural_key=f"{file.run_id}/{file.sha256}/{file.name}",
-                run_id=file.run_id,
-                sha256=file.sha256,
-                name=file.name,
-                kind=file.kind,
-                size_bytes=file.size_bytes,
-                time_h=file.time_h,
-            )
-            return self._add(session, row)[1]
+            return self._add(session, raw_file_row(file))[1]
 
     def add_readouts(
         self, run_id: str, readouts: Iterable[Readout], derivation: Derivation | None = None
@@ -262,11 +254,14 @@ class Record:
         by: str,
         why: str,
         time_h: float,
+        taken: RawFile | None = None,
     ) -> int:
         """Add readouts that were calculated again; they take the place of those on record, which stay.
 
-        Returns the number of the revision. Raises RecordConflict where one of them was never on record, where
-        the plate had others too, or where nothing would change.
+        ``taken`` is a file that came for it. Returns the number of the revision.
+
+        Raises RecordConflict where one of them was never on record, where the plate had others too, or where
+        nothing would change.
         """
         with self._writing() as session:
             rows = rows_of(session, ReadoutRow, ReadoutRow.run_id == run_id)
@@ -289,6 +284,8 @@ class Record:
                 event.content["plate"] in plates
                 for event in self._events(session, run_id, REVISION)
             )
+            if taken is not None:
+                self._add(session, raw_file_row(taken))
             self._add_derivation(session, run_id, derivation, revision)
             for row in revised_readout_rows(run_id, readouts, revision, newest):
                 self._add(session, row)

@@ -14,7 +14,14 @@ from typing import Any, Literal
 from chiploop import __version__
 from chiploop.measurement import Readout
 from chiploop.record.chain import canonical, digest
-from chiploop.record.tables import CalibrationRow, DecisionRow, EventRow, ProposalRow, ReadoutRow
+from chiploop.record.tables import (
+    CalibrationRow,
+    DecisionRow,
+    EventRow,
+    ProposalRow,
+    RawFileRow,
+    ReadoutRow,
+)
 
 DecisionAction = Literal["approve", "reject"]
 CARD = "card"
@@ -77,6 +84,19 @@ class RawFile:
     kind: str
     size_bytes: int
     time_h: float
+
+
+def raw_file_row(file: RawFile) -> RawFileRow:
+    """Return a raw file as a row of its run."""
+    return RawFileRow(
+        natural_key=f"{file.run_id}/{file.sha256}/{file.name}",
+        run_id=file.run_id,
+        sha256=file.sha256,
+        name=file.name,
+        kind=file.kind,
+        size_bytes=file.size_bytes,
+        time_h=file.time_h,
+    )
 
 
 def finite(number: float | None) -> float | None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from flows.cli.screen import JSON_OPTION, paint, print_json, problem_as_json, problem_lines
+
+if TYPE_CHECKING:
+    from chiploop.study import Study
 
 
 def check(
@@ -31,13 +35,23 @@ def check(
             print(paint(str(refusal), "red"))
             print("\n".join(problem_lines(refusal.problems, file)))
         raise typer.Exit(refusal.exit_code) from None
+    noted = (*notes(study), *files_awaited(study))
     if as_json:
-        print_json({"ok": True, "problems": [], "notes": list(notes(study))})
+        print_json({"ok": True, "problems": [], "notes": list(noted)})
         return
     print(
         f"{paint('ok', 'green')}  {study.name}: {len(study.chip_ids)} chips of {len(study.donors)} "
         f"donors on {len(study.lines)} lines, {study.timeline.cycles} cycles, {study.end_h:g} h"
     )
-    for note in notes(study):
+    for note in noted:
         print(f"note: {note}")
     print(f"Next: chiploop plan {file}")
+
+
+def files_awaited(study: Study) -> tuple[str, ...]:
+    """Return where files are expected; what that takes is loaded where there are any."""
+    if not any(assay.export for assay in study.assays.values()):
+        return ()
+    from flows.file_places import expected_files
+
+    return expected_files(study)

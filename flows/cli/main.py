@@ -157,6 +157,18 @@ def _propose() -> Command:
     return propose
 
 
+def _revise() -> Command:
+    from flows.cli.revise import revise
+
+    return revise
+
+
+def _lost() -> Command:
+    from flows.cli.lost import lost
+
+    return lost
+
+
 def _reopen() -> Command:
     from flows.cli.reopen import reopen
 
@@ -219,6 +231,8 @@ VERBS: dict[str, Verb] = {
     "approve": Verb("Approve the proposed doses, or your own, by name.", _approve),
     "exclude": Verb("Leave readouts out of later fits, by name and with the reason.", _exclude),
     "reject": Verb("Reject the proposed doses, by name and with the reason.", _reject),
+    "revise": Verb("Calculate a plate again; what was before stays and is superseded.", _revise),
+    "lost": Verb("Say that the file of a plate will not come.", _lost),
     "reopen": Verb("Let doses be given again that harm had closed.", _reopen),
     "settle": Verb("Say what a pump gave where its counter could not tell.", _settle),
     "model": Verb("Look at tissue models, check your own, simulate chips.", _model),

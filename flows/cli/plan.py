@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from chiploop.errors import SafetyRefusal, WrongUse
+from flows.cli.check import files_awaited
 from flows.cli.screen import JSON_OPTION, paint, print_json
 
 if TYPE_CHECKING:
@@ -34,10 +35,11 @@ def plan(
     if cycle > study.timeline.cycles:
         raise WrongUse(f"cycle {cycle} was asked; {study.name} has {study.timeline.cycles}")
     planned = plan_study(study, plates_of_cycle=cycle)
+    noted = (*notes(study), *files_awaited(study))
     if as_json:
-        print_json(_as_json(study, planned, notes(study)))
+        print_json(_as_json(study, planned, noted))
     else:
-        print("\n".join(_text(study, planned, notes(study))))
+        print("\n".join(_text(study, planned, noted)))
     if planned.refusals:
         raise typer.Exit(SafetyRefusal.exit_code)
     if not as_json:

@@ -20,6 +20,7 @@ from instruments.emulators.emstat_pico import EmStatPico
 from instruments.emulators.faults import ByteDevice, Fault, FaultyWire, check
 from instruments.emulators.ne1000 import Ne1000, Ne1000Settings
 from instruments.emulators.ne1000_bus import Ne1000Bus
+from instruments.emulators.reader_elsewhere import ReaderElsewhere
 from instruments.emulators.spectramax import SpectraMax
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class VirtualRoom:
         """The plate in the reader's drawer."""
         self.to_come: list[dict[str, Any]] = []
         """Fault requests that wait for their ``at_h``."""
+        self.bench = ReaderElsewhere(tissue)
         self.pumps = {
             pump.name: Ne1000(
                 Ne1000Settings(
@@ -136,7 +138,7 @@ class VirtualRoom:
         while self.time_h < to_h:
             stops_h = (pump.plunger.stops_at_h for pump in self.pumps.values())
             coming_h = (float(request["at_h"]) for request in self.to_come)
-            next_h = min(to_h, *stops_h, *coming_h)
+            next_h = min(to_h, *stops_h, *coming_h, *self.bench.due_h())
             if next_h > self.time_h:
                 self.tissue.advance(self.time_h, next_h, self._line_flows_ul_h())
                 self.tissue_revision += 1
@@ -160,6 +162,8 @@ class VirtualRoom:
         for request in due:
             self.revision += 1
             self._happen(request)
+        if self.bench.write_due(self.time_h):
+            self.revision += 1
 
     # --- what the devices sense
 
@@ -199,6 +203,11 @@ class VirtualRoom:
         self.revision += 1
         return {"plate_id": plate["plate_id"]}
 
+    def _send_plate(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.bench.send(request, self.time_h)
+        self.revision += 1
+        return {"label": request["plate"]["label"]}
+
     def _truth(self, request: dict[str, Any]) -> dict[str, Any]:
         pumps = {
             name: {
@@ -222,7 +231,9 @@ class VirtualRoom:
         return {"time_h": self.time_h}
 
     def _check_fault(self, request: dict[str, Any]) -> None:
-        if "pump" in request:
+        if "file" in request:
+            self.bench.check_fault(request)
+        elif "pump" in request:
             if request["pump"] not in self.pumps or request["kind"] not in _PUMP_FAULTS:
                 raise ValueError(
                     f"a pump is one of {', '.join(self.pumps)};"
@@ -237,7 +248,9 @@ class VirtualRoom:
         """Let a fault happen to one pump or on one port."""
         self._check_fault(request)
         kind = request["kind"]
-        if "pump" in request:
+        if "file" in request:
+            self.bench.faults.append(kind)
+        elif "pump" in request:
             _PUMP_FAULTS[kind](self.pumps[request["pump"]])
         elif kind in _PORT_EVENTS:
             _PORT_EVENTS[kind](self.wires[request["port"]])
@@ -248,12 +261,18 @@ class VirtualRoom:
 
     def state(self) -> dict[str, Any]:
         """Return time, plate and what is to come; devices and tissue have states of their own."""
-        return {"time_h": self.time_h, "plate": self.plate, "to_come": list(self.to_come)}
+        return {
+            "time_h": self.time_h,
+            "plate": self.plate,
+            "to_come": list(self.to_come),
+            "reader_elsewhere": self.bench.state(),
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over an exported state."""
         self.time_h, self.plate = state["time_h"], state["plate"]
         self.to_come = list(state["to_come"])
+        self.bench.restore(state.get("reader_elsewhere", {}))
         self.revision += 1
 
 
@@ -284,6 +303,7 @@ _REQUESTS: dict[str, Callable[[VirtualRoom, dict[str, Any]], dict[str, Any]]] = 
     "hello": VirtualRoom._hello,
     "advance": VirtualRoom._advance,
     "load_plate": VirtualRoom._load_plate,
+    "send_plate": VirtualRoom._send_plate,
     "truth": VirtualRoom._truth,
     "fault": VirtualRoom._fault,
 }

@@ -397,6 +397,20 @@ BROKEN = [
         "not a template",
     ),
     (
+        "_plates_come_one_way",
+        "ccl26_elisa, replicates: 2}",
+        'ccl26_elisa, replicates: 2, export: gen5, plate_file: "p/{cycle}.txt"}',
+        "assays.CCL26.export",
+        "plate_file names the file already",
+    ),
+    (
+        "_plates_come_one_way",
+        "ccl26_elisa, replicates: 2}",
+        "ccl26_elisa, replicates: 2, deadline: 12 h}",
+        "assays.CCL26.deadline",
+        "nothing is waited for",
+    ),
+    (
         "_plate_has_room",
         "ccl26_elisa, replicates: 2",
         "ccl26_elisa, replicates: 7",

@@ -186,3 +186,21 @@ def test_pumps_that_can_not_share_a_bus_are_told(lab, pumps, wrong, said):
 )
 def test_pumps_that_can_share_a_bus_are_taken(lab, pumps):
     assert len(lab(on_one_bus(*pumps)).pumps) == len(pumps)
+
+
+def test_a_folder_of_files_is_taken_and_an_unknown_kind_is_told(tmp_path) -> None:
+    path = tmp_path / "lab.toml"
+    path.write_text(GOOD + '\n[file_folders.gen5]\npath = "/mnt/reader"\n')
+    folder = load_lab_settings(path).file_folders["gen5"]
+    assert (folder.path, folder.look_every_s) == ("/mnt/reader", 60.0)
+    path.write_text(GOOD + '\n[file_folders.gen6]\npath = "/mnt/reader"\n')
+    with pytest.raises(LabSettingsNotValid, match=r"gen6: is no kind of file; known: softmax_pro"):
+        load_lab_settings(path)
+
+
+def test_a_section_without_entries_is_taken_whole_and_its_problems_are_told(lab) -> None:
+    settings = lab(GOOD + '\n[supervisor]\nafter_min = 3.0\nlines = {L1 = "stop"}\n').supervisor
+    assert (settings.after_min, settings.lines) == (3.0, {"L1": "stop"})
+    with pytest.raises(LabSettingsNotValid) as told:
+        lab(GOOD + "\n[supervisor]\nafter_min = 0.0\n")
+    assert [problem.field for problem in told.value.problems] == ["supervisor.after_min"]

@@ -11,7 +11,7 @@ import pytest
 
 from chiploop.errors import FileNotValid
 from chiploop.exports import read_export
-from chiploop.exports.softmax_pro import absorbance_plate
+from chiploop.exports.absorbance import absorbance_plate
 
 ABSORBANCE = "softmax_pro_absorbance_endpoint_example01.txt"
 FLUORESCENCE = "softmax_pro_fluorescence_endpoint_example06.txt"

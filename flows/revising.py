@@ -1,0 +1,139 @@
+"""Readouts of a plate calculated again: with another export, another layout, or this version's code.
+
+Belongs here: a plate's signal and map from a run's store, and what comes of them now. Not here: rows that
+supersede (chiploop.record), the command (cli.revise). No instrument is asked.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chiploop.assays import derived_from_plate
+from chiploop.assays.exported_plate import labelled_plate, problems_of_plate
+from chiploop.assays.layout_map import map_of
+from chiploop.assays.plate_layout import read_plate_layout
+from chiploop.assays.plate_map import plate_from_dict
+from chiploop.errors import FileNotValid, WrongUse
+from chiploop.exports import bytes_of, read_export_bytes
+from chiploop.exports.export import Export
+from chiploop.measurement import AbsorbancePlate, Derivation, Readout
+from chiploop.record.raw_files import RawFileStore
+from chiploop.record.record import Record
+from chiploop.record.rows import RawFile
+from flows.opening import RunFiles
+
+LINE_HELD = "line held: "
+"""Beginning of the reason under which a readout of a held line is not learned from; it stays."""
+
+
+@dataclass(frozen=True)
+class Revised:
+    """What a plate says now."""
+
+    readouts: tuple[Readout, ...]
+    derivation: Derivation
+    time_h: float
+    """Study time of the plate's reading."""
+    taken: RawFile | None
+    """An export that came now; its bytes are in the store, and it goes on record with the revision."""
+
+
+def revised(
+    files: RunFiles, record: Record, plate_id: str, export: Path | None, layout: Path | None
+) -> Revised:
+    """Return a plate's readouts as they come out now.
+
+    Parameters
+    ----------
+    export : a vendor's file in place of the signal on record; None for that.
+    layout : what really stood in the wells; None for the plan.
+
+    Raises
+    ------
+    WrongUse : a plate that the run has not read.
+    FileNotValid : a file or layout that can not be used, or is another plate's.
+    """
+    store = RawFileStore(files.folder / "raw")
+    kept = record.raw_files(files.run_id)
+    before = {
+        (r.chip_id, r.time_h): r for r in record.readouts(files.run_id) if r.plate == plate_id
+    }
+    maps = [one for one in kept if (one.kind, one.name) == ("plate map", f"{plate_id}.json")]
+    if not before or not maps:
+        known = ", ".join(dict.fromkeys(r.plate for r in record.readouts(files.run_id) if r.plate))
+        raise WrongUse(
+            f"{files.run_id} has read no plate {plate_id}; it has read: {known or 'none'}"
+        )
+    asked = json.loads(store.get(maps[-1].sha256))
+    wells = plate_from_dict(asked)
+    kit = files.study.assays[asked["assay"]].kit
+    taken: RawFile | None = None
+    if export is None:
+        plate = signal_on_record(store, kept, asked)
+    else:
+        data = bytes_of(export)
+        read_h = next(iter(before.values())).time_h
+        content = read_export_bytes(data, export.name)
+        plate = labelled_plate(content, name_in(content, asked), plate_id, read_h)
+        sha256 = store.put(data)
+        kind = f"reader export of {plate_id}"
+        taken = RawFile(files.run_id, sha256, export.name, kind, len(data), read_h)
+    if layout is not None:
+        windows_h = {one.window_h for one in wells if one.window_h is not None}
+        wells = map_of(read_plate_layout(layout), files.study.chip_ids, sorted(windows_h))
+    problems = problems_of_plate(plate, wells, kit)
+    if problems:
+        raise FileNotValid(f"plate {plate_id}: {'; '.join(problems)}. Nothing was changed")
+    derivation, readouts = derived_from_plate(plate, wells, kit, int(asked["cycle"]))
+    marked = tuple(_still_held(one, before.get((one.chip_id, one.time_h))) for one in readouts)
+    return Revised(marked, derivation, plate.time_h, taken)
+
+
+def name_in(content: Export, asked: dict[str, Any]) -> str:
+    """Return the plate's name in a file: its label, its id, or that of the only plate where it has no label."""
+    names = [name for plate in content.plates for name in (plate.name, plate.barcode) if name]
+    for wanted in (asked.get("label"), asked["plate_id"]):
+        if wanted in names:
+            return str(wanted)
+    if len(content.plates) == 1 and "label" not in asked:
+        return content.plates[0].name
+    return str(asked.get("label") or asked["plate_id"])
+
+
+def signal_on_record(
+    store: RawFileStore, kept: tuple[RawFile, ...], asked: dict[str, Any]
+) -> AbsorbancePlate:
+    """Return the signal that a plate was last read with, from the run's store."""
+    plate_id = asked["plate_id"]
+    exports = [one for one in kept if one.kind == f"reader export of {plate_id}"]
+    if exports:
+        content = read_export_bytes(store.get(exports[-1].sha256), exports[-1].name)
+        return labelled_plate(content, name_in(content, asked), plate_id, exports[-1].time_h)
+    read = [one for one in kept if (one.kind, one.name) == ("absorbance", f"{plate_id}_od.json")]
+    if not read:
+        raise FileNotValid(f"the raw signal of plate {plate_id} is not on record")
+    values = json.loads(store.get(read[-1].sha256))
+    flags = {}
+    for place, why in values["flags"].items():
+        nm, well = place.split(" ")
+        flags[int(nm), well] = why
+    return AbsorbancePlate(
+        plate_id,
+        float(values["time_h"]),
+        {int(nm): np.array(grid, dtype=float) for nm, grid in values["absorbance"].items()},
+        flags,
+        float(values["temperature_c"]),
+        read[-1].sha256,
+    )
+
+
+def _still_held(readout: Readout, before: Readout | None) -> Readout:
+    held = [r for r in (before.reasons if before else ()) if r.startswith(LINE_HELD)]
+    if not held:
+        return readout
+    return replace(readout, qc="fail", reasons=(*readout.reasons, *held))
