@@ -225,6 +225,12 @@ class Kit(Part):
     acceptance: Acceptance | None = None
     controls: Controls | None = None
 
+    @property
+    def wavelengths_nm(self) -> tuple[int, ...]:
+        """What a reader is asked for: the signal, then what is subtracted where there is any."""
+        asked = (self.wavelength_nm, self.reference_wavelength_nm)
+        return tuple(round(nm) for nm in asked if nm is not None)
+
     @model_validator(mode="after")
     def _has_what_its_method_needs(self) -> Kit:
         if self.reference_wavelength_nm is None and self.method != "tracer_permeability":

@@ -123,8 +123,8 @@ def noted(lab: Laboratory, cycle: int, assay: str, window_h: tuple[float, float]
 def asked_for(lab: Laboratory, awaited: AwaitedPlate) -> dict[str, Any]:
     """Return the plate as the technician gets it: wells, label and wavelengths."""
     kit = lab.study.assays[awaited.planned.assay].kit
-    wavelengths = [round(kit.wavelength_nm), round(kit.reference_wavelength_nm)]
-    return awaited.planned.as_json() | {"label": awaited.label, "wavelengths_nm": wavelengths}
+    told = {"label": awaited.label, "wavelengths_nm": list(kit.wavelengths_nm)}
+    return awaited.planned.as_json() | told
 
 
 def is_done(lab: Laboratory, awaited: AwaitedPlate, cycle: int) -> bool:

@@ -102,10 +102,7 @@ def read_plate(
         (plates / f"{plate_id}.json").write_text(json.dumps(asked, indent=1), encoding="utf-8")
         lab.technician.load_plate(asked)
         (reader,) = lab.bench.readers.values()
-        wavelengths = tuple(
-            round(nm) for nm in (kit.wavelength_nm, kit.reference_wavelength_nm) if nm is not None
-        )
-        plate = reader.read_absorbance(plate_id, wavelengths, lab.clock.now_h())
+        plate = reader.read_absorbance(plate_id, kit.wavelengths_nm, lab.clock.now_h())
         plate = replace(plate, raw_sha256=keep(lab, f"{plate_id}_od.json", "absorbance", of(plate)))
     else:
         plate = exported_plate(lab, written, plate_id)

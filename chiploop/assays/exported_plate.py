@@ -49,8 +49,8 @@ def problems_of_plate(plate: AbsorbancePlate, plate_map: PlateMap, kit: Kit) -> 
     flagged = {
         one.content.well for one in signals if one.reason not in ("", "saturated", "missing")
     }
-    main, reference = round(kit.wavelength_nm), round(kit.reference_wavelength_nm)
-    difference = plate.absorbance[main] - plate.absorbance[reference]
+    main, *reference = kit.wavelengths_nm
+    difference = plate.absorbance[main] - sum(plate.absorbance[nm] for nm in reference)
     signal = {
         well_name(i, j): float(value)
         for (i, j), value in np.ndenumerate(difference)
@@ -63,8 +63,8 @@ def problems_of_plate(plate: AbsorbancePlate, plate_map: PlateMap, kit: Kit) -> 
 
 
 def _ranked(one: LayoutWell) -> LayoutWell:
-    """Return a control as a level: of a release assay the blanks are below the maximum, whatever its number."""
-    if one.role == "max_release":
+    """Return a control as a level: low ones are below the high one, whatever its number."""
+    if one.role in ("max_release", "untreated"):
         return replace(one, role="standard", concentration_pg_ml=1.0)
     if one.role == "blank" and one.concentration_pg_ml is None:
         return replace(one, concentration_pg_ml=0.0)

@@ -27,7 +27,21 @@ from chiploop.exports.wells import PLATE_SHAPES, well_index, well_name
 from chiploop.study_yaml import read_yaml
 from chiploop.units import UnitProblem, parse_quantity
 
-Role = Literal["standard", "blank", "sample", "control", "max_release", "empty"]
+Role = Literal[
+    "standard",
+    "blank",
+    "sample",
+    "control",
+    "max_release",
+    "spontaneous",
+    "untreated",
+    "dead",
+    "compound_blank",
+    "compound_full",
+    "donor",
+    "empty",
+]
+"""``donor``: the donor side of a permeability insert."""
 COLUMNS: Final = (
     "well", "role", "sample", "concentration", "dilution", "replicate", "chip", "time",
 )  # fmt: skip
