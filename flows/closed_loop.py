@@ -23,7 +23,7 @@ from chiploop.record.chain import RecordConflict, canonical, digest
 from chiploop.record.progress import ProgrammeProgress
 from chiploop.record.rows import Decision
 from chiploop.study_schedules import dose_words
-from flows import exposure_parts, perfusion, tasks
+from flows import asking, exposure_parts, perfusion, tasks
 from flows.clock import refuse_when_stopped
 from flows.laboratory import Laboratory
 from flows.proposing import Offer
@@ -85,14 +85,18 @@ def next_begin_h(lab: Laboratory, hold: list[ProgrammeProgress]) -> float | None
 
 def first_doses(lab: Laboratory, campaign: Campaign) -> Proposal:
     """Return the pilot ladder once it is approved; nothing flows before."""
-    tasks.record_proposal(lab, tasks.propose(lab, campaign))
-    wait_for_decision(lab, 1)
-    proposal_id, decision = standing(lab, 1)
-    if decision is None or decision.action == "reject":
+    decision = None
+    while decision is None or decision.action == "expire":
+        tasks.record_proposal(lab, tasks.propose(lab, campaign))
+        wait_for_decision(lab, 1)
+        proposal_id, decision = standing(lab, 1)
+    if decision.action == "reject":
         raise WaitingForPerson(
-            f"the first doses of the study were rejected ({decision.why if decision else ''}). "
+            f"the first doses of the study were rejected ({decision.why}). "
             "Nothing was sent to any instrument; change first_doses in the study file and start anew"
         )
+    if fault := asking.fault_of(lab, proposal_id):
+        raise asking.NotApproved(f"{proposal_id} is not given: {fault}. Nothing was sent")
     return approved(lab, proposal_id)
 
 
@@ -181,6 +185,8 @@ def next_doses(
     for turn in count(2):
         again, is_offered = f"hold-{turn}", False
         if not perfusion.begun(lab, campaign.cycle, again):
+            if asking.end_expired(lab, campaign.cycle + 1):
+                offered = None
             lab.say(campaign.cycle, "proposing the next doses")
             offered = offered or tasks.propose(lab, campaign, next_begin_h(lab, hold))
             tasks.record_proposal(lab, offered, tasks.question(campaign))
@@ -195,7 +201,9 @@ def next_doses(
         campaign = finish_hold(lab, campaign, hold)
         proposal_id, decision = standing(lab, campaign.cycle + 1)
         if is_offered and decision is not None and decision.action == "approve":
-            return campaign, approved(lab, proposal_id)
+            if not (fault := asking.fault_of(lab, proposal_id)):
+                return campaign, approved(lab, proposal_id)
+            lab.say(campaign.cycle, f"{proposal_id} IS NOT GIVEN: {fault}")
         lab.say(campaign.cycle, "no approved doses yet: stimulus without drug on every line")
         hold = start_hold(lab, campaign.cycle, again)
     raise AssertionError("count does not end")
@@ -229,7 +237,7 @@ def wait_for_decision(lab: Laboratory, cycle: int) -> None:
     lab.record.add_state(lab.run_id, "waiting for a person", lab.clock.now_h())
     told = f"chiploop propose {lab.run_id} shows the doses, chiploop approve {lab.run_id}"
     lab.say(max(1, cycle - 1), f"WAITING FOR A PERSON: {told}")
-    while standing(lab, cycle)[1] is None:
+    while standing(lab, cycle)[1] is None and not asking.end_expired(lab, cycle):
         refuse_when_stopped(lab.clock.stopped_by())
         time.sleep(POLL_S)
     lab.record.add_state(lab.run_id, "running", lab.clock.now_h())

@@ -29,6 +29,7 @@ from chiploop.record.progress import ProgrammeProgress, pump_progress
 from chiploop.record.replay import schedules_of
 from chiploop.safety import check_before_wire, newest_toxicity_h
 from chiploop.study_schedules import LATEST_START_H
+from flows.asking import refuse_unapproved
 from flows.clock import RunStopped, WallClock, refuse_when_stopped
 from flows.fault_points import reached
 from flows.laboratory import Laboratory
@@ -350,6 +351,7 @@ def guard(lab: Laboratory, cycle: int) -> Guard:
     """Return the last look at the limits before a cycle's pumps; it asks record and journal anew each time."""
 
     def look(programme: PumpProgramme, totals: JournalTotals, time_h: float) -> None:
+        refuse_unapproved(lab, programme, cycle)
         read_h = newest_toxicity_h(lab.study, lab.record.readouts(lab.run_id), programme.line)
         check_before_wire(lab.study, programme, totals, time_h, read_h, cycle=cycle)
 

@@ -36,6 +36,7 @@ from chiploop.record.replay import unknown_since
 from chiploop.record.rows import RawFile
 from chiploop.refit import explained, rng_of_fit
 from chiploop.stopping import Verdict
+from flows.asking import put_to_people
 from flows.fault_points import reached
 from flows.fit import plain
 from flows.laboratory import Laboratory
@@ -235,7 +236,9 @@ def propose(lab: Laboratory, campaign: Campaign, begin_h: float | None = None) -
     """
     stands = standing_offer(lab.record, lab.run_id, campaign.cycle + 1)
     if stands is None and campaign.cycle == 0 and (old := lab.record.proposed(lab.run_id, 1)):
-        stands = Offer(proposal_from_dict(old[-1][0].content), None, old[-1][0].key)
+        pilot, decision = old[-1]
+        if decision is None or decision.action != "expire":
+            stands = Offer(proposal_from_dict(pilot.content), None, pilot.key)
     if stands is not None:
         return stands
     if campaign.cycle == 0:
@@ -312,6 +315,7 @@ def record_proposal(lab: Laboratory, made: Offer, asked: str = "") -> str:
             proposal_id, "approve", "auto", "approval.by: auto in the study file"
         )
         reached("decision_recorded")
+    put_to_people(lab, proposal_id)
     return proposal_id
 
 

@@ -16,7 +16,8 @@ from chiploop.measurement import Readout
 from chiploop.record.chain import canonical, digest
 from chiploop.record.tables import CalibrationRow, DecisionRow, EventRow, ProposalRow, ReadoutRow
 
-DecisionAction = Literal["approve", "reject"]
+DecisionAction = Literal["approve", "reject", "expire"]
+"""``expire``: nobody decided in time; the same doses may be proposed again."""
 CARD = "card"
 """Kind of the event that keeps what a person saw of a proposal."""
 
