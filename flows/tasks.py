@@ -324,8 +324,12 @@ def outlook(lab: Laboratory, campaign: Campaign) -> None:
 
     Where the fit failed or no dose is safe there is none: that is no trouble of a study that ended.
     """
+    now_h, begin_h = lab.clock.now_h(), lab.study.exposure_start_h(campaign.cycle + 1)
+    late = now_h > begin_h + 1e-6  # people took longer than planned
     try:
-        proposal = propose(lab, campaign).proposal
+        proposal = propose(
+            lab, campaign, now_h + lab.study.timeline.turnaround_h if late else None
+        ).proposal
     except (FitNotAccepted, SafetyRefusal) as refusal:
         lab.say(campaign.cycle, f"no outlook: {refusal}")
         return

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from chiploop.errors import FileNotValid, Problem
 from instruments.make import Make
+from instruments.notify_settings import WAYS, NotifySettings
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Url = Annotated[str, Field(min_length=1)]
@@ -149,6 +150,8 @@ class LabSettings(Entry):
     plate_readers: dict[Name, PlateReaderEntry] = {}
     impedance_meters: dict[Name, ImpedanceMeterEntry] = {}
     valves: dict[Name, ValveEntry] = {}
+    notify: NotifySettings = NotifySettings()
+    """How people are told; nobody where the file has no such section."""
 
     def devices(self) -> list[tuple[str, str, DeviceEntry]]:
         """Return (section, name, entry) of every device."""
@@ -172,6 +175,9 @@ SECTION_OF = {
     "valve": "valves",
 }
 """Kind of a make -> its section of lab.toml."""
+
+NOTIFY = "notify"
+"""The section that names no device."""
 
 Found = list[tuple[tuple[str, ...], str]]
 """(key, what is wrong)."""
@@ -203,6 +209,7 @@ def settings_from(
     `load_lab_settings`."""
     found: Found = []
     parsed: dict[str, dict[str, Any]] = {"buses": {}, **{s: {} for s in SECTION_OF.values()}}
+    parsed[NOTIFY] = {}
     for section, entries in content.items():
         if section not in parsed:
             found.append(((section,), f"is no section; sections: {', '.join(parsed)}"))
@@ -210,9 +217,14 @@ def settings_from(
             found.append(((section,), f"is no table of devices; read {entries!r}"))
         else:
             for name, raw in entries.items():
-                model = BusSettings if section == "buses" else _entry_class(section, raw, makes)
+                model: type[BaseModel] | str
+                if section == NOTIFY:
+                    model = WAYS.get(name, f"is no way to tell people; known: {', '.join(WAYS)}")
+                else:
+                    model = BusSettings if section == "buses" else _entry_class(section, raw, makes)
                 if isinstance(model, str):
-                    found.append(((section, name, "make"), model))
+                    key = (section, name) if section == NOTIFY else (section, name, "make")
+                    found.append((key, model))
                     continue
                 try:
                     parsed[section][name] = model.model_validate(raw)
