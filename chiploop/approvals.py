@@ -116,7 +116,9 @@ def reason_against(
             "Anybody may reject"
         )
     if any(one.by == by for one in given):
-        return f"{by} has approved {proposal_id} before; the second approval must be another person's"
+        return (
+            f"{by} has approved {proposal_id} before; the second approval must be another person's"
+        )
     return ""
 
 
@@ -137,9 +139,7 @@ def fault_of_approval(
         return "it is not what was approved"
     if rule.by == "auto":
         return ""  # the study file decides, or one person whom a stop rule asks
-    valid = tuple(
-        dict.fromkeys(one.by for one in given if one.proposal_sha256 == content_sha256)
-    )
+    valid = tuple(dict.fromkeys(one.by for one in given if one.proposal_sha256 == content_sha256))
     if decision.by == "auto":
         return "the study file asks for a person, and none approved it"
     needs = needed(rule, content)

@@ -229,7 +229,7 @@ def settings_from(
                 try:
                     parsed[section][name] = model.model_validate(raw)
                 except ValidationError as trouble:
-                    found += _problems((section, name), trouble)
+                    found += _problems((section, name), trouble, shown=section != NOTIFY)
     settings: LabSettings | None = None
     try:
         settings = LabSettings.model_validate(parsed)
@@ -254,14 +254,18 @@ def _entry_class(section: str, raw: Any, makes: Mapping[str, Make]) -> type[Base
     return makes[name].entry if name in here else f"read {name!r}; known: {', '.join(here)}"
 
 
-def _problems(place: tuple[str, ...], trouble: ValidationError) -> Found:
+def _problems(place: tuple[str, ...], trouble: ValidationError, shown: bool = True) -> Found:
+    """``shown``: what was read is told; not where it may be a password in the wrong place."""
     found: Found = []
     for error in trouble.errors():
         key = place + tuple(str(part) for part in error["loc"] if part != "[key]")
         said = error["msg"].removeprefix("Value error, ")
         read = error["input"]
         found.append(
-            (key, f"{said}; read {read!r}" if isinstance(read, (str, int, float)) else said)
+            (
+                key,
+                f"{said}; read {read!r}" if shown and isinstance(read, (str, int, float)) else said,
+            )
         )
     return found
 

@@ -43,9 +43,7 @@ def secret(env: str | None, file: str | None) -> str:
         try:
             text = Path(file).expanduser().read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as problem:
-            raise SecretNotThere(
-                f"{file} can not be read ({type(problem).__name__})"
-            ) from problem
+            raise SecretNotThere(f"{file} can not be read ({type(problem).__name__})") from problem
         if not text:
             raise SecretNotThere(f"{file} is empty")
         return text.splitlines()[0]

@@ -103,7 +103,6 @@ from chiploop.record.tables import (
     StudyRow,
     audit_content,
 )
-
 from chiploop.study_parts import Approval
 
 if TYPE_CHECKING:

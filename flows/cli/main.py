@@ -163,6 +163,12 @@ def _petab() -> typer.Typer:
     return petab_app
 
 
+def _notify() -> Command:
+    from flows.cli.notify import notify
+
+    return notify
+
+
 def _stop() -> Command:
     from flows.cli.stop import stop
 
@@ -186,6 +192,7 @@ VERBS: dict[str, Verb] = {
     "reject": Verb("Reject the proposed doses, by name and with the reason.", _reject),
     "reopen": Verb("Let doses be given again that harm had closed.", _reopen),
     "settle": Verb("Say what a pump gave where its counter could not tell.", _settle),
+    "notify": Verb("Show or try how a bench tells people that a run waits.", _notify),
     "model": Verb("Look at tissue models, check your own, simulate chips.", _model),
     "instruments": Verb("Find, test, prime, stop or simulate instruments.", _instruments),
     "petab": Verb("Evaluate and fit problems of the PEtab standard.", _petab),

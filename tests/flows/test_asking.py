@@ -99,7 +99,9 @@ def test_an_edit_buys_no_time(tmp_path: Path) -> None:
     stamps = iter(f"2026-11-23T{hour:02d}:00:00+00:00" for hour in (8, 12, 12, 12, 12))
     with Record(str(tmp_path / "x.sqlite"), now_utc=lambda: next(stamps)) as record:
         first = record.add_proposal("r", 2, {"doses": []})
-        edit = record.replace_proposal(first, {"doses": [], "edited_from": first}, "alice", "", needs=2)
+        edit = record.replace_proposal(
+            first, {"doses": [], "edited_from": first}, "alice", "", needs=2
+        )
         (_, own) = record.proposals("r")
         assert own.key == edit and asking.asked_at(record, "r", own).utc.hour == 8
 
