@@ -101,14 +101,13 @@ def reason_against(
     given: Sequence[GivenApproval],
     by: str,
     end: Until | None,
-    asked_told: str = "",
 ) -> str:
     """Return why a person can not approve a proposal now; empty where nothing stands against it."""
     if end is not None and end.over:
         return (
-            f"{proposal_id} expired: it could be approved until {end.told}, {end.expires_h:g} h after it was put "
-            f"to people{asked_told}. Chips hold on stimulus without drug; a fresh proposal from the same fit is made "
-            "at the next look of the run, at the latest when the hold ends that runs now"
+            f"{proposal_id} expired: it could be approved until {end.told}, {end.expires_h:g} h after it "
+            "was put to people. Chips hold on stimulus without drug; a fresh proposal from the same fit is "
+            "made at the next look of the run, at the latest when the hold ends that runs now"
         )
     if rule.approvers is not None and by not in rule.approvers:
         return (

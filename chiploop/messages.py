@@ -1,15 +1,15 @@
 """What people are told of a run while they are away: values and their text.
 
-Belongs here: which message is due, and its words. Not here: sending (flows.notify), reading the record (flows.telling).
+Belongs here: messages and their words. Not here: sending (flows.notify), reading the record (flows.telling).
 
-A message names run, doses, lines, plates and commands, and nothing else of the record: no donor, no readout, no free
-text that a person wrote. What a message is about has a key; it is sent once per key.
+A message names run, doses, lines, plates, logins and commands, and nothing else of the record: no donor, no
+readout, no free text that a person wrote. What a message is about has a key; it is sent once per key.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from chiploop.campaign_values import schedule_in
@@ -89,23 +89,25 @@ def decide(
     near: bool,
     where: str,
 ) -> list[Message]:
-    """Return what is told of a proposal that waits: that it does, that a second person must, that time runs out."""
+    """Return what is told of a proposal that waits: that it does, for a second person, that time runs out."""
     name = "/".join(proposal_id.rsplit("/", 2)[1:])
-    same = {
-        "run_id": run_id,
-        "decision": decision_line(doses),
-        "risk": risk_line(doses),
-        "until": until,
-        "command": f"chiploop propose {run_id}{where}",
-    }
+    same = Message(
+        f"decide/{name}",
+        run_id,
+        "",
+        decision_line(doses),
+        risk_line(doses),
+        until,
+        f"chiploop propose {run_id}{where}",
+    )
     people = "a person" if needs == 1 else f"{needs} persons"
-    found = [Message(f"decide/{name}", asked=f"{people} must decide about the doses", **same)]
+    found = [replace(same, asked=f"{people} must decide about the doses")]
     if needs > 1 and given:
         asked = f"{', '.join(given)} approved the doses, a second person must decide"
-        found.append(Message(f"second/{name}", asked=asked, **same))
+        found.append(replace(same, key=f"second/{name}", asked=asked))
     if near:
         asked = "the doses expire soon and nobody has decided; chips hold without drug"
-        found.append(Message(f"near/{name}", asked=asked, **same))
+        found.append(replace(same, key=f"near/{name}", asked=asked))
     return found
 
 

@@ -23,7 +23,7 @@ from chiploop.record.chain import RecordConflict, canonical, digest
 from chiploop.record.progress import ProgrammeProgress
 from chiploop.record.rows import Decision
 from chiploop.study_schedules import dose_words
-from flows import asking, exposure_parts, perfusion, tasks
+from flows import asking, exposure_parts, hands, perfusion, tasks
 from flows.clock import refuse_when_stopped
 from flows.laboratory import Laboratory
 from flows.proposing import Offer
@@ -47,7 +47,8 @@ def closed_loop(laboratory: Any) -> Campaign:
         campaign, readouts, window_h = expose(lab, campaign, proposal, cycle)
         last = cycle == study.timeline.cycles
         hold = [] if last else start_hold(lab, cycle, "hold")  # no chip stands dry beside a plate
-        readouts += read_plates(lab, cycle, window_h)
+        read, hold = read_plates(lab, cycle, window_h, hold)
+        readouts += read
         lab.say(cycle, "fitting the model to everything read so far")
         campaign = tasks.recalibrate(lab, campaign, [*before, *readouts], cycle)
         before = []
@@ -146,13 +147,16 @@ def expose(
     return perfusion.delivered(lab, campaign), readouts, window_h
 
 
-def read_plates(lab: Laboratory, cycle: int, window_h: tuple[float, float]) -> list[Readout]:
-    """Read the plates with the effluent of a window."""
+def read_plates(
+    lab: Laboratory, cycle: int, window_h: tuple[float, float], hold: list[ProgrammeProgress]
+) -> tuple[list[Readout], list[ProgrammeProgress]]:
+    """Read the plates with the effluent of a window; return their readouts, and the hold that runs then."""
     readouts: list[Readout] = []
     for assay in lab.study.assays:
+        hold = hands.wait(lab, cycle, assay, hold, start_hold)
         lab.say(cycle, f"reading the {assay} plate")
         readouts += tasks.read_plate(lab, cycle, assay, window_h)
-    return readouts
+    return readouts, hold
 
 
 def start_hold(lab: Laboratory, cycle: int, phase: str) -> list[ProgrammeProgress]:
@@ -182,7 +186,7 @@ def next_doses(
 
     ``offered`` is what the stop rules looked at, so that it is not worked out twice.
     """
-    for turn in count(2):
+    for turn in count(next_hold(hold)):
         again, is_offered = f"hold-{turn}", False
         if not perfusion.begun(lab, campaign.cycle, again):
             if asking.end_expired(lab, campaign.cycle + 1):
@@ -207,6 +211,12 @@ def next_doses(
         lab.say(campaign.cycle, "no approved doses yet: stimulus without drug on every line")
         hold = start_hold(lab, campaign.cycle, again)
     raise AssertionError("count does not end")
+
+
+def next_hold(hold: list[ProgrammeProgress]) -> int:
+    """Return the number of the hold after this one: more than the second where hands were waited for."""
+    _, _, number = hold[0].programme_key.rsplit("/", 1)[-1].partition("-") if hold else ("", "", "")
+    return 1 + int(number) if number.isdigit() else 2
 
 
 def latest_begin_h(started: list[ProgrammeProgress]) -> float:

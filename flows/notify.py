@@ -1,7 +1,7 @@
 """Messages to people: e-mail, webhook, desktop; each in a thread of its own, so that none can delay a run.
 
-Belongs here: sending, trying again, what became of it on record. Not here: words (chiploop.messages), when something
-is due (telling), keys of lab.toml (instruments.notify_settings).
+Belongs here: sending, trying again, what became of it on record. Not here: words (chiploop.messages), when
+something is due (telling), keys of lab.toml (instruments.notify_settings).
 
 A message that was delivered on a way is not sent there again, also not by a process that takes the run up later. A
 process that dies between sending and its row may send once more: better twice than never.

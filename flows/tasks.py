@@ -36,6 +36,7 @@ from chiploop.record.replay import unknown_since
 from chiploop.record.rows import RawFile
 from chiploop.refit import explained, rng_of_fit
 from chiploop.stopping import Verdict
+from flows import hands
 from flows.asking import put_to_people
 from flows.fault_points import reached
 from flows.fit import plain
@@ -57,6 +58,9 @@ def measure_teer(lab: Laboratory, cycle: int, planned_h: float | None = None) ->
     known = [r for r in lab.record.readouts(lab.run_id, cycle) if r.readout == "TEER"]
     known = [r for r in known if planned_h - 1e-6 <= r.time_h < planned_h + SAME_READING_H]
     if len(known) == len(lab.study.chip_ids):
+        return known
+    if hands.teer_skipped(lab, cycle, planned_h):
+        lab.say(cycle, "TEER was skipped: no readouts of it")
         return known
     (meter,) = lab.bench.meters.values()
     blank = blank_of_lot(lab.study.chip)
@@ -85,6 +89,9 @@ def read_plate(
     known = [r for r in lab.record.readouts(lab.run_id, cycle) if r.plate == plate_id]
     if known:
         return known
+    if (really := hands.as_collected(lab, planned)) is None:
+        return []
+    planned = really
     asked = planned.as_json()
     keep(lab, f"{plate_id}.json", "plate map", asked)
     written = lab.study.assays[assay].plate_path(assay, cycle)
@@ -101,6 +108,7 @@ def read_plate(
         plate = exported_plate(lab, written, plate_id)
     reached("plate_read")
     derivation, readouts = derived_from_plate(plate, planned.wells, kit, cycle)
+    readouts = hands.flagged(lab, cycle, readouts)
     return on_record(lab, readouts, derivation)
 
 

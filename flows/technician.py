@@ -5,10 +5,8 @@ Belongs here: asking for a plate to be laid out and put into the reader. Not her
 
 from __future__ import annotations
 
-import sys
 from typing import Any, Protocol
 
-from chiploop.errors import WaitingForPerson
 from instruments.emulators.control import ControlChannel
 
 
@@ -30,22 +28,8 @@ class VirtualTechnician:
         self.control.call("load_plate", plate=plate)
 
 
-class PersonAtTerminal:
-    """A person who is asked on the terminal and answers when the plate stands in the reader."""
+class PersonAtTheBench:
+    """A person who has said with ``chiploop done`` that the plate stands in the reader (``flows.hands``)."""
 
     def load_plate(self, plate: dict[str, Any]) -> None:
-        """Ask and wait. Raises WaitingForPerson where there is no terminal to ask on."""
-        samples = sorted({well["chip"] for well in plate["wells"] if well["kind"] == "sample"})
-        windows = sorted({tuple(w["window_h"]) for w in plate["wells"] if w["kind"] == "sample"})
-        asked = (
-            f"plate {plate['plate_id']}: effluent of {', '.join(samples)} collected "
-            + " and ".join(f"from {a:g} to {b:g} h" for a, b in windows)
-            + f", laid out as plates/{plate['plate_id']}.json says"
-        )
-        if not sys.stdin.isatty():
-            raise WaitingForPerson(
-                f"{asked}: nobody can be asked here. The chips are perfused as before; "
-                "put the plate into the reader and start again with chiploop resume in a terminal"
-            )
-        print(f"Please prepare {asked}, and put it into the reader.", file=sys.stderr)
-        input("Press Enter when the plate stands in the reader. ")
+        """Return at once: nothing is read before a person has said so."""

@@ -2,8 +2,8 @@
 
 Belongs here: reading what is due. Not here: words (chiploop.messages), sending (notify).
 
-The look has a thread and connections of its own. It changes nothing of the run, and the run does not know of it: it
-also tells of a question while the run fits, waits or hangs.
+The look has a thread and connections of its own. It changes nothing of the run, and the run does not know of it:
+it also tells of a question while the run fits, waits or hangs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from chiploop import messages
 from chiploop.messages import Message
 from chiploop.record.journal import Journal
 from chiploop.record.record import Record
+from chiploop.worklist import HandTask
 from flows.asking import ASKED, moment_of, question_of, study_time_h
+from flows.hands import begun_exposures_h, states, teer_by_hand
 from flows.notify import NOTIFICATION, Notifier
 from flows.opening import RunFiles, RunInUse
 
@@ -77,7 +79,35 @@ def due_messages(files: RunFiles, record: Record, journal: Journal) -> list[Mess
     for event in record.events(run_id, NO_FILE):
         said = event.content
         found.append(messages.no_file(run_id, said["plate"], said["deadline"], where))
+    if not files.simulated:  # where the virtual technician does it all
+        found += by_hand(files, record, journal)
     return [replace(message, simulated=files.simulated) for message in found]
+
+
+def by_hand(files: RunFiles, record: Record, journal: Journal) -> list[Message]:
+    """Return what must be done by hand now or is late, one message for all lines."""
+    now_h = study_time_h(files.folder, files.simulated)
+    by_entry = teer_by_hand(files.folder)
+    groups: dict[tuple[str, str], list[HandTask]] = {}
+    now = states(files.study, files.run_id, record, journal, now_h, by_entry)
+    begun = begun_exposures_h(journal.actions(files.run_id))
+    for task, state in now:
+        if state in ("due", "late") and (task.cycle in begun or task.kind == "refill"):
+            group = task.task_id.rsplit("/", 1)[0] if task.kind == "collect" else task.task_id
+            groups.setdefault((group, state), []).append(task)
+    return [
+        messages.by_hand(
+            files.run_id,
+            group,
+            f"{tasks[0].kind} ({', '.join(task.task_id for task in tasks)})",
+            state,
+            f"{tasks[0].due_h:.4g} h of study time, in {tasks[0].due_h - now_h:.2g} h"
+            if state == "due"
+            else f"{tasks[0].due_h:.4g} h of study time, which is over",
+            place_of(files.runs),
+        )
+        for (group, state), tasks in groups.items()
+    ]
 
 
 def place_of(runs: Path) -> str:

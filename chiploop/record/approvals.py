@@ -3,8 +3,9 @@
 Belongs here: the value, its row, what a proposal has of them. Not here: how many are needed and who may
 (chiploop.approvals), the transaction (record).
 
-A proposal that one person may approve has its decision alone, as it always had. Where more are needed each has an
-event of its own, with the digest of what was approved; the last of them comes with the decision, in one transaction.
+A proposal that one person may approve has its decision alone, as it always had. Where more are needed each has
+an event of its own, with the digest of what was approved; the last of them comes with the decision, in one
+transaction.
 """
 
 from __future__ import annotations

@@ -163,6 +163,24 @@ def _petab() -> typer.Typer:
     return petab_app
 
 
+def _worklist() -> Command:
+    from flows.cli.worklist import worklist
+
+    return worklist
+
+
+def _done() -> Command:
+    from flows.cli.worklist import done
+
+    return done
+
+
+def _skip() -> Command:
+    from flows.cli.worklist import skip
+
+    return skip
+
+
 def _notify() -> Command:
     from flows.cli.notify import notify
 
@@ -191,6 +209,9 @@ VERBS: dict[str, Verb] = {
     "exclude": Verb("Leave readouts out of later fits, by name and with the reason.", _exclude),
     "reject": Verb("Reject the proposed doses, by name and with the reason.", _reject),
     "reopen": Verb("Let doses be given again that harm had closed.", _reopen),
+    "worklist": Verb("Show what must be done by hand in a run, and when.", _worklist),
+    "done": Verb("Say that something was done by hand, when and how much.", _done),
+    "skip": Verb("Say that something by hand will not be done, and why.", _skip),
     "settle": Verb("Say what a pump gave where its counter could not tell.", _settle),
     "notify": Verb("Show or try how a bench tells people that a run waits.", _notify),
     "model": Verb("Look at tissue models, check your own, simulate chips.", _model),

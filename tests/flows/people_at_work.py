@@ -6,7 +6,7 @@ Fits hardly look and always pass, as in warm_chiploop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,8 @@ import pytest
 import chiploop.campaign
 from chiploop.record.record import Record
 from chiploop.study import load_study
+from chiploop.worklist import HandDone, HandTask
+from flows import hands
 from flows.cli.main import command_line
 from flows.clock import Clock, nobody_stops
 from flows.laboratory import Laboratory
@@ -64,6 +66,7 @@ def people_at_work(
 ) -> Iterator[tuple[Laboratory, list[str]]]:
     """Yield the laboratory of a run of the small study, and what is told; ``act(lab, time_h)`` is called often."""
     patch.setattr(chiploop.campaign, "recalibrate", quick_recalibrate)
+    patch.setattr(hands, "LOOKS_PER_WATCH", 1)
     study = load_study(edited(SMALL_STUDY, folder, changes))
     files = new_run(study, folder / "runs", 1, True, False)
     told: list[str] = []
@@ -81,6 +84,21 @@ def begun_doses(lab: Laboratory, cycle: int) -> int:
         for action in lab.journal.actions(lab.run_id)
         if action.intent.programme_key.rsplit("/", 3)[1::2] == [f"c{cycle:02d}", "dose"]
     )
+
+
+def do_what_is_due(lab: Laboratory, but: Collection[str] = ()) -> None:
+    """Do at once and as planned what hands must do now."""
+    for assay in lab.study.assays:
+        for cycle in range(1, lab.study.timeline.cycles + 1):
+            for task, state in hands.pending(lab, cycle, assay):
+                if state != "open" and task.task_id not in but and is_due(lab, task):
+                    said = HandDone(task.task_id, "done", "carol", at_h=task.due_h)
+                    hands.say_of(lab.record, lab.run_id, said, lab.clock.now_h())
+
+
+def is_due(lab: Laboratory, task: HandTask) -> bool:
+    """Return whether a task can be done now: a collection not before its end."""
+    return lab.clock.now_h() >= task.due_h - 1e-6
 
 
 def proposals(record: Record, run_id: str, cycle: int) -> list[tuple[str, str]]:

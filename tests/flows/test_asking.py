@@ -22,7 +22,13 @@ from flows.closed_loop import closed_loop
 from flows.prefect_server import PrefectServer
 from instruments.delivery import quantise_with
 from tests.flows.conftest import SMALL_STUDY, edited
-from tests.flows.people_at_work import Person, begun_doses, people_at_work, proposals
+from tests.flows.people_at_work import (
+    Person,
+    begun_doses,
+    do_what_is_due,
+    people_at_work,
+    proposals,
+)
 from tests.flows.test_perfusion import Rig
 
 APPROVAL = ("approval: {by: auto}", "approval: {by: person, expires: 3 h, two_above: 10 %}")
@@ -117,6 +123,7 @@ def test_a_run_holds_until_two_have_approved_a_fresh_proposal_and_the_expired_on
     seen: dict[str, float] = {}
 
     def act(lab: Any, time_h: float) -> None:
+        do_what_is_due(lab)
         now = proposals(lab.record, lab.run_id, 2)
         if not now:
             return
