@@ -44,8 +44,14 @@ def test_a_run_waits_for_hands_with_flow_and_learns_from_what_they_really_did(
         assert all("recovery 43 %: 300 uL collected, 705 uL flowed" in r.reasons for r in first)
         second = [r for r in record.readouts(run_id, 2) if r.plate]
         assert {r.chip_id for r in second} == {"C01", "C02"}
-        assert {(r.window_start_h, r.time_h) for r in second if r.chip_id == "C02"} != {(24.5, 36.25)}
-        late = [e.content["task"] for e in record.events(run_id, hands.HAND) if e.content["state"] == "late"]
+        assert {(r.window_start_h, r.time_h) for r in second if r.chip_id == "C02"} != {
+            (24.5, 36.25)
+        }
+        late = [
+            e.content["task"]
+            for e in record.events(run_id, hands.HAND)
+            if e.content["state"] == "late"
+        ]
         assert "c01/plate/CCL26" in late and "c01/collect/L1" not in late
         holds = {
             a.intent.programme_key.rsplit("/", 1)[1]: a.begun_h
