@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from chiploop.campaign_values import schedule_in
-from chiploop.study_schedules import dose_words
+from chiploop.study_schedules import WHOLE
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,9 @@ def decision_line(doses: Sequence[Mapping[str, Any]]) -> str:
     """Return proposed doses in one line."""
     return ", ".join(
         f"{dose['line']} "
-        + (dose_words(dose["asked_nm"], schedule_in(dose), {}) if dose["asked_nm"] else "vehicle")
+        + (f"{dose['asked_nm']:g} nM" if dose["asked_nm"] else "vehicle")
         + (f" of {dose['drug']}" if dose.get("drug") and dose["asked_nm"] else "")
+        + (f" by {schedule_in(dose)}" if schedule_in(dose) != WHOLE else "")
         for dose in doses
     )
 

@@ -9,7 +9,7 @@ from chiploop.messages import decision_line, risk_line
 
 DOSES: list[dict[str, Any]] = [
     {"line": "L1", "asked_nm": 60.0, "risk": 0.02, "chips": ["C01"], "note": "Mrs Smith"},
-    {"line": "L2", "asked_nm": 240.0, "risk": 0.12, "schedule": "pulses", "chips": ["C02"]},
+    {"line": "L2", "asked_nm": 240.0, "risk": 0.12, "programme": {"schedule": "pulses"}},
     {"line": "L3", "asked_nm": 0.0, "risk": 0.0, "chips": ["C03"]},
 ]
 

@@ -27,7 +27,7 @@ def test_a_run_waits_for_hands_with_flow_and_learns_from_what_they_really_did(
     def act(lab: Any, time_h: float) -> None:
         """Cycle 1 runs from 12 to 36 h; its effluent is due from 24 to 36 h, a hold lasts for 2 h."""
         if time_h >= 36.5:
-            from_to = {"from_h": 24.5, "at_h": 36.25, "volumes_ul": {"C01": 300.0}}
+            from_to = {"from_h": 24.5, "at_h": 36.5, "volumes_ul": {"C01": 300.0}}
             say(lab, "c01/collect/L1", "done", **from_to)
             say(lab, "c01/collect/L2", "skipped", why="the tube fell")
         if time_h >= 39.0:  # a hold ended at 38 h
@@ -39,13 +39,13 @@ def test_a_run_waits_for_hands_with_flow_and_learns_from_what_they_really_did(
         record, run_id = lab.record, lab.run_id
         first = [r for r in record.readouts(run_id, 1) if r.plate]
         assert {r.chip_id for r in first} == {"C01"}
-        assert {(r.window_start_h, r.time_h) for r in first} == {(24.5, 36.25)}
+        assert {(r.window_start_h, r.time_h) for r in first} == {(24.5, 36.5)}
         assert {r.qc for r in first} == {"warn"}
-        assert all("recovery 43 %: 300 uL collected, 705 uL flowed" in r.reasons for r in first)
+        assert all("recovery 42 %: 300 uL collected, 720 uL flowed" in r.reasons for r in first)
         second = [r for r in record.readouts(run_id, 2) if r.plate]
         assert {r.chip_id for r in second} == {"C01", "C02"}
         assert {(r.window_start_h, r.time_h) for r in second if r.chip_id == "C02"} != {
-            (24.5, 36.25)
+            (24.5, 36.5)
         }
         late = [
             e.content["task"]
