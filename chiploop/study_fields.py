@@ -216,6 +216,8 @@ Identifier = Annotated[
     BeforeValidator(_identifier),
     WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"}),
 ]
+Login = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\s,/]+$", strict=True)]
+"""Name with which a person is logged in, as the operating system tells it."""
 Count = Annotated[int, Field(ge=1, le=1000)]
 Number = Annotated[float, Field(gt=0)]
 

@@ -21,6 +21,7 @@ from chiploop.study_fields import (
     FlowRate,
     Fraction01,
     Identifier,
+    Login,
     Number,
     Part,
     Percentage,
@@ -418,6 +419,37 @@ class Approval(Part):
     """Who lets a proposed dose go to the pumps."""
 
     by: Literal["auto", "person"]
+    expires_h: Duration | None = Field(default=None, alias="expires", exclude_if=is_none)
+    """How long a proposal may be approved after it was put to people; absent: until the next one. In study time
+    where the run is simulated, by the wall clock otherwise."""
+    two_above: Percentage | None = Field(default=None, exclude_if=is_none)
+    """Where the risk of any line is above this, two persons must approve; absent: one is enough."""
+    approvers: Annotated[tuple[Login, ...] | None, BeforeValidator(as_tuple)] = Field(
+        default=None, exclude_if=is_none
+    )
+    """Logins that may approve; absent: everybody who can write the record. Anybody may reject."""
+
+    @model_validator(mode="after")
+    def _people_are_asked_and_are_enough(self) -> Approval:
+        people = {
+            "expires": self.expires_h,
+            "two_above": self.two_above,
+            "approvers": self.approvers,
+        }
+        stated = [name for name, value in people.items() if value is not None]
+        if self.by == "auto" and stated:
+            raise problem(
+                f"{', '.join(stated)} can not stand beside by: auto, where nobody is asked",
+                "write by: person",
+            )
+        if self.approvers is not None:
+            least = 1 if self.two_above is None else 2
+            if len(set(self.approvers)) < max(least, len(self.approvers)):
+                raise problem(
+                    f"approvers names {len(set(self.approvers))} different logins in "
+                    f"{len(self.approvers)} places; each stands once, and {least} at least are needed"
+                )
+        return self
 
 
 USUAL_VARIATION: dict[str, dict[str, float]] = {

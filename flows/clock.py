@@ -15,6 +15,8 @@ from typing import Protocol
 from chiploop.errors import WaitingForPerson
 from instruments.emulators.control import ControlChannel
 
+BEGUN_FILE = "clock.json"
+"""In a run's folder: when a real run began."""
 SLICE_S = 1.0
 """Longest sleep at once, so that a stop is noticed."""
 WALL_APART_S = 60.0
@@ -88,7 +90,7 @@ class WallClock:
     ) -> None:
         self.stopped_by: Callable[[], str] = nobody_stops
         """Who stopped the bench from outside; a wait then ends with RunStopped."""
-        path = folder / "clock.json"
+        path = folder / BEGUN_FILE
         if not path.exists():
             path.write_text(json.dumps({"begun_unix_s": wall_s()}), encoding="utf-8")
         self.begun_s = float(json.loads(path.read_text(encoding="utf-8"))["begun_unix_s"])

@@ -24,7 +24,7 @@ from chiploop.record.chain import RecordConflict, canonical, digest
 from chiploop.record.progress import ProgrammeProgress
 from chiploop.record.rows import Decision
 from chiploop.study_schedules import dose_words
-from flows import awaited_files, exposure_parts, perfusion, tasks
+from flows import asking, awaited_files, exposure_parts, hands, perfusion, tasks
 from flows.clock import refuse_when_stopped
 from flows.holding import held_by
 from flows.laboratory import Laboratory
@@ -51,7 +51,8 @@ def closed_loop(laboratory: Any) -> Campaign:
         last = cycle == study.timeline.cycles
         hold = [] if last else start_hold(lab, cycle, "hold")  # no chip stands dry beside a plate
         awaited_files.send_plates(lab, cycle, window_h)
-        readouts += read_plates(lab, cycle, window_h)
+        read, hold = read_plates(lab, cycle, window_h, hold)
+        readouts += read
         campaign, hold = await_files(lab, campaign, hold, cycle, window_h)
         readouts += awaited_files.readouts_of_files(lab, cycle)
         lab.say(cycle, "fitting the model to everything read so far")
@@ -91,14 +92,18 @@ def next_begin_h(lab: Laboratory, hold: list[ProgrammeProgress]) -> float | None
 
 def first_doses(lab: Laboratory, campaign: Campaign) -> Proposal:
     """Return the pilot ladder once it is approved; nothing flows before."""
-    tasks.record_proposal(lab, tasks.propose(lab, campaign))
-    wait_for_decision(lab, 1)
-    proposal_id, decision = standing(lab, 1)
-    if decision is None or decision.action == "reject":
+    decision = None
+    while decision is None or decision.action == "expire":
+        tasks.record_proposal(lab, tasks.propose(lab, campaign))
+        wait_for_decision(lab, 1)
+        proposal_id, decision = standing(lab, 1)
+    if decision.action == "reject":
         raise WaitingForPerson(
-            f"the first doses of the study were rejected ({decision.why if decision else ''}). "
+            f"the first doses of the study were rejected ({decision.why}). "
             "Nothing was sent to any instrument; change first_doses in the study file and start anew"
         )
+    if fault := asking.fault_of(lab, proposal_id):
+        raise asking.NotApproved(f"{proposal_id} is not given: {fault}. Nothing was sent")
     return approved(lab, proposal_id)
 
 
@@ -165,15 +170,20 @@ def expose(
     return perfusion.delivered(lab, campaign), readouts, window_h
 
 
-def read_plates(lab: Laboratory, cycle: int, window_h: tuple[float, float]) -> list[Readout]:
-    """Read the plates with the effluent of a window that are read here."""
+def read_plates(
+    lab: Laboratory, cycle: int, window_h: tuple[float, float], hold: list[ProgrammeProgress]
+) -> tuple[list[Readout], list[ProgrammeProgress]]:
+    """Read the plates with the effluent of a window that are read here; return their readouts, and the hold that
+    runs then.
+    """
     readouts: list[Readout] = []
     for assay, settings in lab.study.assays.items():
         if settings.export is not None:
             continue
+        hold = hands.wait(lab, cycle, assay, hold, start_hold)
         lab.say(cycle, f"reading the {assay} plate")
         readouts += tasks.read_plate(lab, cycle, assay, window_h)
-    return readouts
+    return readouts, hold
 
 
 def await_files(
@@ -224,9 +234,11 @@ def next_doses(
 
     ``offered`` is what the stop rules looked at, so that it is not worked out twice.
     """
-    for turn in count(2):
+    for turn in count(next_hold(hold)):
         again, is_offered = f"hold-{turn}", False
         if not perfusion.begun(lab, campaign.cycle, again):
+            if asking.end_expired(lab, campaign.cycle + 1):
+                offered = None
             lab.say(campaign.cycle, "proposing the next doses")
             offered = offered or tasks.propose(lab, campaign, next_begin_h(lab, hold))
             tasks.record_proposal(lab, offered, tasks.question(campaign))
@@ -243,11 +255,19 @@ def next_doses(
         proposal_id, decision = standing(lab, campaign.cycle + 1)
         by = held_by(lab.record, lab.run_id)
         if is_offered and not by and decision is not None and decision.action == "approve":
-            return campaign, approved(lab, proposal_id)
+            if not (fault := asking.fault_of(lab, proposal_id)):
+                return campaign, approved(lab, proposal_id)
+            lab.say(campaign.cycle, f"{proposal_id} IS NOT GIVEN: {fault}")
         why = f"on hold by {by}" if by else "no approved doses yet"
         lab.say(campaign.cycle, f"{why}: stimulus without drug on every line")
         hold = start_hold(lab, campaign.cycle, again)
     raise AssertionError("count does not end")
+
+
+def next_hold(hold: list[ProgrammeProgress]) -> int:
+    """Return the number of the hold after this one: more than the second where hands were waited for."""
+    _, _, number = hold[0].programme_key.rsplit("/", 1)[-1].partition("-") if hold else ("", "", "")
+    return 1 + int(number) if number.isdigit() else 2
 
 
 def latest_begin_h(started: list[ProgrammeProgress]) -> float:
@@ -290,7 +310,7 @@ def wait_for_decision(lab: Laboratory, cycle: int) -> None:
     lab.record.add_state(lab.run_id, "waiting for a person", lab.clock.now_h())
     told = f"chiploop propose {lab.run_id} shows the doses, chiploop approve {lab.run_id}"
     lab.say(max(1, cycle - 1), f"WAITING FOR A PERSON: {told}")
-    while standing(lab, cycle)[1] is None:
+    while standing(lab, cycle)[1] is None and not asking.end_expired(lab, cycle):
         refuse_when_stopped(lab.clock.stopped_by())
         time.sleep(POLL_S)
     lab.record.add_state(lab.run_id, "running", lab.clock.now_h())

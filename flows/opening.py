@@ -27,7 +27,7 @@ from chiploop.record.record import Record
 from chiploop.study import MODEL_FOLDER, STUDY_FILE, Study, load_study
 from flows.clock import Clock, VirtualClock, WallClock
 from flows.laboratory import Laboratory, Tell
-from flows.technician import PersonAtTerminal, Technician, VirtualTechnician
+from flows.technician import PersonAtTheBench, Technician, VirtualTechnician
 from instruments.bench import open_bench
 from instruments.drivers import load_lab_settings
 from instruments.emulators.control import LabHandle, start_lab_process
@@ -211,7 +211,7 @@ def open_laboratory(
                 raise WrongUse("a run needs the lab.toml of its instruments: --lab FILE")
             if settings_path.resolve() != (folder / SETTINGS_FILE).resolve():
                 shutil.copyfile(settings_path, folder / SETTINGS_FILE)
-            clock, technician = WallClock(folder), PersonAtTerminal()
+            clock, technician = WallClock(folder), PersonAtTheBench()
         settings = in_run_folder(load_lab_settings(settings_path), folder)
         fits_the_study(settings, study, settings_path)
         record.add_run(files.run_id, study, files.seed, files.simulated, {"matched": files.matched})

@@ -19,6 +19,7 @@ from chiploop.record.progress import ProgrammeProgress, pump_progress
 from chiploop.record.record import Record
 from chiploop.safety import check_before_wire, newest_toxicity_h
 from chiploop.study import Study
+from flows.asking import refuse_unapproved
 from flows.clock import Clock, RunStopped, refuse_when_stopped
 from instruments.bench import Bench
 from instruments.delivery import (
@@ -51,6 +52,8 @@ class Perfused(Protocol):
     def bench(self) -> Bench: ...
     @property
     def clock(self) -> Clock: ...
+    @property
+    def simulated(self) -> bool: ...
 
     def say(self, cycle: int, what: str) -> None:
         """Tell what happens now."""
@@ -184,6 +187,7 @@ def guard(lab: Perfused, cycle: int) -> Guard:
     """Return the last look at the limits before a cycle's pumps; it asks record and journal anew each time."""
 
     def look(programme: PumpProgramme, totals: JournalTotals, time_h: float) -> None:
+        refuse_unapproved(lab, programme, cycle)
         read_h = newest_toxicity_h(lab.study, lab.record.readouts(lab.run_id), programme.line)
         check_before_wire(lab.study, programme, totals, time_h, read_h, cycle=cycle)
 

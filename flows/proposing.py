@@ -75,13 +75,13 @@ def predictions_path(folder: Path | None, cycle: int) -> Path | None:
 def standing_offer(record: Record, run_id: str, cycle: int) -> Offer | None:
     """Return the last proposal of a cycle, which may be a person's edit; None where none stands.
 
-    One that was rejected stands no more.
+    One that was rejected, or that nobody decided in time, stands no more.
     """
     found = record.proposed(run_id, cycle)
     if not found:
         return None
     content, decision = found[-1]
-    if decision is not None and decision.action == "reject":
+    if decision is not None and decision.action in ("reject", "expire"):
         return None
     card = card_on_record(record, run_id, content.key)
     return Offer(proposal_from_dict(content.content), card, content.key)

@@ -60,6 +60,8 @@ class Keeper:
     bench: Bench
     clock: Clock
     tell: Callable[[str], None] = field(default=print)
+    simulated: bool = False
+    """A virtual lab ends with its process; there is nothing to keep alive."""
 
     def say(self, cycle: int, what: str) -> None:
         """Tell what happens now."""

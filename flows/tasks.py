@@ -43,6 +43,8 @@ from chiploop.record.rows import RawFile
 from chiploop.refit import explained, rng_of_fit
 from chiploop.stopping import Verdict
 from chiploop.study import Kit
+from flows import hands
+from flows.asking import put_to_people
 from flows.fault_points import reached
 from flows.fit import plain
 from flows.laboratory import Laboratory
@@ -63,6 +65,9 @@ def measure_teer(lab: Laboratory, cycle: int, planned_h: float | None = None) ->
     known = [r for r in lab.record.readouts(lab.run_id, cycle) if r.readout == "TEER"]
     known = [r for r in known if planned_h - 1e-6 <= r.time_h < planned_h + SAME_READING_H]
     if len(known) == len(lab.study.chip_ids):
+        return known
+    if hands.teer_skipped(lab, cycle, planned_h):
+        lab.say(cycle, "TEER was skipped: no readouts of it")
         return known
     (meter,) = lab.bench.meters.values()
     study_chip = lab.study.chip
@@ -93,6 +98,9 @@ def read_plate(
     known = [r for r in lab.record.readouts(lab.run_id, cycle) if r.plate == plate_id]
     if known:
         return known
+    if (really := hands.as_collected(lab, planned)) is None:
+        return []
+    planned = really
     asked = planned.as_json()
     keep(lab, f"{plate_id}.json", "plate map", asked)
     written = lab.study.assays[assay].plate_path(assay, cycle)
@@ -113,6 +121,7 @@ def read_plate(
 def derive(lab: Laboratory, signal: Any, wells: PlateMap, kit: Kit, cycle: int) -> list[Readout]:
     """Put on record what a plate's signal says, and all that it was derived from."""
     derivation, readouts = derived_from_plate(signal, wells, kit, cycle)
+    readouts = hands.flagged(lab, cycle, readouts)
     return on_record(lab, readouts, derivation)
 
 
@@ -250,7 +259,9 @@ def propose(lab: Laboratory, campaign: Campaign, begin_h: float | None = None) -
     """
     stands = standing_offer(lab.record, lab.run_id, campaign.cycle + 1)
     if stands is None and campaign.cycle == 0 and (old := lab.record.proposed(lab.run_id, 1)):
-        stands = Offer(proposal_from_dict(old[-1][0].content), None, old[-1][0].key)
+        pilot, decision = old[-1]
+        if decision is None or decision.action != "expire":
+            stands = Offer(proposal_from_dict(pilot.content), None, pilot.key)
     if stands is not None:
         return stands
     if campaign.cycle == 0:
@@ -327,6 +338,7 @@ def record_proposal(lab: Laboratory, made: Offer, asked: str = "") -> str:
             proposal_id, "approve", "auto", "approval.by: auto in the study file"
         )
         reached("decision_recorded")
+    put_to_people(lab, proposal_id)
     return proposal_id
 
 
@@ -335,8 +347,12 @@ def outlook(lab: Laboratory, campaign: Campaign) -> None:
 
     Where the fit failed or no dose is safe there is none: that is no trouble of a study that ended.
     """
+    now_h, begin_h = lab.clock.now_h(), lab.study.exposure_start_h(campaign.cycle + 1)
+    late = now_h > begin_h + 1e-6  # people took longer than planned
     try:
-        proposal = propose(lab, campaign).proposal
+        proposal = propose(
+            lab, campaign, now_h + lab.study.timeline.turnaround_h if late else None
+        ).proposal
     except (FitNotAccepted, SafetyRefusal) as refusal:
         lab.say(campaign.cycle, f"no outlook: {refusal}")
         return

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any, Protocol
 
-from chiploop.errors import WaitingForPerson
 from chiploop.file_kinds import FILE_KINDS
 from instruments.emulators.control import ControlChannel
 
@@ -42,19 +41,11 @@ class VirtualTechnician:
         self.control.call("send_plate", plate=plate, kind=kind, folder=str(folder))
 
 
-class PersonAtTerminal:
-    """A person who is asked on the terminal and answers when the plate stands in the reader."""
+class PersonAtTheBench:
+    """A person who has said with ``chiploop done`` that the plate stands in the reader (``flows.hands``)."""
 
     def load_plate(self, plate: dict[str, Any]) -> None:
-        """Ask and wait. Raises WaitingForPerson where there is no terminal to ask on."""
-        asked = told_plate(plate)
-        if not sys.stdin.isatty():
-            raise WaitingForPerson(
-                f"{asked}: nobody can be asked here. The chips are perfused as before; "
-                "put the plate into the reader and start again with chiploop resume in a terminal"
-            )
-        print(f"Please prepare {asked}, and put it into the reader.", file=sys.stderr)
-        input("Press Enter when the plate stands in the reader. ")
+        """Return at once: nothing is read before a person has said so."""
 
     def send_plate(self, plate: dict[str, Any], kind: str, folder: Path) -> None:
         """Tell what is to be read and where its file is expected; wait for nobody."""

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from chiploop.errors import FileNotValid, Problem
 from chiploop.file_kinds import FILE_KINDS
 from instruments.make import Make
+from instruments.notify_settings import WAYS, NotifySettings
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Url = Annotated[str, Field(min_length=1)]
@@ -179,6 +180,8 @@ class LabSettings(Entry):
     plate_readers: dict[Name, PlateReaderEntry] = {}
     impedance_meters: dict[Name, ImpedanceMeterEntry] = {}
     valves: dict[Name, ValveEntry] = {}
+    notify: NotifySettings = NotifySettings()
+    """How people are told; nobody where the file has no such section."""
 
     def devices(self) -> list[tuple[str, str, DeviceEntry]]:
         """Return (section, name, entry) of every device."""
@@ -206,6 +209,9 @@ NO_DEVICES: dict[str, type[Entry]] = {"buses": BusSettings, "file_folders": File
 """Section of lab.toml whose entries are no devices -> what they are."""
 WHOLE_SECTIONS: dict[str, type[Entry]] = {"supervisor": SupervisorSettings}
 """Section of lab.toml that has no entries of its own -> what it is."""
+
+NOTIFY = "notify"
+"""The section that names no device."""
 
 Found = list[tuple[tuple[str, ...], str]]
 """(key, what is wrong)."""
@@ -239,6 +245,7 @@ def settings_from(
     parsed: dict[str, dict[str, Any]] = {
         **{section: {} for section in NO_DEVICES},
         **{section: {} for section in SECTION_OF.values()},
+        NOTIFY: {},
     }
     whole: dict[str, Entry] = {}
     for section, entries in content.items():
@@ -254,14 +261,19 @@ def settings_from(
             found.append(((section,), f"is no table of devices; read {entries!r}"))
         else:
             for name, raw in entries.items():
-                model = NO_DEVICES.get(section) or _entry_class(section, raw, makes)
+                model: type[BaseModel] | str
+                if section == NOTIFY:
+                    model = WAYS.get(name, f"is no way to tell people; known: {', '.join(WAYS)}")
+                else:
+                    model = NO_DEVICES.get(section) or _entry_class(section, raw, makes)
                 if isinstance(model, str):
-                    found.append(((section, name, "make"), model))
+                    key = (section, name) if section == NOTIFY else (section, name, "make")
+                    found.append((key, model))
                     continue
                 try:
                     parsed[section][name] = model.model_validate(raw)
                 except ValidationError as trouble:
-                    found += _problems((section, name), trouble)
+                    found += _problems((section, name), trouble, shown=section != NOTIFY)
     settings: LabSettings | None = None
     try:
         settings = LabSettings.model_validate({**parsed, **whole})
@@ -286,14 +298,18 @@ def _entry_class(section: str, raw: Any, makes: Mapping[str, Make]) -> type[Base
     return makes[name].entry if name in here else f"read {name!r}; known: {', '.join(here)}"
 
 
-def _problems(place: tuple[str, ...], trouble: ValidationError) -> Found:
+def _problems(place: tuple[str, ...], trouble: ValidationError, shown: bool = True) -> Found:
+    """``shown``: what was read is told; not where it may be a password in the wrong place."""
     found: Found = []
     for error in trouble.errors():
         key = place + tuple(str(part) for part in error["loc"] if part != "[key]")
         said = error["msg"].removeprefix("Value error, ")
         read = error["input"]
         found.append(
-            (key, f"{said}; read {read!r}" if isinstance(read, (str, int, float)) else said)
+            (
+                key,
+                f"{said}; read {read!r}" if shown and isinstance(read, (str, int, float)) else said,
+            )
         )
     return found
 

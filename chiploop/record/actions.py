@@ -278,6 +278,14 @@ def action_of(events: Sequence[Event]) -> Action:
     )
 
 
+def _after_ul(action: Action, time_h: float) -> float:
+    """Return what an action gives, or gave, after a study time."""
+    begin_h, end_h = action.begun_h, _end_h(action)
+    if end_h <= begin_h:
+        return 0.0
+    return action.charged_ul * min(1.0, max(0.0, (end_h - time_h) / (end_h - begin_h)))
+
+
 def _end_h(action: Action) -> float:
     """Return the study time at which an action ended, or will end by its own target volume."""
     if action.end is not None and action.end.kind == "abandoned":
@@ -304,7 +312,13 @@ def totals_of(
 
     ``primed`` is what filled tubing before chips were connected: it counts against the syringe only.
     """
-    refilled = {event.key.rsplit("/", 1)[1]: event.seq for event in refills}
+    filled = {event.key.rsplit("/", 1)[1]: event for event in refills}
+    refilled = {pump: event.seq for pump, event in filled.items()}
+    refilled_h = {
+        pump: float(event.body["time_h"])
+        for pump, event in filled.items()
+        if event.body.get("while_running")
+    }
     delivered_ul: dict[str, float] = {}
     drawn_ul: dict[str, float] = {}
     moved: dict[str, tuple[Moved, ...]] = {}
@@ -314,6 +328,9 @@ def totals_of(
         moved[line] = (*moved.get(line, ()), _moved(action))
         if action.seq > refilled.get(pump, 0):
             drawn_ul[pump] = drawn_ul.get(pump, 0.0) + action.charged_ul
+        elif pump in refilled_h:
+            still_ul = _after_ul(action, refilled_h[pump])
+            drawn_ul[pump] = drawn_ul.get(pump, 0.0) + still_ul
     for action in primed:
         pump = action.intent.pump
         if action.seq > refilled.get(pump, 0):

@@ -157,12 +157,18 @@ class Journal:
             {"time_h": time_h, "by": by, "reason": reason, "delivered_ul": delivered_ul},
         )
 
-    def refill(self, run_id: str, pump: str, time_h: float, by: str) -> None:
-        """Record that a person has put a full syringe into a pump."""
+    def refill(
+        self, run_id: str, pump: str, time_h: float, by: str, while_running: bool = False
+    ) -> None:
+        """Record that a person has put a full syringe into a pump.
+
+        ``while_running``: what the pump had still to give by then counts against the new syringe.
+        """
+        body: dict[str, Any] = {"time_h": time_h, "by": by}
+        if while_running:
+            body["while_running"] = True
         with self._writing() as db:
-            self._append(
-                db, run_id, f"{run_id}/refill/{pump}", "refill", {"time_h": time_h, "by": by}
-            )
+            self._append(db, run_id, f"{run_id}/refill/{pump}", "refill", body)
 
     def note(self, run_id: str, key: str, time_h: float, text: str, **values: Any) -> None:
         """Record something that happened to a pump or line and ends nothing."""

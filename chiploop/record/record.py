@@ -25,6 +25,14 @@ from sqlalchemy.orm import Session
 
 from chiploop import __version__
 from chiploop.measurement import Derivation, Measurement, Readout
+from chiploop.record.approvals import (
+    APPROVAL,
+    GivenApproval,
+    approval_of,
+    approval_row,
+    approvals_among,
+    in_one_decision,
+)
 from chiploop.record.chain import (
     ChainReport,
     Link,
@@ -96,6 +104,7 @@ from chiploop.record.tables import (
     StudyRow,
     audit_content,
 )
+from chiploop.study_parts import Approval
 
 if TYPE_CHECKING:
     from chiploop.study import Study
@@ -347,7 +356,8 @@ class Record:
         """Add a proposal, with its card in the same transaction; return its id, ``<run>/c<cycle>/p<attempt>``.
 
         The same content as the cycle's last proposal adds nothing. After a rejection another
-        content is the next attempt; while the last one is open or approved it is a RecordConflict.
+        content is the next attempt, after one that expired any content; while the last one is open or approved
+        another content is a RecordConflict.
         """
         text = canonical(content)
         with self._writing() as session:
@@ -358,9 +368,11 @@ class Record:
                 .limit(1)
             ).first()
             attempt = 1 if last is None else last.attempt
-            if last is not None and last.content != text:
+            if last is not None:
                 decided = by_key(session, DecisionRow, last.natural_key)
-                attempt += 1 if decided is not None and decided.action == "reject" else 0
+                action = "" if decided is None else decided.action
+                is_next = action == "expire" or (action == "reject" and last.content != text)
+                attempt += 1 if is_next else 0
             proposal_id = f"{run_id}/c{cycle:02d}/p{attempt}"
             row = ProposalRow(
                 natural_key=proposal_id, run_id=run_id, cycle=cycle, attempt=attempt, content=text
@@ -380,6 +392,38 @@ class Record:
                 raise RecordConflict(f"there is no proposal {proposal_id} on record to {action}")
             return self._add(session, decision_row(proposal, action, by, why))[1]
 
+    def add_approval(self, proposal_id: str, by: str, why: str, needs: int, time_h: float) -> bool:
+        """Add a person's approval of a proposal; return whether that decides, which ``needs`` persons do.
+
+        Raises RecordConflict without such a proposal, where it is decided, or the same person approved before.
+        """
+        with self._writing() as session:
+            proposal = by_key(session, ProposalRow, proposal_id)
+            if proposal is None:
+                raise RecordConflict(f"there is no proposal {proposal_id} on record to approve")
+            return self._approve(session, proposal, by, why, needs, time_h)
+
+    def _approve(
+        self, session: Session, proposal: ProposalRow, by: str, why: str, needs: int, time_h: float
+    ) -> bool:
+        own = by_key(session, DecisionRow, proposal.natural_key)
+        if own is not None:
+            raise RecordConflict(f"{proposal.natural_key} was decided before: {own.action}")
+        if needs == 1:
+            return self._add(session, decision_row(proposal, "approve", by, why))[1]
+        before = approvals_among(
+            self._events(session, proposal.run_id, APPROVAL), proposal.natural_key
+        )
+        if any(one.by == by for one in before):
+            raise RecordConflict(f"{by} has approved {proposal.natural_key} before")
+        row = approval_row(proposal, by, why, time_h)
+        self._add(session, row)
+        given = (*before, approval_of(event_of(row)))
+        if len(given) < needs:
+            return False
+        who, reasons = in_one_decision(given)
+        return self._add(session, decision_row(proposal, "approve", who, reasons))[1]
+
     def replace_proposal(
         self,
         proposal_id: str,
@@ -388,8 +432,11 @@ class Record:
         why: str,
         card: Mapping[str, Any] | None = None,
         time_h: float = 0.0,
+        needs: int = 1,
     ) -> str:
         """Put a person's edit in the place of an open proposal, with its card, and approve it; return its id.
+
+        Where ``needs`` persons must approve it, the one who edited is the first of them.
 
         All in one transaction: who reads proposals and decisions together (``proposed``) never sees the open
         proposal turned down and nothing in its place.
@@ -416,7 +463,7 @@ class Record:
             if card is not None:
                 self._add(session, card_row(edit, card, time_h))
             self._add(session, decision_row(old, "reject", by, f"edited into {edit_id}: {why}"))
-            self._add(session, decision_row(edit, "approve", by, why))
+            self._approve(session, edit, by, why, needs, time_h)
         return edit_id
 
     # -- asking
@@ -537,6 +584,19 @@ class Record:
         with self._reading() as session:
             row = by_key(session, DecisionRow, proposal_id)
             return None if row is None else decision_of(row)
+
+    def approvals(self, run_id: str, proposal_id: str) -> tuple[GivenApproval, ...]:
+        """Return who has approved a proposal that needs several persons, in the order added."""
+        return approvals_among(self.events(run_id, APPROVAL), proposal_id)
+
+    def approval_rule(self, run_id: str) -> Approval:
+        """Return what the study of a run says of who approves. KeyError where there is no such run."""
+        with self._reading() as session:
+            row = by_key(session, RunRow, run_id)
+            if row is None:
+                raise KeyError(run_id)
+            content = json.loads(session.get_one(StudyRow, row.study_id).content)
+        return Approval.model_validate(content["approval"])
 
     def decisions(self, run_id: str) -> tuple[Decision, ...]:
         """Return the decisions of a run, in the order added."""

@@ -23,7 +23,8 @@ from chiploop.record.tables import (
     ReadoutRow,
 )
 
-DecisionAction = Literal["approve", "reject"]
+DecisionAction = Literal["approve", "reject", "expire"]
+"""``expire``: nobody decided in time; the same doses may be proposed again."""
 CARD = "card"
 """Kind of the event that keeps what a person saw of a proposal."""
 

@@ -100,7 +100,9 @@ def proposal_rows(
         decision = record.decision_for(proposal.key)
         told, decided = "not decided yet", "open"
         if decision is not None:
-            verb = {"approve": "approved", "reject": "rejected"}[decision.action]
+            verb = {"approve": "approved", "reject": "rejected", "expire": "expired"}[
+                decision.action
+            ]
             told = f"{verb} by {decision.by}, {utc(decision.at_utc)}: {decision.why or 'no reason given'}"
             decided = decision.action
         again = f", attempt {proposal.attempt}" if proposal.attempt > 1 else ""

@@ -19,6 +19,7 @@ from flows.cli.screen import JSON_OPTION, print_json
 if TYPE_CHECKING:
     from chiploop.record.record import Record
     from chiploop.record.rows import DecisionAction, RecordedContent, RecordedRun
+    from flows.asking import Question
 
 RUN = typer.Argument(help="Run id, as `chiploop run` printed it.")
 PROPOSAL = typer.Option(
@@ -40,8 +41,10 @@ def approve(
     With --dose other doses take the place of those proposed on the lines named: scored and checked like any, put
     on record as a proposal of yours that names what it replaces, and approved. Where a limit forbids one nothing
     is changed (exit code 5). `chiploop propose RUN --dose ...` shows them before.
-    Limits are checked again between approval and wire. Exit code 2 where the run is unknown, or its
-    proposal is missing or decided. With --json: {"ok", "proposal", "action", "by"}, and with --dose "edit".
+    Limits are checked again between approval and wire. Where the study asks for a second person the first one's
+    approval is kept and nothing is given yet; the same person twice is refused. Exit code 2 where the run is
+    unknown, its proposal is missing, decided or expired, or you may not approve. With --json: {"ok", "proposal",
+    "action", "by", "decided", "still_needed"}, and with --dose "edit".
     """
     if dose:
         _approve_edited(run, why, runs, proposal, dose, as_json)
@@ -59,7 +62,7 @@ def reject(
     """Reject the open proposal of a run, in the name of the person logged in and with the reason.
 
     Exit code 2 where the run is unknown, or its proposal is missing or decided. With --json:
-    {"ok", "proposal", "action", "by"}.
+    {"ok", "proposal", "action", "by", "decided", "still_needed"}.
     """
     if not why.strip():
         raise WrongUse("a rejection needs its reason: --why TEXT")
@@ -95,6 +98,7 @@ def _decide(
 ) -> None:
     from chiploop.record.chain import RecordConflict
     from chiploop.record.record import Record
+    from flows.asking import study_time_h
 
     file = runs / "record.sqlite"
     if not file.exists():
@@ -102,18 +106,63 @@ def _decide(
     with Record(f"sqlite:///{file.as_posix()}") as record:
         recorded = known_run(record, run_id, runs)
         proposal = _open_proposal(record, run_id, meant)
-        by = os_login()
+        by, left = os_login(), 0
         try:
-            record.add_decision(proposal.key, action, by, why)
+            if action == "approve":
+                question = asked_of(record, recorded, proposal, runs, by)
+                time_h = study_time_h(runs / run_id, recorded.simulated)
+                decided = record.add_approval(proposal.key, by, why, question.needs, time_h)
+                left = 0 if decided else question.needs - len(question.given) - 1
+            else:
+                record.add_decision(proposal.key, action, by, why)
         except RecordConflict:  # somebody decided meanwhile
             _open_proposal(record, run_id, proposal.key)
             raise
     if as_json:
-        print_json({"ok": True, "proposal": proposal.key, "action": action, "by": by})
+        told = {"ok": True, "proposal": proposal.key, "action": action, "by": by}
+        print_json({**told, "decided": left == 0, "still_needed": left})
         return
     simulated = "  SIMULATED" if recorded.simulated else ""
     print(f"{action}  {proposal.key}  by {by}{simulated}")
     _print_doses(proposal.content["doses"])
+    if left:
+        print(still_needed(question.above))
+
+
+def asked_of(
+    record: Record,
+    run: RecordedRun,
+    proposal: RecordedContent,
+    runs: Path,
+    by: str,
+    content: Mapping[str, Any] | None = None,
+) -> Question:
+    """Return how a proposal stands before people; WrongUse where this person can not approve it now.
+
+    ``content`` is what a person would put in its place.
+    """
+    from dataclasses import replace
+
+    from chiploop.approvals import needed, risk_above
+    from flows.asking import moment_of, question_of
+
+    now = moment_of(runs / run.run_id, run.simulated)
+    question = question_of(record, run.run_id, proposal, now, run.simulated)
+    if content is not None:  # it begins with nobody's approval
+        rule = question.rule
+        needs, above = needed(rule, content), risk_above(rule, content)
+        question = replace(question, given=(), needs=needs, above=above)
+    if against := question.against(by):
+        raise WrongUse(f"{against}. Nothing was decided")
+    return question
+
+
+def still_needed(above: Sequence[str]) -> str:
+    """Return what is told to the first of two persons."""
+    return (
+        f"A SECOND PERSON must approve: risk of {', '.join(above)} is above the study's two_above. Until then "
+        "nothing is given"
+    )
 
 
 def _open_proposal(record: Record, run_id: str, meant: str) -> RecordedContent:
@@ -145,8 +194,11 @@ def _approve_edited(
     doses_nm, schedules = doses_of(dose), schedules_of(dose)
     with opened(run, runs) as (files, books):
         standing, by = _open_proposal(books.record, books.run_id, meant), os_login()
+        recorded = known_run(books.record, books.run_id, files.runs)
+        asked_of(books.record, recorded, standing, files.runs, by, standing.content)
         found = edited(files, books, standing, doses_nm, by, why, schedules)
         content = asdict(found.proposal)
+        question = asked_of(books.record, recorded, standing, files.runs, by, content)
         try:
             key = books.record.replace_proposal(
                 standing.key,
@@ -155,11 +207,13 @@ def _approve_edited(
                 why,
                 None if found.card is None else plain(found.card.facts()),
                 max((r.time_h for r in books.record.readouts(books.run_id)), default=0.0),
+                needs=question.needs,
             )
         except RecordConflict as problem:  # somebody decided meanwhile
             raise WrongUse(str(problem)) from None
     if as_json:
         told = {"ok": True, "proposal": key, "action": "approve", "by": by}
+        told |= {"decided": question.needs == 1, "still_needed": question.needs - 1}
         print_json({**told, "edit": edit_as_json(standing, found)})
         return
     simulated = "  SIMULATED" if files.simulated else ""
@@ -167,6 +221,8 @@ def _approve_edited(
     _print_doses(content["doses"])
     for note in found.proposal.notes:
         print(f"  note: {note}")
+    if question.needs > 1:
+        print(still_needed(question.above))
 
 
 def _print_doses(doses: Sequence[Mapping[str, Any]]) -> None:

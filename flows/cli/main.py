@@ -205,6 +205,30 @@ def _petab() -> typer.Typer:
     return petab_app
 
 
+def _worklist() -> Command:
+    from flows.cli.worklist import worklist
+
+    return worklist
+
+
+def _done() -> Command:
+    from flows.cli.worklist import done
+
+    return done
+
+
+def _skip() -> Command:
+    from flows.cli.worklist import skip
+
+    return skip
+
+
+def _notify() -> Command:
+    from flows.cli.notify import notify
+
+    return notify
+
+
 def _stop() -> Command:
     from flows.cli.stop import stop
 
@@ -234,7 +258,11 @@ VERBS: dict[str, Verb] = {
     "revise": Verb("Calculate a plate again; what was before stays and is superseded.", _revise),
     "lost": Verb("Say that the file of a plate will not come.", _lost),
     "reopen": Verb("Let doses be given again that harm had closed.", _reopen),
+    "worklist": Verb("Show what must be done by hand in a run, and when.", _worklist),
+    "done": Verb("Say that something was done by hand, when and how much.", _done),
+    "skip": Verb("Say that something by hand will not be done, and why.", _skip),
     "settle": Verb("Say what a pump gave where its counter could not tell.", _settle),
+    "notify": Verb("Show or try how a bench tells people that a run waits.", _notify),
     "model": Verb("Look at tissue models, check your own, simulate chips.", _model),
     "instruments": Verb("Find, test, prime, stop or simulate instruments.", _instruments),
     "petab": Verb("Evaluate and fit problems of the PEtab standard.", _petab),

@@ -15,6 +15,7 @@ from flows.cli.edit import DOSE, doses_of, edited, opened, schedules_of
 from flows.cli.screen import JSON_OPTION, print_json
 
 if TYPE_CHECKING:
+    from flows.asking import Question
     from flows.opening import RunFiles
     from flows.proposing import Books, Offer
 
@@ -31,7 +32,7 @@ def propose(
     With --dose the open proposal with your doses, scored and checked: nothing is put on record, `chiploop approve
     RUN --dose ...` does that. Moves no liquid. Exit code 2 where there is nothing to propose from, 5 where a limit
     forbids a dose, 6 where the fit was not accepted. With --json: {"ok", "run", "proposal", "state", "simulated",
-    "doses", "schedules", "card", "ties", "refused"}.
+    "doses", "schedules", "card", "ties", "refused", "approval"}; "approval" is null where nothing is open.
     """
     from flows.cli.card_text import card_lines, pilot_lines
     from flows.fit import plain
@@ -39,6 +40,7 @@ def propose(
     doses_nm, schedules = doses_of(dose), schedules_of(dose)
     with opened(run, runs) as (files, books):
         made, proposal_id, state = looked_at(files, books, doses_nm, schedules)
+        question = waits_for(files, books) if state == "open" else None
     if as_json:
         told: dict[str, Any] = {
             "ok": True,
@@ -51,6 +53,7 @@ def propose(
             "card": None if made.card is None else plain(made.card.facts()),
             "ties": [asdict(one) for one in made.proposal.ties],
             "refused": [asdict(one) for one in made.proposal.refused],
+            "approval": None if question is None else question.facts(),
         }
         print_json(told)
         return
@@ -59,11 +62,38 @@ def propose(
         pilot_lines(made.proposal) if made.card is None else card_lines(made.card, made.proposal)
     )
     typer.echo("\n".join([head, "", *lines]))
-    if state == "open":
+    if question is not None:
+        for said in who_must(question):
+            typer.echo(said)
         approve = f"chiploop approve {files.run_id}"
         typer.echo(f"\nTo give them:         {approve}")
         typer.echo(f"Other doses:          {approve} --dose LINE=DOSE --why TEXT")
         typer.echo(f"None of them:         chiploop reject {files.run_id} --why TEXT")
+
+
+def waits_for(files: RunFiles, books: Books) -> Question:
+    """Return how the run's open proposal stands before people."""
+    from flows.asking import moment_of, question_of
+
+    proposal = books.record.latest_proposal(books.run_id)
+    assert proposal is not None
+    now = moment_of(files.folder, files.simulated)
+    return question_of(books.record, books.run_id, proposal, now, files.simulated)
+
+
+def who_must(question: Question) -> list[str]:
+    """Return who must approve, and until when, as lines of text; nothing where one person may at any time."""
+    lines = []
+    if question.needs > 1:
+        given = ", ".join(one.by for one in question.given) or "nobody"
+        above = ", ".join(question.above)
+        lines.append(f"\nTwo persons must approve, for the risk of {above}; so far: {given}")
+    if question.rule.approvers is not None:
+        lines.append(f"Who may approve:      {', '.join(question.rule.approvers)}")
+    if question.end is not None:
+        is_over = "EXPIRED, a fresh one comes" if question.end.over else "Can be approved until"
+        lines.append(f"{is_over}: {question.end.told}")
+    return lines
 
 
 def looked_at(

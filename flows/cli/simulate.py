@@ -263,6 +263,9 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
         from flows.cli.progress import progress_display
         from flows.opening import open_laboratory
         from flows.run_log import run_log
+        from flows.telling import telling
+        from instruments.drivers import load_lab_settings
+        from instruments.notify_settings import NotifySettings
 
         with (
             progress_display(files, quiet=quiet) as show,
@@ -271,7 +274,11 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
         ):
             tell(0.0, 0, "starting: model, instruments, flow engine")
             model_of(files.study)
-            with open_laboratory(files, settings, tell, heart.beat) as lab:
+            ways = NotifySettings() if settings is None else load_lab_settings(settings).notify
+            with (
+                telling(files, ways),
+                open_laboratory(files, settings, tell, heart.beat) as lab,
+            ):
                 server.wait_ready()
                 from flows.closed_loop import closed_loop
                 from flows.ending import end_run

@@ -172,9 +172,9 @@ def test_without_a_question_the_study_file_decides_as_before(lab: Lab) -> None:
 
 def test_what_a_person_has_reopened_is_read_from_the_record(lab: Lab) -> None:
     lab.record.add_event("run-1", "reopened", 90.0, {"up_to_nm": 480.0, "by": "person"})
-    (found,) = reopened_doses(lab)  # type: ignore[arg-type]
+    (found,) = reopened_doses(lab.record, lab.run_id)  # type: ignore[arg-type]
     assert (found.up_to_nm, found.at_h) == (480.0, 90.0)
     assert found.seen is None, "one of before, when what was seen was not kept"
     seen = {"up_to_nm": 240.0, "by": "person", "seen": [["C07", 72.0]]}
     lab.record.add_event("run-1", "reopened", 91.0, seen)
-    assert reopened_doses(lab)[1].seen == frozenset({("C07", 72.0)})  # type: ignore[arg-type]
+    assert reopened_doses(lab.record, lab.run_id)[1].seen == frozenset({("C07", 72.0)})  # type: ignore[arg-type]
