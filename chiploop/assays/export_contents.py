@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from chiploop.assays.plate_contents import UNKNOWN_UNITS, Contents, WellContent
+from chiploop.assays.plate_contents import UNKNOWN_UNITS, Contents, WellContent, some_wells
 from chiploop.assays.plate_identity import RAW_UNITS, SIGNALS
 from chiploop.assays.plate_layout import Role
 from chiploop.errors import FileNotValid
@@ -97,26 +97,16 @@ def contents_of_export(export: Export, plate: str, signals: Signals) -> FileCont
     FileNotValid : a dilution that is none.
     """
     found = FROM_FILE.get(export.format, _of_names)(export, plate, signals)
-    notes = list(found.notes)
-    for analyte, contents in found.contents.items():
-        lacking = []
+    for contents in found.contents.values():
         for well, one in list(contents.items()):
             level = one.concentration
             if one.role in ("standard", "control") and level is not None and not level >= 0.0:
                 contents[well] = one = replace(one, concentration=None)
             if one.role == "standard" and one.concentration == 0.0:
                 contents[well] = replace(one, role="blank")
-            elif one.role == "standard" and one.concentration is None:
-                lacking.append(one.sample or well)
             if not 0.0 < one.dilution < math.inf:
                 raise FileNotValid(f"{export.file}: dilution {one.dilution:g} of well {well}")
-        if lacking:
-            names = list(dict.fromkeys(lacking))
-            notes.append(
-                f"{analyte}: {len(names)} standards without a concentration in the file "
-                f"({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-            )
-    return FileContents(found.contents, tuple(dict.fromkeys(notes)))
+    return found
 
 
 def _gen5(export: Export, plate: str, signals: Signals) -> FileContents:
@@ -209,8 +199,8 @@ def _softmax_pro(export: Export, plate: str, signals: Signals) -> FileContents:
         times = number if role == "sample" and number is not None else 1.0
         level = 0.0 if role == "blank" else None if role == "sample" else number
         contents[well] = WellContent(role, named, "", level, unit if level else "", times)
-    alone = {w for wells_of in signals.values() for w in wells_of} - set(contents)
-    notes = (f"{plate}: {len(alone)} wells are in no group of the file",) if alone else ()
+    alone = dict.fromkeys(w for of in signals.values() for w in of if w not in contents)
+    notes = (f"{plate}: in no group of the file: {some_wells(list(alone))}",) if alone else ()
     return FileContents({a: _at(contents, wells_of) for a, wells_of in signals.items()}, notes)
 
 

@@ -95,7 +95,7 @@ def laid_over(
             of_analyte[well] = asked
         found[analyte] = _one_unit(of_analyte, layout, agreed, analyte)
     notes = tuple(
-        f"{said}, in {_some(list(dict.fromkeys(wells)))}; the layout is taken"
+        f"{said}, in {some_wells(list(dict.fromkeys(wells)))}; the layout is taken"
         for said, wells in differ.items()
     )
     return found, notes
@@ -179,6 +179,7 @@ def _one_unit(
     return contents
 
 
-def _some(wells: list[str]) -> str:
+def some_wells(wells: list[str]) -> str:
+    """Return the first wells of a list by name, and how many more there are."""
     more = len(wells) - SHOWN
     return ", ".join(wells[:SHOWN]) + (f" and {more} more wells" if more > 0 else "")

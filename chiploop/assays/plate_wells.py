@@ -18,7 +18,7 @@ from chiploop.assays.export_contents import (
     signals_of,
     unit_of,
 )
-from chiploop.assays.plate_contents import WellContent, laid_over
+from chiploop.assays.plate_contents import Contents, WellContent, laid_over
 from chiploop.assays.pooled_curves import PlatePoints
 from chiploop.assays.standards_table import Standards, with_standards
 from chiploop.exports.export import Export
@@ -121,7 +121,8 @@ def wells_of_export(
     ------
     FileNotValid : contents that contradict each other beyond use.
     """
-    found, notes = [], []
+    found: list[AnalyteWells] = []
+    notes: list[str] = []
     unused = set(dilutions or {}) - {""}
     for plate in export.plates:
         signals = signals_of(export, plate.name)
@@ -139,6 +140,7 @@ def wells_of_export(
                 notes.append(
                     f"{plate.name}: {len(lacking)} wells of the layout are not in the file"
                 )
+        notes += _lacking(plate.name, contents)
         beads = beads_of(export, plate.name)
         limited = any(key == OWN_BEAD_LIMIT for key, _ in export.metadata)
         for analyte, readouts in signals.items():
@@ -166,6 +168,20 @@ def wells_of_export(
     return FileWells(tuple(found), tuple(dict.fromkeys(notes)))
 
 
+def _lacking(plate: str, contents: Contents) -> list[str]:
+    """Return a note of standards that nobody gives a concentration."""
+    lacking: dict[str, set[str]] = {}
+    for analyte, wells in contents.items():
+        for well, one in wells.items():
+            if one.role == "standard" and one.concentration is None:
+                lacking.setdefault(one.sample or well, set()).add(analyte)
+    if not lacking:
+        return []
+    names = f"{', '.join(list(lacking)[:4])}{', ...' if len(lacking) > 4 else ''}"
+    of = len(set().union(*lacking.values()))
+    return [f"{plate}: {len(lacking)} standards have no concentration ({names}), {of} analyte(s)"]
+
+
 def _few(reasons: Collection[str]) -> bool:
     return any(reason.startswith("few_beads") for reason in reasons)
 
@@ -181,7 +197,7 @@ def _diluted(
     )
     if asked is None or math.isclose(asked, content.dilution):
         return content, ()
-    told = ()
+    told: tuple[str, ...] = ()
     if content.dilution != 1.0:
         told = (
             f"{content.sample}: dilution {asked:g} as asked for, in place of {content.dilution:g}",
