@@ -18,6 +18,7 @@ import numpy as np
 
 from chiploop.assays.acceptance_rules import AcceptanceRules, acceptance_rules
 from chiploop.assays.curve_choice import CurveChoice, choose
+from chiploop.assays.curve_fit import CurveFit
 from chiploop.assays.curve_groups import MODELS, Asked
 from chiploop.assays.curve_weights import Weighting
 from chiploop.assays.detection_limits import DetectionLimit, detection_limit, limits_by_cv
@@ -70,8 +71,7 @@ class AnalyteResult:
 class _Taken:
     """How one curve is fitted."""
 
-    model: Model
-    weighting: Weighting
+    fit: CurveFit
     choice: CurveChoice | None
 
 
@@ -105,7 +105,7 @@ def _taken(analytes: Sequence[AnalyteWells], asked: Asked, weighting: Weighting)
     for i in range(len(analytes)):
         choice = choose([fits[model][i] for model in MODELS]) if asked == "auto" else None
         model = choice.model if choice else wanted[0]
-        taken.append(_Taken(model, fits[model][i].weighting, choice))
+        taken.append(_Taken(fits[model][i], choice))
     return taken
 
 
@@ -147,9 +147,10 @@ def _result(one: AnalyteWells, how: _Taken, rules: AcceptanceRules) -> AnalyteRe
         points.concentration,
         points.signal,
         rules.acceptance,
-        how.weighting,
+        how.fit.weighting,
         _noise(one),
-        model=how.model,
+        model=how.fit.model,
+        start=how.fit,
         nominal=[float(well.content.concentration or 0.0) for well in one.calibrators],
         plate=one.plate,
         wells=tuple(well.well for well in one.calibrators),

@@ -90,6 +90,7 @@ def standard_curve(
     reasons: Sequence[str] = (),
     unit: str = "pg/mL",
     anchors: Collection[float] = (),
+    start: CurveFit | None = None,
 ) -> StandardCurve:
     """Return the curve of standards and blanks, judged.
 
@@ -100,6 +101,7 @@ def standard_curve(
     nominal : levels that the plate should have, where some have no good well.
     reasons : what is already known of the wells.
     anchors : levels that help the curve and are not judged.
+    start : a fit of the same points, without those that hook, to go on from.
     """
     told = list(reasons)
     hook = hook_from(concentration, signal, noise)
@@ -110,7 +112,7 @@ def standard_curve(
         keep = concentration < hook
         concentration, signal = concentration[keep], signal[keep]
     levels_asked = sorted(set(nominal or [float(c) for c in concentration]) - {0.0})
-    fit = fit_curve(concentration, signal, model, weighting)
+    fit = fit_curve(concentration, signal, model, weighting, start=start)
     if not fit.failure and fit.degrees_of_freedom < LEAST_DEGREES:
         fit = replace(fit, failure=f"{signal.size} wells of standards are too few for a {model}")
     curve = StandardCurve(

@@ -83,9 +83,7 @@ def _other_limits(one: AnalyteResult, unit: str) -> list[str]:
 
 def _calibrators(one: AnalyteResult, unit: str) -> list[str]:
     anchors = sum(level.is_anchor for level in one.curve.levels)
-    counted = (
-        f"{anchors} anchors are not judged" if anchors else "all are judged, no anchor is named"
-    )
+    counted = f"{anchors} anchors are not judged" if anchors else "all judged, no anchors"
     lines = [
         f"  {'calibrator' + unit:>18}{'wells':>7}{'mean signal':>14}{'read back':>13}{'recovery':>10}"
         f"  ({counted})"
