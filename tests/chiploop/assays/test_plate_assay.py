@@ -307,7 +307,7 @@ WELLS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     wells=WELLS,
     asked=st.sampled_from(["auto", "3pl", "4pl", "5pl"]),

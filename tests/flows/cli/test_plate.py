@@ -210,7 +210,7 @@ HEADS = st.permutations(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(head=HEADS, rows=st.lists(st.lists(WORDS, min_size=9, max_size=9), max_size=5))
 def test_no_layout_ends_in_a_traceback(
     shared_data: Path, head: list[str], rows: list[list[str]]
@@ -234,7 +234,7 @@ LADDERS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(wells=LADDERS, model=st.sampled_from(["auto", "3pl", "4pl", "5pl"]), falling=st.booleans())
 def test_no_plan_of_a_plate_ends_in_a_traceback(
     shared_data: Path, wells: list[tuple[str, float, float]], model: str, falling: bool
