@@ -28,6 +28,9 @@ from chiploop.exports import read_export_bytes
 from chiploop.exports.export import Export
 
 EXPORTS: Final = Path(__file__).resolve().parents[2] / "shared" / "data" / "vendor_exports"
+PLATE_OUTCOMES: Final = (
+    "no standards", "judged, accepted", "judged, not accepted", "refused as a plate",
+)  # fmt: skip
 FORBIDDEN: Final = ("SILENT", "BUG")
 
 
@@ -118,10 +121,12 @@ def random_mutation(data: bytes, rng: random.Random) -> bytes:
     return bytes(spoiled)
 
 
-def random_outcomes(files: list[WholeFile], count: int, seed: int = 1) -> Counter[str]:
+def random_outcomes(
+    files: list[WholeFile], count: int, seed: int = 1, as_plates: bool = False
+) -> Counter[str]:
     """Return how often each outcome came over random mutations; own kinds and bugs only.
 
-    What is read is judged as a plate as well, as `chiploop plate --model 4pl` does.
+    With ``as_plates`` what is read is judged as well, as by `chiploop plate --model 4pl`.
     """
     rng = random.Random(seed)
     outcomes: Counter[str] = Counter()
@@ -137,12 +142,13 @@ def random_outcomes(files: list[WholeFile], count: int, seed: int = 1) -> Counte
         except Exception as error:
             outcomes[f"BUG {type(error).__name__}"] += 1
             continue
-        outcomes[f"  {judged(export)}"] += 1
+        if as_plates:
+            outcomes[judged(export)] += 1
     return outcomes
 
 
 def judged(export: Export) -> str:
-    """Return what becomes of a read file as a plate: judged, without standards, refused or a bug."""
+    """Return what becomes of a read file as a plate, one of `PLATE_OUTCOMES` or a bug."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -192,7 +198,7 @@ def main() -> None:
 def print_random(files: list[WholeFile], count: int, seed: int) -> None:
     """Print the outcomes of random mutations."""
     start = time.perf_counter()
-    outcomes = random_outcomes(files, count, seed)
+    outcomes = random_outcomes(files, count, seed, as_plates=True)
     seconds = time.perf_counter() - start
     print(f"{count} random mutations, seed {seed}, in {seconds:.0f} s")
     for name, n in outcomes.items():
