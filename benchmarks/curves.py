@@ -21,10 +21,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
+from chiploop.assays.curve_groups import Asked
 from chiploop.assays.curve_weights import Weighting
 from chiploop.assays.inverse_estimate import inversion_intervals
-from chiploop.assays.multiplex import multiplex_concentrations
+from chiploop.assays.plate_assay import AnalyteResult, plate_results
+from chiploop.assays.plate_wells import wells_of_export
 from chiploop.assays.pooled_curves import PlatePoints, fit_plates
+from chiploop.assays.standards_table import Standards
 from chiploop.exports import read_export
 from chiploop.exports.export import Export
 
@@ -103,6 +106,14 @@ def medians_of(export: Export) -> dict[str, list[tuple[str, float]]]:
     return found
 
 
+def judge(
+    export: Export, standards: dict[str, dict[str, float]], asked: Asked = "4pl"
+) -> tuple[AnalyteResult, ...]:
+    """Return the whole plate judged by the rules of ligand-binding assays."""
+    wells = wells_of_export(export, standards=Standards(standards, {}, {}))
+    return plate_results(wells.analytes, asked=asked)
+
+
 def measure(folder: Path) -> dict[str, Any]:
     """Return what a plate takes, in seconds."""
     path = folder / "plate.csv"
@@ -133,7 +144,7 @@ def measure(folder: Path) -> dict[str, Any]:
         return count
 
     reading_back, n_read = best_of(read_back)
-    judged, results = best_of(lambda: multiplex_concentrations(export, standards))
+    judged, results = best_of(lambda: judge(export, standards))
     return {
         "analytes": len(fits),
         "numbers": len(export.rows),

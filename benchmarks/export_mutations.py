@@ -1,7 +1,7 @@
 """Real vendor files, spoiled in every way of ``export_mutation_kinds``: what do the readers do?
 
     python -m benchmarks.export_mutations             the matrix
-    python -m benchmarks.export_mutations --random 100000   and so many random mutations
+    python -m benchmarks.export_mutations --random 100000   and so many random mutations, what is read judged
 
 Belongs here: outcomes and their table. Not here: how a file is spoiled. An outcome is "refused", "same"
 (every number as in the whole file), "flagged" (fewer or other numbers, and a note or a reason of the
@@ -15,16 +15,22 @@ import argparse
 import math
 import random
 import time
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Final
 
 from benchmarks.export_mutation_kinds import BEYOND_THE_FILE, KINDS, WholeFile, whole_file
+from chiploop.assays.plate_assay import plate_results
+from chiploop.assays.plate_wells import wells_of_export
 from chiploop.errors import ChiploopError
 from chiploop.exports import read_export_bytes
 from chiploop.exports.export import Export
 
 EXPORTS: Final = Path(__file__).resolve().parents[2] / "shared" / "data" / "vendor_exports"
+PLATE_OUTCOMES: Final = (
+    "no standards", "judged, accepted", "judged, not accepted", "refused as a plate",
+)  # fmt: skip
 FORBIDDEN: Final = ("SILENT", "BUG")
 
 
@@ -115,21 +121,47 @@ def random_mutation(data: bytes, rng: random.Random) -> bytes:
     return bytes(spoiled)
 
 
-def random_outcomes(files: list[WholeFile], count: int, seed: int = 1) -> Counter[str]:
-    """Return how often each outcome came over random mutations; own kinds and bugs only."""
+def random_outcomes(
+    files: list[WholeFile], count: int, seed: int = 1, as_plates: bool = False
+) -> Counter[str]:
+    """Return how often each outcome came over random mutations; own kinds and bugs only.
+
+    With ``as_plates`` what is read is judged as well, as by `chiploop plate --model 4pl`.
+    """
     rng = random.Random(seed)
     outcomes: Counter[str] = Counter()
     for i in range(count):
         file = files[i % len(files)]
         data = random_mutation(file.data, rng)
         try:
-            read_export_bytes(data, file.name)
+            export = read_export_bytes(data, file.name)
             outcomes["read"] += 1
         except ChiploopError:
             outcomes["refused"] += 1
+            continue
         except Exception as error:
             outcomes[f"BUG {type(error).__name__}"] += 1
+            continue
+        if as_plates:
+            outcomes[judged(export)] += 1
     return outcomes
+
+
+def judged(export: Export) -> str:
+    """Return what becomes of a read file as a plate, one of `PLATE_OUTCOMES` or a bug."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            results = plate_results(wells_of_export(export, least_beads=35).analytes, asked="4pl")
+    except ChiploopError:
+        return "refused as a plate"
+    except Exception as error:
+        return f"BUG as a plate {type(error).__name__}: {error}"
+    if not results:
+        return "no standards"
+    return (
+        "judged, accepted" if all(one.qc != "fail" for one in results) else "judged, not accepted"
+    )
 
 
 def _cell(counts: Counter[str]) -> str:
@@ -142,8 +174,13 @@ def main() -> None:
     """Print the matrix."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--random", type=int, default=0, help="number of random mutations")
+    parser.add_argument("--seed", type=int, default=1, help="of the random mutations")
+    parser.add_argument("--only-random", action="store_true", help="leave the matrix out")
     arguments = parser.parse_args()
     files = whole_files()
+    if arguments.only_random:
+        print_random(files, arguments.random, arguments.seed)
+        return
     found = matrix(files)
     short = [file.name.rsplit(".", 1)[0][:24] for file in files]
     print("| mutation | " + " | ".join(short) + " |")
@@ -155,10 +192,17 @@ def main() -> None:
     )
     print(f"\n{bad} of {sum(c.total() for k in KINDS for c in found[k].values())} in silence")
     if arguments.random:
-        start = time.perf_counter()
-        outcomes = random_outcomes(files, arguments.random)
-        seconds = time.perf_counter() - start
-        print(f"{arguments.random} random mutations in {seconds:.0f} s: {dict(outcomes)}")
+        print_random(files, arguments.random, arguments.seed)
+
+
+def print_random(files: list[WholeFile], count: int, seed: int) -> None:
+    """Print the outcomes of random mutations."""
+    start = time.perf_counter()
+    outcomes = random_outcomes(files, count, seed, as_plates=True)
+    seconds = time.perf_counter() - start
+    print(f"{count} random mutations, seed {seed}, in {seconds:.0f} s")
+    for name, n in outcomes.items():
+        print(f"{n:>8} {name}")
 
 
 if __name__ == "__main__":

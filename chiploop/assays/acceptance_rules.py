@@ -8,12 +8,20 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import ValidationError
+from pydantic import BeforeValidator, ValidationError
 
 from chiploop.errors import FileNotValid
 from chiploop.protocols_path import protocols_folder
-from chiploop.study_fields import FROM_FILE, Count, Identifier, Part, PositivePercentage
+from chiploop.study_fields import (
+    FROM_FILE,
+    Count,
+    Identifier,
+    Part,
+    PositivePercentage,
+    as_tuple,
+)
 from chiploop.study_parts import Acceptance
 from chiploop.study_yaml import read_yaml
 
@@ -27,6 +35,8 @@ class CalibratorRules(Part):
     recovery_at_limits: PositivePercentage
     passing_levels: PositivePercentage
     least_levels: Count
+    anchors: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
+    """Calibrators outside of the range, which are not judged: names of standards, ``lowest``, ``highest``."""
 
 
 class ControlRules(Part):
@@ -63,6 +73,12 @@ class QuantificationRules(Part):
     concentration_cv: PositivePercentage
 
 
+class BeadRules(Part):
+    """Beads that a well-analyte needs, where its file states no number of its own."""
+
+    least: Count
+
+
 class AcceptanceRules(Part):
     """One named set of rules."""
 
@@ -77,6 +93,7 @@ class AcceptanceRules(Part):
     replicates: ReplicateRules
     dilutions: DilutionRules
     quantification: QuantificationRules
+    beads: BeadRules | None = None
 
     @property
     def acceptance(self) -> Acceptance:

@@ -43,6 +43,8 @@ LEAST_RISE = 1e-9
 """Of the highest signal: less is a flat line."""
 FARTHEST_LOCATION = math.log(1e4)
 """From the ends of the standards; what ends farther out ran away."""
+LARGEST_SIGNAL = 1e30
+"""No reader counts so far; beyond it squares leave what a computer can write."""
 PASSES = 40
 SAME_WEIGHTS = 1e-10
 
@@ -175,6 +177,9 @@ def fit_curve(
             failure=f"{np.unique(x).size} levels and {y.size} points; a {model} of {len(free)} "
             f"parameters needs {max(len(free), 3)} levels and {len(free) + 1} points",
         )
+    if float(np.max(np.abs(y))) > LARGEST_SIGNAL:
+        told = f"a signal of {np.max(np.abs(y)):g}; up to {LARGEST_SIGNAL:g} are fitted"
+        return replace(failed, failure=told)
     if weighting.taken_at == "observed" and weighting.shape != "none" and float(np.min(y)) <= 0.0:
         raise ValueError(
             f"weights by the observed signal need signals above 0; the lowest is {np.min(y):g}"

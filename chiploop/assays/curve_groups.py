@@ -108,11 +108,17 @@ def _judged(
     if rules is not None and not fit.failure:
         concentration, signal = group.points.concentration, group.points.signal
         nominal = sorted({float(one) for one in concentration} - {0.0})
-        levels, lloq, uloq = judge_levels(fit, nominal, concentration, signal, rules.acceptance)
-        passed, must = sum(one.passed for one in levels), rules.calibrators
-        if passed < must.least_levels or passed < must.passing_levels * len(levels):
+        must = rules.calibrators
+        ends = {"lowest": nominal[0], "highest": nominal[-1]}
+        # A table has no names of standards: of the rules' anchors only these two words mean one here.
+        anchors = {ends[word] for word in must.anchors if word in ends}
+        levels, lloq, uloq = judge_levels(
+            fit, nominal, concentration, signal, rules.acceptance, anchors
+        )
+        passed, n = sum(one.passed for one in levels), len(levels) - len(anchors)
+        if passed < must.least_levels or passed < must.passing_levels * n:
             reasons.append(
-                f"{passed} of {len(levels)} calibrators pass rules {rules.name}; at least "
+                f"{passed} of {n} calibrators pass rules {rules.name}; at least "
                 f"{must.least_levels} and {must.passing_levels:.0%} must"
             )
     unknowns = tuple(

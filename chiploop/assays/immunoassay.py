@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
@@ -158,20 +159,15 @@ def estimate_concentration(
         return replace(nothing, reasons=("standard curve failed", *curve.reasons, *reasons))
     good = np.array([signal for signal in signals_od if math.isfinite(signal)])
     if "saturated" in reasons:
-        return _above(curve, dilution, max(good.size, 1), (*reasons, "above ULOQ"))
+        return beyond_limit(curve, "right", dilution, good.size, (*reasons, "above ULOQ"))
     if not good.size:
         return replace(nothing, reasons=(*reasons, "no well with a signal"))
     mean = float(np.mean(good))
     ln_well = curve.fit.curve.ln_concentration(mean)
     if ln_well > math.log(curve.uloq):
-        return _above(curve, dilution, good.size, (*reasons, "above ULOQ"))
+        return beyond_limit(curve, "right", dilution, good.size, (*reasons, "above ULOQ"))
     if ln_well < math.log(curve.lloq):
-        bound_signal = float(curve.fit.curve.signal(curve.lloq))
-        sd, shared = _sd_ln(curve, bound_signal, curve.fit.signal_sd(bound_signal) ** 2 / good.size)
-        return EstimatedConcentration(
-            math.nan, sd, shared, "left", upper=curve.lloq * dilution, n=good.size,
-            qc="warn", reasons=(*reasons, "below LLOQ"),
-        )  # fmt: skip
+        return beyond_limit(curve, "left", dilution, good.size, (*reasons, "below LLOQ"))
     each = tuple(
         dilution * math.exp(curve.fit.curve.ln_concentration(float(signal))) for signal in good
     )
@@ -183,7 +179,8 @@ def estimate_concentration(
     )
     limit = curve.acceptance.cv_at_limits if at_end else curve.acceptance.cv
     if cv > limit:
-        reasons = (*reasons, f"replicates differ: CV {cv:.0%} above {limit:.0%}")
+        told = f"CV {cv:.0%}" if math.isfinite(cv) else "one lies beyond the curve, CV"
+        reasons = (*reasons, f"replicates differ: {told} above {limit:.0%}")
         variance = max(variance, float(np.var(good, ddof=1)))
         own_sd = math.sqrt(variance)
     if any("hook" in reason for reason in curve.reasons):
@@ -205,13 +202,20 @@ def estimate_concentration(
     )
 
 
-def _above(
-    curve: StandardCurve, dilution: float, n: int, reasons: tuple[str, ...]
+def beyond_limit(
+    curve: StandardCurve,
+    side: Literal["left", "right"],
+    dilution: float,
+    n: int,
+    reasons: tuple[str, ...],
 ) -> EstimatedConcentration:
-    bound_signal = float(curve.fit.curve.signal(curve.uloq))
-    sd, shared = _sd_ln(curve, bound_signal, curve.fit.signal_sd(bound_signal) ** 2 / n)
+    """Return a bound on the scale of the sample: below the LLOQ (left) or above the ULOQ (right)."""
+    limit = curve.lloq if side == "left" else curve.uloq
+    bound_signal = float(curve.fit.curve.signal(limit))
+    sd, shared = _sd_ln(curve, bound_signal, curve.fit.signal_sd(bound_signal) ** 2 / max(n, 1))
+    lower, upper = (-math.inf, limit * dilution) if side == "left" else (limit * dilution, math.inf)
     return EstimatedConcentration(
-        math.nan, sd, shared, "right", lower=curve.uloq * dilution, n=n, qc="warn", reasons=reasons
+        math.nan, sd, shared, side, lower, upper, n=n, qc="warn", reasons=reasons
     )
 
 

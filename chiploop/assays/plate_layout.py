@@ -9,6 +9,8 @@ of it is used.
     B01,blank,,,,1,,                                                  plate_wells: 96
     C1,sample,C01-36h,,4,1,C01,36 h                                   wells:
                                                                         - {well: "A1:A3", role: blank}
+
+A column ``anchor`` marks, by ``yes``, standards outside of the range: they help the curve and are not judged.
 """
 
 from __future__ import annotations
@@ -43,12 +45,13 @@ Role = Literal[
 ]
 """``donor``: the donor side of a permeability insert."""
 COLUMNS: Final = (
-    "well", "role", "sample", "concentration", "dilution", "replicate", "chip", "time",
+    "well", "role", "sample", "concentration", "dilution", "replicate", "chip", "time", "anchor",
 )  # fmt: skip
 NEEDED: Final = ("well", "role")
 ABOUT: Final = ("plate", "barcode", "plate_wells")
 """Of the whole plate: keys of a YAML file; in a CSV file columns that say the same in every line."""
 LARGEST_FILE_BYTES: Final = 1_000_000
+ANCHOR_WORDS: Final = {"": False, "no": False, "false": False, "yes": True, "true": True}
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class LayoutWell:
     chip: str = ""
     time_h: float | None = None
     """Hours since the study began."""
+    is_anchor: bool = False
+    """A standard outside of the range."""
 
 
 @dataclass(frozen=True)
@@ -233,6 +238,9 @@ def _wells_of(
     if role == "standard" and not (concentration or 0.0) > 0.0:
         hint = 'write "500 pg/mL"; a well without analyte is a blank'
         problems.append(Problem(line, "concentration", "a standard needs one above 0", hint))
+    anchor = said.get("anchor", "").lower()
+    if anchor not in ANCHOR_WORDS or (ANCHOR_WORDS[anchor] and role != "standard"):
+        problems.append(Problem(line, "anchor", f"read {anchor!r}; yes or no, of standards alone"))
     if role == "sample" and not (said.get("chip") or said.get("sample")):
         problems.append(Problem(line, "sample", "a sample needs its name or its chip"))
     if len(problems) > before:
@@ -247,6 +255,7 @@ def _wells_of(
             int(replicate),
             said.get("chip", ""),
             time_h,
+            ANCHOR_WORDS[anchor],
         )
         for well in places
     ]

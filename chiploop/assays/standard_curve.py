@@ -9,7 +9,7 @@ decide nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,6 +39,8 @@ class CalibratorLevel:
     recovery: float
     """Back-calculated over nominal; 1 is exact."""
     passed: bool
+    is_anchor: bool = False
+    """Outside of the range: it helps the curve, and is neither judged nor a limit."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ def standard_curve(
     wells: tuple[str, ...] = (),
     reasons: Sequence[str] = (),
     unit: str = "pg/mL",
+    anchors: Collection[float] = (),
+    start: CurveFit | None = None,
 ) -> StandardCurve:
     """Return the curve of standards and blanks, judged.
 
@@ -96,6 +100,8 @@ def standard_curve(
     noise : absolute and typical; says which fall of a top standard is more than noise.
     nominal : levels that the plate should have, where some have no good well.
     reasons : what is already known of the wells.
+    anchors : levels that help the curve and are not judged.
+    start : a fit of the same points, without those that hook, to go on from.
     """
     told = list(reasons)
     hook = hook_from(concentration, signal, noise)
@@ -106,7 +112,7 @@ def standard_curve(
         keep = concentration < hook
         concentration, signal = concentration[keep], signal[keep]
     levels_asked = sorted(set(nominal or [float(c) for c in concentration]) - {0.0})
-    fit = fit_curve(concentration, signal, model, weighting)
+    fit = fit_curve(concentration, signal, model, weighting, start=start)
     if not fit.failure and fit.degrees_of_freedom < LEAST_DEGREES:
         fit = replace(fit, failure=f"{signal.size} wells of standards are too few for a {model}")
     curve = StandardCurve(
@@ -114,15 +120,16 @@ def standard_curve(
     )
     if fit.failure:
         return replace(curve, qc="fail", reasons=(*told, fit.failure))
-    levels, lloq, uloq = judge_levels(fit, levels_asked, concentration, signal, acceptance)
-    passed = sum(level.passed for level in levels)
-    if passed < acceptance.least_levels or passed < acceptance.passing_levels * len(levels_asked):
-        failing = ", ".join(f"{level.concentration:g}" for level in levels if not level.passed)
+    levels, lloq, uloq = judge_levels(fit, levels_asked, concentration, signal, acceptance, anchors)
+    judged = [level for level in levels if not level.is_anchor]
+    passed = sum(level.passed for level in judged)
+    if passed < acceptance.least_levels or passed < acceptance.passing_levels * len(judged):
+        failing = ", ".join(f"{level.concentration:g}" for level in judged if not level.passed)
         told.append(
-            f"{passed} of {len(levels_asked)} calibrators calculate back within "
+            f"{passed} of {len(judged)} calibrators calculate back within "
             f"{acceptance.recovery:.0%} ({acceptance.recovery_at_limits:.0%} at the ends); at "
             f"least {acceptance.least_levels} and {acceptance.passing_levels:.0%} must. Outside: "
-            f"{failing} {unit}"
+            f"{f'{failing} {unit}'.strip() if failing else 'none'}"
         )
         return replace(curve, levels=levels, qc="fail", reasons=tuple(told))
     return replace(curve, lloq=lloq, uloq=uloq, levels=levels)
@@ -134,6 +141,7 @@ def judge_levels(
     concentration: np.ndarray,
     signal: np.ndarray,
     acceptance: Acceptance,
+    anchors: Collection[float] = (),
 ) -> tuple[tuple[CalibratorLevel, ...], float, float]:
     """Return the levels ascending, LLOQ and ULOQ (NaN where no level passes)."""
     levels = []
@@ -142,8 +150,12 @@ def judge_levels(
         mean = float(np.mean(wells)) if wells.size else math.nan
         ln_back = fit.curve.ln_concentration(mean) if wells.size else math.nan
         back = math.exp(ln_back) if math.isfinite(ln_back) else math.nan
-        levels.append(CalibratorLevel(level, int(wells.size), mean, back, back / level, False))
-    errors = [abs(level.recovery - 1.0) for level in levels]
+        levels.append(
+            CalibratorLevel(
+                level, int(wells.size), mean, back, back / level, False, level in anchors
+            )
+        )
+    errors = [math.inf if one.is_anchor else abs(one.recovery - 1.0) for one in levels]
     at_ends = [i for i, error in enumerate(errors) if error <= acceptance.recovery_at_limits]
     if not at_ends:
         return tuple(levels), math.nan, math.nan

@@ -80,6 +80,7 @@ def read_export_bytes(
         metadata=content.metadata,
         notes=((untried,) if reader.untried else ()) + (*decoded.notes, *content.notes),
         times=resolve(content.times, time_zone, content.date_order or date_order),
+        well_types=content.well_types,
     )
 
 

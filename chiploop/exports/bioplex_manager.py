@@ -19,7 +19,7 @@ from typing import Final
 from chiploop.errors import FileNotValid
 from chiploop.exports.cells import Cell, CellValue, demand_decimal_point, read_cell
 from chiploop.exports.decoding import DecodedText
-from chiploop.exports.export import ExportRow, FileRows, PlateShape
+from chiploop.exports.export import ExportRow, FileRows, PlateShape, WellType
 from chiploop.exports.ladder import flag_ladder
 from chiploop.exports.safe_xml import Element, parse
 from chiploop.exports.times import FileTime
@@ -87,7 +87,14 @@ def read(decoded: DecodedText, name: str) -> FileRows:
     ]
     stamp = root.attributes.get("XmlExportDateTime", "")
     times = (FileTime("exported", stamp),) if stamp else ()
-    return FileRows(tuple(rows), (shape,), tuple(metadata), tuple(notes), times)
+    kinds = {one.label: one.kind for one in samples}
+    types = tuple(
+        WellType(shape.name, well, kinds[label])
+        for well, label in {
+            row.readout.well: row.readout.sample for row in rows if row.readout.well
+        }.items()
+    )
+    return FileRows(tuple(rows), (shape,), tuple(metadata), tuple(notes), times, well_types=types)
 
 
 def _whole(text: str) -> int:

@@ -49,6 +49,15 @@ class PlateShape:
     """As the file names it; empty where it names none."""
 
 
+@dataclass(frozen=True, slots=True)
+class WellType:
+    """What a file itself says stands in a well, in the program's own word: ``S1``, ``U3``."""
+
+    plate: str
+    well: str
+    text: str
+
+
 @dataclass(frozen=True)
 class FileRows:
     """What one format's reader returns: the content, without the file around it."""
@@ -61,6 +70,8 @@ class FileRows:
     times: tuple[FileTime, ...] = ()
     date_order: DateOrder | None = None
     """Of the file's dates, where it tells itself."""
+    well_types: tuple[WellType, ...] = ()
+    """Of formats that give a well a type beside its sample's name."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,7 @@ class Export:
     notes: tuple[str, ...]
     """What a person should know of the file; a file with notes is valid."""
     times: tuple[ExportTime, ...] = ()
+    well_types: tuple[WellType, ...] = ()
 
     @property
     def readouts(self) -> tuple[WellReadout, ...]:

@@ -17,7 +17,7 @@ from chiploop.errors import FileNotValid
 from chiploop.exports.cells import Cell, demand_decimal_point, read_cell
 from chiploop.exports.csv_lines import TableLine, read_lines
 from chiploop.exports.decoding import DecodedText
-from chiploop.exports.export import ExportRow, FileRows, PlateShape
+from chiploop.exports.export import ExportRow, FileRows, PlateShape, WellType
 from chiploop.exports.luminex_intelliflex_lines import WellLine, well_lines
 from chiploop.exports.times import FileTime
 from chiploop.exports.wells import PLATE_SHAPES
@@ -110,7 +110,10 @@ def read(decoded: DecodedText, name: str) -> FileRows:
         for i, heading in enumerate(header[: groups[0].start])
         if len({well.line.cells[i] for well in wells}) == 1
     )
-    return FileRows(tuple(rows), shapes, metadata, notes, tuple(times))
+    types = tuple(
+        WellType(well.plate, well.well, _text(well.line, header, "WELL TYPE")) for well in wells
+    )
+    return FileRows(tuple(rows), shapes, metadata, notes, tuple(times), well_types=types)
 
 
 def _groups(header: Sequence[str], line: TableLine, name: str) -> tuple[Group, ...]:

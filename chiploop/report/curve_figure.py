@@ -16,7 +16,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from scipy.stats import t as student
 
+from chiploop.assays.curve_fit import CurveFit
 from chiploop.assays.curve_groups import GroupFit
+from chiploop.assays.pooled_curves import PlatePoints
 from chiploop.report.svg import (
     DOSE,
     FAILED,
@@ -72,15 +74,39 @@ def curve_figure(found: Sequence[GroupFit], x: str, y: str, level: float) -> Fig
 
 
 def _panel(ax: Any, one: GroupFit, level: float) -> None:
-    fit, points = one.fit, one.group.points
+    title = one.group.name or one.fit.model.upper()
+    span = draw_curve(ax, title, one.group.points, one.fit, level, one.qc == "fail")
+    if span is None:
+        return
+    for unknown in one.unknowns:
+        times = unknown.unknown.dilution
+        if not span[0] < unknown.estimate / times < span[1]:
+            continue
+        ends = [max(unknown.lower / times, span[0]), min(unknown.upper / times, span[1])]
+        ax.plot(ends, [unknown.mean_signal] * 2, color=DOSE, lw=0.9)
+        ax.plot([unknown.estimate / times], [unknown.mean_signal], "D", color=DOSE, ms=2.6)
+
+
+def draw_curve(
+    ax: Any,
+    title: str,
+    points: PlatePoints,
+    fit: CurveFit,
+    level: float,
+    refused: bool,
+    most_ticks: int = 5,
+) -> tuple[float, float] | None:
+    """Draw standards, curve and band into a panel; return the ends of its axis of concentrations.
+
+    None where there is no standard above 0.
+    """
     positive = points.concentration[points.concentration > 0.0]
     has_blanks = positive.size < points.concentration.size
-    title = one.group.name or fit.model.upper()
     ax.set_title(title, fontweight="bold", pad=3)
     ax.set_xscale("log")
     if not positive.size:
         ax.text(0.5, 0.5, "no standard above 0", transform=ax.transAxes, ha="center", color=FAILED)
-        return
+        return None
     low, high = float(positive.min()), float(positive.max())
     blank_at = low / max((high / low) ** 0.12, 2.0)
     at = np.where(points.concentration > 0.0, points.concentration, blank_at)
@@ -106,15 +132,8 @@ def _panel(ax: Any, one: GroupFit, level: float) -> None:
         ax.fill_between(fine, value - half, value + half, color=PREDICTIVE, lw=0, alpha=0.8)
         ax.plot(fine, value, color=MEAN)
     ax.plot(at, points.signal, "o", color=INK, ms=2.6, mfc="none", mew=0.7)
-    for unknown in one.unknowns:
-        times = unknown.unknown.dilution
-        if not start < unknown.estimate / times < high * 1.6:
-            continue
-        ends = [max(unknown.lower / times, start), min(unknown.upper / times, high * 1.6)]
-        ax.plot(ends, [unknown.mean_signal] * 2, color=DOSE, lw=0.9)
-        ax.plot([unknown.estimate / times], [unknown.mean_signal], "D", color=DOSE, ms=2.6)
     ax.set_xlim(start, high * 1.6)
-    ticks = _decades(low, high)
+    ticks = _decades(low, high, most_ticks)
     labels = [f"{tick:g}" for tick in ticks]
     if has_blanks:
         ticks, labels = [blank_at, *ticks], ["0", *labels]
@@ -126,7 +145,7 @@ def _panel(ax: Any, one: GroupFit, level: float) -> None:
         ax.set_ylim(0.5 * float(signals.min()), 2.0 * float(signals.max()))
         plain_log_axis(ax.yaxis)
         ax.minorticks_off()
-    if one.qc == "fail":
+    if refused:
         ax.text(
             0.03,
             0.88,
@@ -137,14 +156,15 @@ def _panel(ax: Any, one: GroupFit, level: float) -> None:
             color=FAILED,
             fontsize=7,
         )
+    return start, high * 1.6
 
 
-def _decades(low: float, high: float) -> list[float]:
-    """Return powers of ten within a range, at most five; of a narrow range its ends."""
+def _decades(low: float, high: float, most: int = 5) -> list[float]:
+    """Return powers of ten within a range, at most so many; of a narrow range its ends."""
     first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
     if last <= first:
         return [float(f"{low:.2g}"), float(f"{high:.2g}")]
-    step = -(-(last - first + 1) // 5)
+    step = -(-(last - first + 1) // most)
     return [10.0**k for k in range(first, last + 1, step)]
 
 

@@ -18,6 +18,7 @@ from flows.cli.output_files import FORCE, refuse_existing, write_to
 from flows.cli.screen import JSON_OPTION, paint, print_json
 
 if TYPE_CHECKING:
+    from chiploop.assays.curve_fit import CurveFit
     from chiploop.assays.curve_groups import GroupFit, GroupUnknown
 
 PLOTS = (".svg", ".png")
@@ -149,25 +150,25 @@ def fit_as_json(one: GroupFit) -> dict[str, Any]:
         "model": fit.model,
         "weights": fit.weighting.name,
         "weights_number": fit.weighting.number,
-        "parameters": _parameters(one),
-        "rss": _plain(fit.rss),
-        "sigma": _plain(fit.residual_scale),
+        "parameters": parameters_as_json(one.fit),
+        "rss": plain(fit.rss),
+        "sigma": plain(fit.residual_scale),
         "df": fit.degrees_of_freedom,
         "n": int(fit.y.size),
-        "aicc": _plain(fit.aicc),
+        "aicc": plain(fit.aicc),
         "se_by": "J'J, s^2 = rss/df; beside it the observed Hessian",
         "starts_at_best": fit.starts_at_best,
         "choice": one.choice.reason if one.choice else None,
         "qc": one.qc,
         "reasons": list(one.reasons),
-        "lloq": _plain(one.lloq),
-        "uloq": _plain(one.uloq),
+        "lloq": plain(one.lloq),
+        "uloq": plain(one.uloq),
         "levels": [
             {
                 "concentration": level.concentration,
                 "n": level.n,
-                "back_calculated": _plain(level.back_calculated),
-                "recovery": _plain(level.recovery),
+                "back_calculated": plain(level.back_calculated),
+                "recovery": plain(level.recovery),
                 "passed": level.passed,
             }
             for level in one.levels
@@ -176,9 +177,9 @@ def fit_as_json(one: GroupFit) -> dict[str, Any]:
     }
 
 
-def _parameters(one: GroupFit) -> dict[str, dict[str, float | None]]:
+def parameters_as_json(fit: CurveFit) -> dict[str, dict[str, float | None]]:
     """Return name -> estimate and standard errors; an error of a value that is held is null."""
-    fit, curve = one.fit, one.fit.curve
+    curve = fit.curve
     names = ["lower", "upper", "ec50", "hill"]
     if fit.model == "5pl":
         names += ["asymmetry", "location"]
@@ -201,9 +202,9 @@ def _parameters(one: GroupFit) -> dict[str, dict[str, float | None]]:
             variance = sum(
                 gradient[i] * covariance[i, j] * gradient[j] for i in range(5) for j in range(5)
             )
-            errors.append(_plain(math.sqrt(variance)) if variance > 0.0 else None)
+            errors.append(plain(math.sqrt(variance)) if variance > 0.0 else None)
         told[name] = {
-            "estimate": _plain(value),
+            "estimate": plain(value),
             "se": errors[0],
             "se_observed_hessian": errors[1],
         }
@@ -221,15 +222,15 @@ def _unknown_as_json(one: GroupUnknown) -> dict[str, Any]:
         "y": one.mean_signal,
         "n": len(one.unknown.signals),
         "dilution": one.unknown.dilution,
-        "estimate": _plain(one.estimate),
-        "lower": _plain(one.lower),
-        "upper": _plain(one.upper),
+        "estimate": plain(one.estimate),
+        "lower": plain(one.lower),
+        "upper": plain(one.upper),
         "censoring": one.censoring,
         "reasons": list(one.reasons),
     }
 
 
-def _plain(value: float) -> float | None:
+def plain(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
@@ -244,7 +245,7 @@ def _text(one: GroupFit) -> list[str]:
     if fit.failure:
         return [*lines, ""]
     lines.append(f"  {'':10}{'estimate':>12}{'se':>12}{'se (Hessian)':>14}")
-    for parameter, told in _parameters(one).items():
+    for parameter, told in parameters_as_json(fit).items():
         cells = [told["estimate"], told["se"], told["se_observed_hessian"]]
         shown = ["held" if cell is None else f"{cell:.5g}" for cell in cells]
         lines.append(f"  {parameter:10}{shown[0]:>12}{shown[1]:>12}{shown[2]:>14}")

@@ -133,6 +133,12 @@ def _permeability() -> Command:
     return permeability
 
 
+def _plate() -> Command:
+    from flows.cli.plate import plate
+
+    return plate
+
+
 def _approve() -> Command:
     from flows.cli.decide import approve
 
@@ -251,6 +257,7 @@ VERBS: dict[str, Verb] = {
     "curve": Verb("Fit standard curves and read unknowns from them.", _curve),
     "impedance": Verb("Read TEER from an impedance spectrum, with its checks.", _impedance),
     "permeability": Verb("Fit the permeability of barriers to a tracer.", _permeability),
+    "plate": Verb("Judge an assay plate from its export: curves, controls, samples.", _plate),
     "propose": Verb("Show the next doses with all that speaks for and against them.", _propose),
     "approve": Verb("Approve the proposed doses, or your own, by name.", _approve),
     "exclude": Verb("Leave readouts out of later fits, by name and with the reason.", _exclude),

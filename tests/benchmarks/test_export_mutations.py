@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from benchmarks.export_mutation_kinds import KINDS, STANDARD_COLUMNS, WholeFile, whole_file
 from benchmarks.export_mutations import (
+    PLATE_OUTCOMES,
     compare,
     outcome,
     random_mutation,
@@ -35,6 +36,8 @@ COUNTS = {
     "softmax_pro_absorbance_endpoint_example01.txt": 856,
     "softmax_pro_fluorescence_endpoint_example06.txt": 1656,
 }
+NAME_STANDARDS = {name for name in COUNTS if "stdcurve" in name or "workbench" in name}
+"""Files that say which wells are standards, small ones."""
 BYTES_PER_BYTE = 150
 """Of memory for each byte of a file, the bound that docs/exports.md states."""
 
@@ -86,8 +89,18 @@ def test_random_mutations_end_in_our_own_kinds_of_trouble(files: list[WholeFile]
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_100000_random_mutations_end_in_our_own_kinds_of_trouble(files: list[WholeFile]) -> None:
-    outcomes = random_outcomes(files, 100_000, seed=2)
-    assert set(outcomes) == {"read", "refused"}, outcomes
+    outcomes = random_outcomes(files, 100_000, seed=2, as_plates=True)
+    assert set(outcomes) <= {"read", "refused", *PLATE_OUTCOMES}, outcomes
+    assert sum(outcomes[name] for name in PLATE_OUTCOMES) == outcomes["read"]
+
+
+def test_random_mutations_that_are_read_are_judged_or_refused_as_plates(
+    files: list[WholeFile],
+) -> None:
+    with_standards = [file for file in files if file.name in NAME_STANDARDS]
+    outcomes = random_outcomes(with_standards, 250, seed=5, as_plates=True)
+    assert set(outcomes) <= {"read", "refused", *PLATE_OUTCOMES}, outcomes
+    assert outcomes["judged, accepted"]
 
 
 @given(data=st.data())
