@@ -1,0 +1,400 @@
+"""TIFF and OME-TIFF, opened lazily and read region by region; what is damaged is refused, with page and place.
+
+Belongs here: one file's planes, and what must hold before a byte of pixels is read. Not here: tags (tiff_structure),
+OME-XML (ome), the pixel size (pixel_size).
+
+Memory: opening takes a few times the directories (held against the file's size); a region takes its own pixels and
+one decoded tile or strip, which is at most ``MOST_SEGMENT_BYTES``. Nothing else is allocated, whatever a header
+claims.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+
+from chiploop.errors import FileNotValid, WrongUse
+from chiploop.exports.trouble import ExportIncomplete, LibraryMissing
+from chiploop.microscopy.ome import OmeImage, read_ome
+from chiploop.microscopy.pixel_size import settle_pixel_size, tagged_size_um
+from chiploop.microscopy.tiff_log import heard_from_tifffile
+from chiploop.microscopy.tiff_structure import TiffPage, walk
+
+MOST_PIXELS: Final = 2_000_000_000
+"""Of a plane."""
+MOST_SEGMENT_BYTES: Final = 256 * 2**20
+"""Of one tile or strip, decoded."""
+MOST_INFLATED: Final = 1100
+"""Bytes that one byte of deflate can give; the format allows 1032."""
+DEFLATE: Final = frozenset({8, 32946})
+WITH_LIBRARY: Final = {5: "LZW", 7: "JPEG", 32773: "PackBits", 34925: "LZMA", 50000: "Zstandard"}
+COLOURS: Final = ("red", "green", "blue")
+IMAGEJ_PLANES: Final = re.compile(rb"^images=(\d{1,9})\s*$", re.MULTILINE)
+TYPES: Final = {(1, 8): "u1", (1, 16): "u2", (1, 32): "u4", (2, 16): "i2", (2, 32): "i4", (3, 32): "f4"}
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An open TIFF."""
+
+    name: str
+    pages: tuple[TiffPage, ...]
+    ome: OmeImage | None
+    pixel_size_um: float
+    flags: tuple[str, ...]
+    """What a person should know of the file."""
+    _file: BinaryIO = field(repr=False)
+    _tiff: Any = field(repr=False)
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of channels, as the file gives them, or their numbers from 1."""
+        if self.ome is not None and self.pages[0].samples == 1:
+            names = (*self.ome.channels, *[""] * self.ome.sizes["C"])[: self.ome.sizes["C"]]
+            return tuple(name or str(i) for i, name in enumerate(names, start=1))
+        if self.pages[0].samples > 1:
+            return COLOURS
+        return tuple(str(page.number) for page in self.full_pages)
+
+    @property
+    def full_pages(self) -> tuple[TiffPage, ...]:
+        """Pages without the smaller copies that slide scanners keep."""
+        return tuple(page for page in self.pages if not page.one("NewSubfileType", 0) & 1)
+
+    def plane(self, channel: str | None = None, z: int | None = None, t: int | None = None) -> TiffPlane:
+        """Return one grey plane.
+
+        Parameters
+        ----------
+        channel : its name, or its number from 1; needed where the file has several.
+        z, t : from 1; needed where the file has several.
+
+        Raises
+        ------
+        WrongUse : a plane that is not there, or not named where there are several.
+        FileNotValid : a page that can not be read whole.
+        """
+        number = self._channel(channel)
+        if self.pages[0].samples > 1:
+            return TiffPlane(self, self._checked(0), number)
+        if self.ome is None:
+            if z is not None or t is not None:
+                raise WrongUse(f"{self.name}: without OME-XML pages have no depth or time; name the page by --channel")
+            return TiffPlane(self, self._checked(self.full_pages[number].number - 1), 0)
+        places = [self._place(axis, asked) for axis, asked in (("Z", z), ("T", t))]
+        return TiffPlane(self, self._checked(self.ome.page(number, *places)), 0)
+
+    def colour(self) -> TiffPlane:
+        """Return the first page with red, green and blue; FileNotValid where it has not three of 8 bits."""
+        page = self._checked(0)
+        if page.samples < 3 or page.bits != 8:
+            raise FileNotValid(
+                f"{self.name}, page 1: {page.samples} values of {page.bits} bits a pixel; a stained section "
+                "is a colour image, 3 values of 8 bits"
+            )
+        return TiffPlane(self, page, None)
+
+    def _channel(self, channel: str | None) -> int:
+        names = self.channels
+        if channel is None:
+            if len(names) > 1:
+                raise WrongUse(f"{self.name}: it has {len(names)} channels ({_listed(names)}); name one by --channel")
+            return 0
+        if channel in names:
+            if names.count(channel) > 1:
+                raise WrongUse(f"{self.name}: channel '{channel}' stands there more than once; give its number")
+            return names.index(channel)
+        if channel.isascii() and channel.isdigit() and 1 <= int(channel[:9]) <= len(names):
+            return int(channel) - 1
+        raise WrongUse(f"{self.name}: there is no channel '{channel}'; allowed are 1 to {len(names)} ({_listed(names)})")
+
+    def _place(self, axis: str, asked: int | None) -> int:
+        assert self.ome is not None
+        size = self.ome.sizes[axis]
+        option = {"Z": "--z", "T": "--frame"}[axis]
+        if asked is None and size > 1:
+            raise WrongUse(f"{self.name}: {size} planes along {axis}; name one by {option}")
+        if asked is not None and not 1 <= asked <= size:
+            raise WrongUse(f"{self.name}: {option} {asked}; allowed are 1 to {size}")
+        return (asked or 1) - 1
+
+    def _checked(self, index: int) -> TiffPage:
+        page = self.pages[index]
+        refuse_page(page, self.name, self._n_bytes)
+        return page
+
+    @property
+    def _n_bytes(self) -> int:
+        return self._file.seek(0, 2)
+
+
+@dataclass(frozen=True)
+class TiffPlane:
+    """One plane of an open file, read region by region."""
+
+    file: ImageFile
+    page: TiffPage
+    sample: int | None
+    """Which of a pixel's values; None for all three colours."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows, columns."""
+        return self.page.shape
+
+    def read(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
+        """Return the values of a region; FileNotValid where its bytes are damaged."""
+        page = self.page
+        height, width = page.segment_shape
+        across = -(-page.shape[1] // width)
+        down = -(-page.shape[0] // height)
+        apart = page.samples > 1 and page.one("PlanarConfiguration", 1) == 2
+        wanted = range(3) if self.sample is None else (self.sample,)
+        out = np.empty((bottom - top, right - left, len(wanted)), dtype=_type(page))
+        if not apart and page.stored_by_rows:
+            out[...] = self._rows(top, bottom)[:, left:right, list(wanted)]
+            return self._finite(out)
+        for row in range(top // height, (bottom - 1) // height + 1):
+            for column in range(left // width, (right - 1) // width + 1):
+                for place, sample in enumerate(wanted) if apart else ((slice(None), 0),):
+                    index = (sample if apart else 0) * across * down + row * across + column
+                    values = self._segment(index)
+                    values = values[..., :1] if apart else values[..., list(wanted)]
+                    y, x = row * height, column * width
+                    y0, y1 = max(top, y), min(bottom, y + values.shape[0])
+                    x0, x1 = max(left, x), min(right, x + values.shape[1])
+                    part = values[y0 - y : y1 - y, x0 - x : x1 - x]
+                    out[y0 - top : y1 - top, x0 - left : x1 - left, place] = (
+                        part[..., 0] if apart else part
+                    )
+        return self._finite(out)
+
+    def _finite(self, values: np.ndarray) -> np.ndarray:
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise FileNotValid(f"{self._where}: values that are no numbers; allowed are finite ones")
+        return values if self.sample is None else values[..., 0]
+
+    def _rows(self, top: int, bottom: int) -> np.ndarray:
+        """Return whole rows of unpacked strips, straight from the file: one strip is often the whole plane."""
+        page = self.page
+        height, width = page.segment_shape
+        row_bytes = width * page.samples * page.bits // 8
+        parts = []
+        for strip in range(top // height, (bottom - 1) // height + 1):
+            first, last = max(top, strip * height), min(bottom, (strip + 1) * height)
+            offset, count = page.segments[strip]
+            start = (first - strip * height) * row_bytes
+            if start + (last - first) * row_bytes > count:
+                raise ExportIncomplete(
+                    f"{self._where}, part {strip + 1} of {page.segments_wanted}: incomplete: {count} bytes for "
+                    f"{min(height, page.shape[0] - strip * height)} rows of {row_bytes}"
+                )
+            self.file._file.seek(offset + start)
+            parts.append(self.file._file.read((last - first) * row_bytes))
+        stored = np.frombuffer(b"".join(parts), _type(page).newbyteorder(page.byte_order))
+        return stored.reshape(bottom - top, width, page.samples)
+
+    @property
+    def _where(self) -> str:
+        return f"{self.file.name}, page {self.page.number}"
+
+    def _segment(self, index: int) -> np.ndarray:
+        """Return (rows, columns, samples) of one tile or strip."""
+        offset, count = self.page.segments[index]
+        self.file._file.seek(offset)
+        data = self.file._file.read(count)
+        told = f"{self._where}, part {index + 1} of {self.page.segments_wanted}"
+        self._refuse_wrong_length(data, index, told)
+        with heard_from_tifffile() as heard:
+            try:
+                page = self.file._tiff.pages[self.page.number - 1]
+                values, _, shape = page.decode(data, index)
+            except MemoryError:
+                raise
+            except Exception as trouble:  # whatever a decoder says of bytes that it can not read
+                raise FileNotValid(
+                    f"{told}: damaged: {type(trouble).__name__}: {trouble}. Copy or export it again."
+                ) from None
+        if heard or values is None:
+            raise FileNotValid(f"{told}: damaged: {heard[0] if heard else 'it holds no data'}")
+        rows, columns = shape[1], shape[2]
+        return np.asarray(values[0, :rows, :columns])
+
+    def _refuse_wrong_length(self, data: bytes, index: int, told: str) -> None:
+        """Raise before a decoder allocates more, or fills with zeros what is less, than the part must have."""
+        page = self.page
+        height, width = page.segment_shape
+        samples = 1 if page.one("PlanarConfiguration", 1) == 2 else page.samples
+        rows = height
+        if "TileWidth" not in page.integers:
+            strips = -(-page.shape[0] // height)
+            rows = min(height, page.shape[0] - (index % strips) * height)
+        least, most = (n * width * samples * page.bits // 8 for n in (rows, height))
+        compression = page.one("Compression", 1)
+        length = len(data)
+        if compression in DEFLATE:
+            unpacker = zlib.decompressobj()
+            try:
+                length = len(unpacker.decompress(data, most + 1))
+            except zlib.error as trouble:
+                raise FileNotValid(f"{told}: damaged: {trouble}. Copy or export it again.") from None
+        elif compression != 1:
+            return
+        if not least <= length <= most:
+            raise FileNotValid(
+                f"{told}: damaged: {length} bytes of pixels, its size asks for {least}. Copy or export it again."
+            )
+
+
+@contextmanager
+def open_image(
+    path: Path, declared_um: float | None = None, no_size: bool = False
+) -> Iterator[ImageFile]:
+    """Open a TIFF, look at all that it claims, and yield it.
+
+    Parameters
+    ----------
+    declared_um : size of a pixel for a file that does not say.
+    no_size : a label image, whose pixels are those of another file.
+
+    Raises
+    ------
+    WrongUse : there is no such file, or it can not be opened.
+    FileNotValid : it is no TIFF, damaged, or its pixel size is not known.
+    """
+    import tifffile
+
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise WrongUse(f"{path} can not be read: {error.strerror or error}") from None
+    with file:
+        name = path.name
+        n_bytes = file.seek(0, 2)
+        pages = walk(file, name, n_bytes)
+        ome = read_ome(pages[0].description, name)
+        _refuse_lost_ome(path, pages, ome, name)
+        _refuse_lost_pages(pages, name)
+        size, flags = 1.0, ()
+        if not no_size:
+            tags = tagged_size_um(
+                pages[0].resolution, pages[0].one("ResolutionUnit", 2), pages[0].description
+            )
+            from_ome = ome.pixel_size_um if ome is not None else None
+            size, flags = settle_pixel_size(name, from_ome, tags, declared_um)
+        if pages[0].one("Compression", 1) == 7:
+            flags = (*flags, "JPEG: fine structure is lost in it; export without loss")
+        file.seek(0)
+        with heard_from_tifffile() as heard:
+            try:
+                # series are never asked for: they would open further files that OME-XML names
+                tiff = tifffile.TiffFile(file, name=name)
+            except Exception as trouble:
+                raise FileNotValid(f"{name}: damaged: {type(trouble).__name__}: {trouble}") from None
+        if heard:
+            raise FileNotValid(f"{name}: damaged: {heard[0]}")
+        with tiff:
+            yield ImageFile(name, tuple(pages), ome, size, flags, file, tiff)
+
+
+def refuse_page(page: TiffPage, name: str, n_bytes: int) -> None:
+    """Raise for a page that can not be read, or whose claims can not be true of a file of that size."""
+    told = f"{name}, page {page.number}"
+    rows, columns = page.shape
+    height, width = page.segment_shape
+    if min(rows, columns, height, width) < 1 or rows * columns > MOST_PIXELS:
+        raise FileNotValid(f"{told}: {rows} x {columns} pixels; allowed are 1 to {MOST_PIXELS} pixels")
+    bits = {*page.integers.get("BitsPerSample", (1,))}
+    kind = page.one("SampleFormat", 1), page.bits
+    if len(bits) > 1 or kind not in TYPES or page.samples > 4:
+        raise FileNotValid(
+            f"{told}: {page.samples} values of {page.bits} bits a pixel, sample format {kind[0]}; allowed are "
+            "1 to 4 whole numbers of 8, 16 or 32 bits, or real ones of 32"
+        )
+    if page.one("PhotometricInterpretation", 1) not in (1, 2, 6):
+        raise FileNotValid(
+            f"{told}: photometric interpretation {page.one('PhotometricInterpretation', 1)} (1: black is 0, "
+            "2: red, green, blue, 6: JPEG's colours are allowed); export it as grey or colour values"
+        )
+    compression = page.one("Compression", 1)
+    if compression in WITH_LIBRARY:
+        if importlib.util.find_spec("imagecodecs") is None:
+            raise LibraryMissing(
+                f"{told}: packed by {WITH_LIBRARY[compression]}, which needs a library that is not installed: "
+                "pip install imagecodecs; or export it without compression or with Deflate (ZIP)"
+            )
+    elif compression not in {1, *DEFLATE}:
+        raise FileNotValid(
+            f"{told}: compression {compression}; allowed are none, Deflate, {', '.join(WITH_LIBRARY.values())}"
+        )
+    segments = page.segments
+    decoded = height * width * page.samples * page.bits // 8
+    if decoded > MOST_SEGMENT_BYTES and not page.stored_by_rows:
+        raise FileNotValid(
+            f"{told}: tiles or strips of {decoded / 2**20:.0f} MiB; allowed are {MOST_SEGMENT_BYTES // 2**20} "
+            "MiB. Export it in tiles or short strips."
+        )
+    if len(segments) != page.segments_wanted:
+        raise ExportIncomplete(
+            f"{told}: incomplete: {len(segments)} tiles or strips, {rows} x {columns} pixels ask for "
+            f"{page.segments_wanted}"
+        )
+    lost = sum(count == 0 or offset == 0 for offset, count in segments)
+    if lost:
+        raise ExportIncomplete(f"{told}: incomplete: {lost} of {len(segments)} tiles or strips hold no data")
+    end = max(offset + count for offset, count in segments)
+    if end > n_bytes:
+        raise ExportIncomplete(
+            f"{told}: incomplete: its pixels would end at byte {end}, the file has {n_bytes}. "
+            "Copy or export it again."
+        )
+    packed = sum(count for _, count in segments)
+    if page.bytes_decoded > packed * (1 if compression == 1 else MOST_INFLATED):
+        raise FileNotValid(
+            f"{told}: it claims {page.bytes_decoded} bytes of pixels and has {packed} bytes for them"
+        )
+
+
+def _refuse_lost_ome(path: Path, pages: list[TiffPage], ome: OmeImage | None, name: str) -> None:
+    if ome is None:
+        if path.name.lower().endswith((".ome.tif", ".ome.tiff", ".ome.btf")):
+            raise ExportIncomplete(
+                f"{name}: incomplete: an OME-TIFF without OME-XML; it stands at the end of such files, so this "
+                "one may be cut. Copy or export it again."
+            )
+        return
+    if pages[0].shape != (ome.rows, ome.columns):
+        raise FileNotValid(
+            f"{name}: its OME-XML says {ome.rows} x {ome.columns} pixels, page 1 has "
+            f"{pages[0].shape[0]} x {pages[0].shape[1]}"
+        )
+    planes = ome.first_ifd + int(np.prod(list(ome.sizes.values()), dtype=object))
+    if planes > len(pages):
+        raise ExportIncomplete(
+            f"{name}: incomplete: its OME-XML tells of {planes} planes, the file holds {len(pages)} pages"
+        )
+
+
+def _refuse_lost_pages(pages: list[TiffPage], name: str) -> None:
+    """Raise where ImageJ wrote more planes than the file has pages (stacks above 4 GB have one page for all)."""
+    said = IMAGEJ_PLANES.search(pages[0].description)
+    if pages[0].description.startswith(b"ImageJ=") and said and int(said[1]) > len(pages):
+        raise FileNotValid(
+            f"{name}: ImageJ tells of {int(said[1])} planes, the file lists {len(pages)}; save it as OME-TIFF"
+        )
+
+
+def _type(page: TiffPage) -> np.dtype[Any]:
+    return np.dtype(TYPES[page.one("SampleFormat", 1), page.bits])
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
