@@ -77,9 +77,7 @@ def junction_readouts(
 ) -> tuple[Readout, Readout]:
     """Return coverage and TiJOR of a measure; ``flags`` are those of its file."""
     told = [*flags]
-    told += quality_flags(
-        measured.saturated, measured.unevenness, measured.width_um, limits=limits
-    )
+    told += quality_flags(measured.saturated, measured.unevenness, measured.width_um, limits=limits)
     if not measured.failure:
         if measured.n_cells < FEWEST_CELLS:
             told.append(f"{measured.n_cells} cells (warns below {FEWEST_CELLS})")
@@ -212,9 +210,14 @@ def mean_of_places(readouts: Sequence[Readout]) -> Readout:
     own = math.sqrt(sum(one.sd**2 for one in good)) / n
     between = 0.0
     if n > 2:
-        between = float(values.std(ddof=1)) / math.sqrt(n) * float(student.ppf(0.975, n - 1)) / 1.959964
+        between = (
+            float(values.std(ddof=1)) / math.sqrt(n) * float(student.ppf(0.975, n - 1)) / 1.959964
+        )
     if n < len(readouts):
-        reasons = (*reasons, f"{len(readouts) - n} of {len(readouts)} images failed and are left out")
+        reasons = (
+            *reasons,
+            f"{len(readouts) - n} of {len(readouts)} images failed and are left out",
+        )
     return replace(
         good[0],
         value=float(values.mean()),

@@ -20,6 +20,7 @@ DISTANCE_WEIGHT = 0.3
 """Of the distance from the nearest seed (in typical cell radii) against the response."""
 RESPONSE_FROM, RESPONSE_TO = 0.1, 0.4
 """Of the level: less is noise and draws no border, more draws none that is higher."""
+MOST_NUMBER = 10_000_000
 FILLED = 0.85
 """Of the field: labels that fill more are cells already, not seeds."""
 
@@ -46,9 +47,20 @@ def seeds_of_labels(found: JunctionMask, labels: np.ndarray) -> np.ndarray:
     across = found.across * CELL_GRID
     rows, columns = grid_shape(found)
     sampled = labels[across // 2 :: across, across // 2 :: across][:rows, :columns]
-    return np.unique(sampled, return_inverse=True)[1].reshape(sampled.shape).astype(np.int32) + int(
-        sampled.min() > 0
-    )
+    return renumbered(sampled)
+
+
+def renumbered(labels: np.ndarray) -> np.ndarray:
+    """Return labels numbered from 1 without holes; what is 0 or below stays none."""
+    highest = int(labels.max(initial=0))
+    if highest > MOST_NUMBER:
+        known, number = np.unique(labels, return_inverse=True)
+        number = number.reshape(labels.shape) + 1 - int(np.count_nonzero(known <= 0))
+        return np.asarray(np.maximum(number, 0)).astype(np.int32)
+    labels = np.maximum(labels, 0).astype(np.int32)
+    there = np.bincount(labels.ravel(), minlength=highest + 1) > 0
+    there[0] = False
+    return np.asarray((np.cumsum(there) * there).astype(np.int32)[labels])
 
 
 def seeds_of_junctions(found: JunctionMask) -> np.ndarray:

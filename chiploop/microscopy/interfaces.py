@@ -55,7 +55,9 @@ def interfaces(found: JunctionMask, cells: np.ndarray) -> Interfaces:
     upright = np.arange(len(place)) < len(row)
     # At the image's edge a cell whose seed lies outside is given to its neighbours, and so are its borders.
     edge = np.unique(np.concatenate([cells[0], cells[-1], cells[:, 0], cells[:, -1]]))
-    known = (one > 0) & (other > 0) & ~(np.isin(one, edge) & np.isin(other, edge))
+    at_edge = np.zeros(int(cells.max(initial=0)) + 1, dtype=bool)
+    at_edge[edge] = True
+    known = (one > 0) & (other > 0) & ~(at_edge[one] & at_edge[other])
     place, one, other, upright = place[known], one[known], other[known], upright[known]
     base = int(max(one.max(initial=0), other.max(initial=0))) + 1
     key = np.minimum(one, other) * base + np.maximum(one, other)

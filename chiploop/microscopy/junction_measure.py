@@ -169,7 +169,7 @@ class _Found:
             table.share[here],
         )
         self.points, self.covered = points[shown], table.points_covered[shown]
-        self.n_cells = np.unique(table.cells[here]).size
+        self.n_cells = int(np.count_nonzero(np.bincount(table.cells[here].ravel())))
         lines = skeletonize(mask.mask)
         self.mask_um2 = float(np.count_nonzero(mask.mask)) * mask.working_um**2
         self.lines_um = float(np.count_nonzero(lines)) / PIXELS_PER_LENGTH * mask.working_um

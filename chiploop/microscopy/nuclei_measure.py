@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from chiploop.microscopy.cells import renumbered
 from chiploop.microscopy.image_quality import saturated_share
-from chiploop.microscopy.light import EVEN
 from chiploop.microscopy.nuclei import Nuclei, find_nuclei, nuclei_table
 from chiploop.microscopy.place_scatter import BLOCKS_ACROSS, block_of, ratio_sd
 from chiploop.microscopy.planes import Plane, as_plane, fields
@@ -125,8 +125,7 @@ def measure_nuclei(
 
 def _given(labels: np.ndarray, pixel_size_um: float) -> Nuclei:
     """Return the table of labels found elsewhere; nothing is thresholded or split."""
-    numbers = np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
-    return nuclei_table(numbers + int(labels.min() > 0), 1, pixel_size_um)
+    return nuclei_table(renumbered(labels), 1, pixel_size_um)
 
 
 def _outline_px(found: Nuclei) -> np.ndarray:

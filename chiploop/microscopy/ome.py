@@ -108,7 +108,9 @@ def _refuse_own_order(data: list[Element], sizes: dict[str, int], order: str, na
         stride *= sizes[axis]
     first = _whole(data[0], "IFD", name, 0, lowest=0) if data else 0
     for one in data if len(data) > 1 else []:
-        wanted = sum(_whole(one, f"First{axis}", name, 0, lowest=0) * strides[axis] for axis in "ZCT")
+        wanted = sum(
+            _whole(one, f"First{axis}", name, 0, lowest=0) * strides[axis] for axis in "ZCT"
+        )
         if _whole(one, "IFD", name, 0, lowest=0) - first != wanted:
             raise FileNotValid(
                 f"{name}: its OME-XML puts page {one.attributes.get('IFD')} out of the order {order}; "

@@ -17,7 +17,9 @@ PLACEHOLDERS: Final = frozenset({1.0, 72.0, 96.0, 100.0, 150.0, 200.0, 240.0, 30
 """Pixels per unit that programs write who know of no microscope: of screens and printers."""
 AGREE: Final = 0.01
 MICRONS: Final = re.compile(rb"^unit=(micron|um|\xb5m|\xc2\xb5m|\\u00B5m)s?\s*$", re.MULTILINE)
-SIZE: Final = re.compile(r"^\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*(um|\u00b5m|\u03bcm|nm|mm)\s*$")
+SIZE: Final = re.compile(
+    r"^\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*(um|\u00b5m|\u03bcm|nm|mm)\s*$"
+)
 
 
 def declared_size_um(text: str) -> float:

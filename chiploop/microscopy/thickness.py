@@ -112,7 +112,17 @@ def measure_thickness(
     if failure:
         nan = math.nan
         return ThicknessMeasure(
-            nan, nan, nan, nan, length, mask, across, to_pixels(middle, across), thickness, 0.0, failure
+            nan,
+            nan,
+            nan,
+            nan,
+            length,
+            mask,
+            across,
+            to_pixels(middle, across),
+            thickness,
+            0.0,
+            failure,
         )
     stretches = [float(np.median(part)) for part in np.array_split(thickness, BLOCKS)]
     scatter = float(np.std(stretches, ddof=1)) / math.sqrt(BLOCKS) * 2.201 / 1.96

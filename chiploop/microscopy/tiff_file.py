@@ -38,7 +38,14 @@ DEFLATE: Final = frozenset({8, 32946})
 WITH_LIBRARY: Final = {5: "LZW", 7: "JPEG", 32773: "PackBits", 34925: "LZMA", 50000: "Zstandard"}
 COLOURS: Final = ("red", "green", "blue")
 IMAGEJ_PLANES: Final = re.compile(rb"^images=(\d{1,9})\s*$", re.MULTILINE)
-TYPES: Final = {(1, 8): "u1", (1, 16): "u2", (1, 32): "u4", (2, 16): "i2", (2, 32): "i4", (3, 32): "f4"}
+TYPES: Final = {
+    (1, 8): "u1",
+    (1, 16): "u2",
+    (1, 32): "u4",
+    (2, 16): "i2",
+    (2, 32): "i4",
+    (3, 32): "f4",
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,9 @@ class ImageFile:
         """Pages without the smaller copies that slide scanners keep."""
         return tuple(page for page in self.pages if not page.one("NewSubfileType", 0) & 1)
 
-    def plane(self, channel: str | None = None, z: int | None = None, t: int | None = None) -> TiffPlane:
+    def plane(
+        self, channel: str | None = None, z: int | None = None, t: int | None = None
+    ) -> TiffPlane:
         """Return one grey plane.
 
         Parameters
@@ -87,7 +96,9 @@ class ImageFile:
             return TiffPlane(self, self._checked(0), number)
         if self.ome is None:
             if z is not None or t is not None:
-                raise WrongUse(f"{self.name}: without OME-XML pages have no depth or time; name the page by --channel")
+                raise WrongUse(
+                    f"{self.name}: without OME-XML pages have no depth or time; name the page by --channel"
+                )
             return TiffPlane(self, self._checked(self.full_pages[number].number - 1), 0)
         places = [self._place(axis, asked) for axis, asked in (("Z", z), ("T", t))]
         return TiffPlane(self, self._checked(self.ome.page(number, *places)), 0)
@@ -106,15 +117,21 @@ class ImageFile:
         names = self.channels
         if channel is None:
             if len(names) > 1:
-                raise WrongUse(f"{self.name}: it has {len(names)} channels ({_listed(names)}); name one by --channel")
+                raise WrongUse(
+                    f"{self.name}: it has {len(names)} channels ({_listed(names)}); name one by --channel"
+                )
             return 0
         if channel in names:
             if names.count(channel) > 1:
-                raise WrongUse(f"{self.name}: channel '{channel}' stands there more than once; give its number")
+                raise WrongUse(
+                    f"{self.name}: channel '{channel}' stands there more than once; give its number"
+                )
             return names.index(channel)
         if channel.isascii() and channel.isdigit() and 1 <= int(channel[:9]) <= len(names):
             return int(channel) - 1
-        raise WrongUse(f"{self.name}: there is no channel '{channel}'; allowed are 1 to {len(names)} ({_listed(names)})")
+        raise WrongUse(
+            f"{self.name}: there is no channel '{channel}'; allowed are 1 to {len(names)} ({_listed(names)})"
+        )
 
     def _place(self, axis: str, asked: int | None) -> int:
         assert self.ome is not None
@@ -150,6 +167,11 @@ class TiffPlane:
         """Rows, columns."""
         return self.page.shape
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the values."""
+        return _type(self.page)
+
     def read(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
         """Return the values of a region; FileNotValid where its bytes are damaged."""
         page = self.page
@@ -179,7 +201,9 @@ class TiffPlane:
 
     def _finite(self, values: np.ndarray) -> np.ndarray:
         if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise FileNotValid(f"{self._where}: values that are no numbers; allowed are finite ones")
+            raise FileNotValid(
+                f"{self._where}: values that are no numbers; allowed are finite ones"
+            )
         return values if self.sample is None else values[..., 0]
 
     def _rows(self, top: int, bottom: int) -> np.ndarray:
@@ -245,7 +269,9 @@ class TiffPlane:
             try:
                 length = len(unpacker.decompress(data, most + 1))
             except zlib.error as trouble:
-                raise FileNotValid(f"{told}: damaged: {trouble}. Copy or export it again.") from None
+                raise FileNotValid(
+                    f"{told}: damaged: {trouble}. Copy or export it again."
+                ) from None
         elif compression != 1:
             return
         if not least <= length <= most:
@@ -298,7 +324,9 @@ def open_image(
                 # series are never asked for: they would open further files that OME-XML names
                 tiff = tifffile.TiffFile(file, name=name)
             except Exception as trouble:
-                raise FileNotValid(f"{name}: damaged: {type(trouble).__name__}: {trouble}") from None
+                raise FileNotValid(
+                    f"{name}: damaged: {type(trouble).__name__}: {trouble}"
+                ) from None
         if heard:
             raise FileNotValid(f"{name}: damaged: {heard[0]}")
         with tiff:
@@ -311,7 +339,9 @@ def refuse_page(page: TiffPage, name: str, n_bytes: int) -> None:
     rows, columns = page.shape
     height, width = page.segment_shape
     if min(rows, columns, height, width) < 1 or rows * columns > MOST_PIXELS:
-        raise FileNotValid(f"{told}: {rows} x {columns} pixels; allowed are 1 to {MOST_PIXELS} pixels")
+        raise FileNotValid(
+            f"{told}: {rows} x {columns} pixels; allowed are 1 to {MOST_PIXELS} pixels"
+        )
     bits = {*page.integers.get("BitsPerSample", (1,))}
     kind = page.one("SampleFormat", 1), page.bits
     if len(bits) > 1 or kind not in TYPES or page.samples > 4:
@@ -349,7 +379,9 @@ def refuse_page(page: TiffPage, name: str, n_bytes: int) -> None:
         )
     lost = sum(count == 0 or offset == 0 for offset, count in segments)
     if lost:
-        raise ExportIncomplete(f"{told}: incomplete: {lost} of {len(segments)} tiles or strips hold no data")
+        raise ExportIncomplete(
+            f"{told}: incomplete: {lost} of {len(segments)} tiles or strips hold no data"
+        )
     end = max(offset + count for offset, count in segments)
     if end > n_bytes:
         raise ExportIncomplete(

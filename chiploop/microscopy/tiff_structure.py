@@ -117,15 +117,23 @@ class _Walk:
         self.file, self.name, self.n_bytes = file, name, n_bytes
         head = self.at(0, min(16, n_bytes), "the header")
         self.order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
-        version = struct.unpack(self.order + "H", head[2:4])[0] if self.order and len(head) > 3 else 0
+        version = (
+            struct.unpack(self.order + "H", head[2:4])[0] if self.order and len(head) > 3 else 0
+        )
         if version not in (42, 43):
             raise FileNotValid(
                 f"{name}: it is no TIFF: it begins with {head[:4]!r}; allowed are II*, MM* and BigTIFF"
             )
         self.big = version == 43
         if len(head) < (16 if self.big else 8):
-            raise ExportIncomplete(f"{name}: incomplete: {n_bytes} bytes, less than the header of a TIFF")
-        self.first = int(struct.unpack(self.order + ("Q" if self.big else "I"), head[8:16] if self.big else head[4:8])[0])
+            raise ExportIncomplete(
+                f"{name}: incomplete: {n_bytes} bytes, less than the header of a TIFF"
+            )
+        self.first = int(
+            struct.unpack(
+                self.order + ("Q" if self.big else "I"), head[8:16] if self.big else head[4:8]
+            )[0]
+        )
 
     def at(self, offset: int, count: int, what: str) -> bytes:
         if offset + count > self.n_bytes:
@@ -142,7 +150,11 @@ class _Walk:
         offset = self.first
         while offset:
             if offset in seen or len(found) >= MOST_PAGES:
-                told = "its directories run in a circle" if offset in seen else f"more than {MOST_PAGES} pages"
+                told = (
+                    "its directories run in a circle"
+                    if offset in seen
+                    else f"more than {MOST_PAGES} pages"
+                )
                 raise FileNotValid(f"{self.name}, page {len(found) + 1}: {told}")
             seen.add(offset)
             page, offset = self.page(offset, len(found) + 1)
@@ -174,7 +186,9 @@ class _Walk:
             if size is None:
                 if name is None:
                     continue
-                raise FileNotValid(f"{self.name}, page {number}: {name} has the unknown type {kind}")
+                raise FileNotValid(
+                    f"{self.name}, page {number}: {name} has the unknown type {kind}"
+                )
             place = f"{name or f'tag {tag}'} of page {number}"
             if n * size <= len(inline):
                 raw = inline[: n * size]
@@ -185,7 +199,9 @@ class _Walk:
                 if name is None:
                     continue
                 if n > MOST_VALUES * (16 if name == "ImageDescription" else 1):
-                    raise FileNotValid(f"{self.name}: {place} has {n} values; allowed are {MOST_VALUES}")
+                    raise FileNotValid(
+                        f"{self.name}: {place} has {n} values; allowed are {MOST_VALUES}"
+                    )
                 raw = self.at(where, n * size, place)
             if name == "ImageDescription":
                 description = raw.rstrip(b"\0")
@@ -194,7 +210,9 @@ class _Walk:
             elif name is not None and kind == 5 and n == 1:
                 above, below = struct.unpack(self.order + "II", raw)
                 ratios[name] = above / below if below else 0.0
-        page = TiffPage(number, {k: v for k, v in integers.items() if v}, _both(ratios), description, self.order)
+        page = TiffPage(
+            number, {k: v for k, v in integers.items() if v}, _both(ratios), description, self.order
+        )
         return page, int(struct.unpack_from(self.order + next_code, body, count * entry)[0])
 
 

@@ -97,6 +97,12 @@ def _curve() -> Command:
     return curve
 
 
+def _image() -> Command:
+    from flows.cli.image import image
+
+    return image
+
+
 def _approve() -> Command:
     from flows.cli.decide import approve
 
@@ -173,6 +179,7 @@ VERBS: dict[str, Verb] = {
     "fit": Verb("Fit runs again from their record, one or many at a time.", _fit),
     "ingest": Verb("Read a plate reader's export and show tidy readouts.", _ingest),
     "curve": Verb("Fit standard curves and read unknowns from them.", _curve),
+    "image": Verb("Measure junctions, nuclei or epidermal thickness in a TIFF.", _image),
     "propose": Verb("Show the next doses with all that speaks for and against them.", _propose),
     "approve": Verb("Approve the proposed doses, or your own, by name.", _approve),
     "exclude": Verb("Leave readouts out of later fits, by name and with the reason.", _exclude),
