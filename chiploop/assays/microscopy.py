@@ -3,8 +3,9 @@
 Belongs here: from a measure to a ``Readout`` with its sd, flags and method. Not here: how an image is measured
 (chiploop.microscopy), files.
 
-All are on the linear scale. The sd is from place to place within the image, with the method's own error: it says how
-well this image tells of the tissue it shows a part of. Differences between stainings and exposures are not in it.
+All are on the linear scale. The sd is from place to place within the image, with the method's own error: it says
+how well this image tells of the tissue it shows a part of. Differences between stainings and exposures are not in
+it.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def junction_readouts(
         f"covered border by interface, Laplacian of Gaussian, cells from {measured.cells_from}, level "
         f"{measured.level:.4g} {'given' if level_given else 'of the image'}; version {VERSION}"
     )
-    same = dict(raw_sha256=raw_sha256, cycle=cycle)
+    same: dict[str, Any] = {"raw_sha256": raw_sha256, "cycle": cycle}
     coverage = _readout(
         chip_id, "junction_coverage", measured.coverage, "1", measured.coverage_sd, time_h,
         measured.failure, told, how, **same,

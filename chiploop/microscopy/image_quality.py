@@ -15,8 +15,7 @@ class QualityLimits:
     """From where on an image is flagged."""
 
     saturated: float = 0.001
-    """Share of pixels at the top of the scale: a tenth of a percent of an image is one of a hundred junction pixels.
-    """
+    """Share of pixels at the top of the scale; 0.1 % of an image is about 1 % of its junctions' pixels."""
     unevenness: float = 2.0
     """Brightest over dimmest place of a smooth surface through what is lit."""
     junction_width_um: float = 1.6

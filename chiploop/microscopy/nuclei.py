@@ -91,12 +91,14 @@ def find_nuclei(image: np.ndarray, pixel_size_um: float) -> Nuclei:
     return replace(found, light=light, edge_um=edge_um, failure=failure)
 
 
-def nuclei_table(labels: np.ndarray, across: int, working_um: float) -> Nuclei:
-    """Return the table of labelled nuclei, numbered anew from 1; debris is left out."""
+def nuclei_table(
+    labels: np.ndarray, across: int, working_um: float, smallest_um2: float = SMALLEST_UM2
+) -> Nuclei:
+    """Return the table of labelled nuclei, numbered anew from 1; smaller ones are debris and left out."""
     row, column = np.nonzero(labels)
     which = labels[row, column]
     area = np.bincount(which, minlength=1).astype(float)
-    keep = area * working_um**2 >= SMALLEST_UM2
+    keep = (area > 0.0) & (area * working_um**2 >= smallest_um2)
     keep[0] = False
     number = np.cumsum(keep) * keep
     labels = number.astype(np.int32)[labels]
@@ -149,7 +151,7 @@ def _foreground(
         )
         return np.zeros(smooth.shape, dtype=bool), light, math.nan, told
     highest = maximum_filter(flat, 1 + 2 * round(NEAR_UM / working_um))
-    mask = flat > np.maximum(EDGE * highest, FAINTEST * level)
+    mask = (flat > EDGE * highest) & (highest > FAINTEST * level)
     return mask, light, _edge_um(flat, highest, mask, working_um), ""
 
 

@@ -23,7 +23,7 @@ from chiploop.microscopy.planes import Plane, as_plane, fields
 FRAME_UM = 8.0
 """From the plane's edge to the frame."""
 METHOD_CV = 0.006
-"""Of the density: what the method itself errs by, rms over synthetic images (`python -m benchmarks.microscopy`)."""
+"""Of the density: the method's own error, rms over synthetic images (`python -m benchmarks.microscopy`)."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def measure_nuclei(
 
 def _given(labels: np.ndarray, pixel_size_um: float) -> Nuclei:
     """Return the table of labels found elsewhere; nothing is thresholded or split."""
-    return nuclei_table(renumbered(labels), 1, pixel_size_um)
+    return nuclei_table(renumbered(labels), 1, pixel_size_um, 0.0)
 
 
 def _outline_px(found: Nuclei) -> np.ndarray:

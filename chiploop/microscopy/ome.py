@@ -7,6 +7,7 @@ followed: nothing outside the file that was named is ever opened.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,9 +15,10 @@ from chiploop.errors import FileNotValid
 from chiploop.exports.safe_xml import Element, parse
 
 UM_PER: Final = {
-    "\u00b5m": 1.0, "\u03bcm": 1.0, "um": 1.0, "micron": 1.0, "nm": 1e-3, "pm": 1e-6, "mm": 1e3, "cm": 1e4, "m": 1e6,
-    "\u00c5": 1e-4, "\u212b": 1e-4, "in": 25_400.0,
+    "\u00b5m": 1.0, "\u03bcm": 1.0, "um": 1.0, "micron": 1.0, "nm": 1e-3, "pm": 1e-6, "mm": 1e3, "cm": 1e4,
+    "m": 1e6, "\u00c5": 1e-4, "\u212b": 1e-4, "in": 25_400.0,
 }  # fmt: skip
+ROOT: Final = re.compile(rb"<(?:\w+:)?OME[\s>]")
 MOST_ELEMENTS: Final = 400_000
 ORDERS: Final = ("XYZCT", "XYZTC", "XYCTZ", "XYCZT", "XYTCZ", "XYTZC")
 
@@ -56,8 +58,7 @@ def read_ome(description: bytes, name: str) -> OmeImage | None:
     ------
     FileNotValid : OME-XML that is damaged, describes no image, several files, or pixels that are not square.
     """
-    head = description[:400].lstrip()
-    if b"<OME" not in description[:4000] or not head.startswith(b"<"):
+    if not ROOT.search(description[:4000]) or not description[:400].lstrip().startswith(b"<"):
         return None
     try:
         text = description.decode("utf-8")

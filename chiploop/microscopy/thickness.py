@@ -3,9 +3,9 @@
 Belongs here: the layer's mask and its thickness across, along its middle. Not here: readouts (assays.microscopy).
 
 The layer is where haematoxylin is dense once nuclei are smoothed into their cells; the stratum corneum above and
-the dermis below are poor in it. Its edges lie half-way between the layer's density and that around it. Thickness is
-the layer's area beside a stretch of its middle line over the stretch's length: a tilted or bent layer is not
-measured slantwise, and a ragged edge makes it neither thinner nor thicker, as nearest distances would.
+the dermis below are poor in it. Its edges lie half-way between the layer's density and that around it.
+Thickness is the layer's area beside a stretch of its middle line over the stretch's length: a tilted or bent layer
+is not measured slantwise, and a ragged edge makes it neither thinner nor thicker, as nearest distances would.
 """
 
 from __future__ import annotations

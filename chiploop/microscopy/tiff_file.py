@@ -1,51 +1,39 @@
 """TIFF and OME-TIFF, opened lazily and read region by region; what is damaged is refused, with page and place.
 
-Belongs here: one file's planes, and what must hold before a byte of pixels is read. Not here: tags (tiff_structure),
-OME-XML (ome), the pixel size (pixel_size).
+Belongs here: one file's planes. Not here: what must hold before a byte of pixels is read (tiff_checks), tags
+(tiff_structure), OME-XML (ome), the pixel size (pixel_size).
 
-Memory: opening takes a few times the directories (held against the file's size); a region takes its own pixels and
-one decoded tile or strip, which is at most ``MOST_SEGMENT_BYTES``. Nothing else is allocated, whatever a header
-claims.
+Memory: opening takes a few times the directories, which are held against the file's size; a region takes its own
+pixels and one decoded tile or strip of at most ``tiff_checks.MOST_SEGMENT_BYTES``. Nothing else is allocated,
+whatever a header claims.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Literal
 
 import numpy as np
 
 from chiploop.errors import FileNotValid, WrongUse
-from chiploop.exports.trouble import ExportIncomplete, LibraryMissing
+from chiploop.exports.trouble import ExportIncomplete
 from chiploop.microscopy.ome import OmeImage, read_ome
 from chiploop.microscopy.pixel_size import settle_pixel_size, tagged_size_um
+from chiploop.microscopy.tiff_checks import (
+    DEFLATE,
+    TYPES,
+    refuse_lost_ome,
+    refuse_lost_pages,
+    refuse_page,
+)
 from chiploop.microscopy.tiff_log import heard_from_tifffile
 from chiploop.microscopy.tiff_structure import TiffPage, walk
 
-MOST_PIXELS: Final = 2_000_000_000
-"""Of a plane."""
-MOST_SEGMENT_BYTES: Final = 256 * 2**20
-"""Of one tile or strip, decoded."""
-MOST_INFLATED: Final = 1100
-"""Bytes that one byte of deflate can give; the format allows 1032."""
-DEFLATE: Final = frozenset({8, 32946})
-WITH_LIBRARY: Final = {5: "LZW", 7: "JPEG", 32773: "PackBits", 34925: "LZMA", 50000: "Zstandard"}
 COLOURS: Final = ("red", "green", "blue")
-IMAGEJ_PLANES: Final = re.compile(rb"^images=(\d{1,9})\s*$", re.MULTILINE)
-TYPES: Final = {
-    (1, 8): "u1",
-    (1, 16): "u2",
-    (1, 32): "u4",
-    (2, 16): "i2",
-    (2, 32): "i4",
-    (3, 32): "f4",
-}
 
 
 @dataclass(frozen=True)
@@ -182,7 +170,7 @@ class TiffPlane:
         wanted = range(3) if self.sample is None else (self.sample,)
         out = np.empty((bottom - top, right - left, len(wanted)), dtype=_type(page))
         if not apart and page.stored_by_rows:
-            out[...] = self._rows(top, bottom)[:, left:right, list(wanted)]
+            out[...] = self._rows(top, bottom, left, right)[..., list(wanted)]
             return self._finite(out)
         for row in range(top // height, (bottom - 1) // height + 1):
             for column in range(left // width, (right - 1) // width + 1):
@@ -206,25 +194,25 @@ class TiffPlane:
             )
         return values if self.sample is None else values[..., 0]
 
-    def _rows(self, top: int, bottom: int) -> np.ndarray:
-        """Return whole rows of unpacked strips, straight from the file: one strip is often the whole plane."""
+    def _rows(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
+        """Return unpacked rows straight from the file: one strip is often the whole plane."""
         page = self.page
         height, width = page.segment_shape
-        row_bytes = width * page.samples * page.bits // 8
+        pixel_bytes = page.samples * page.bits // 8
         parts = []
-        for strip in range(top // height, (bottom - 1) // height + 1):
-            first, last = max(top, strip * height), min(bottom, (strip + 1) * height)
-            offset, count = page.segments[strip]
-            start = (first - strip * height) * row_bytes
-            if start + (last - first) * row_bytes > count:
+        for row in range(top, bottom):
+            offset, count = page.segments[row // height]
+            start = (row % height) * width * pixel_bytes
+            if start + width * pixel_bytes > count:
                 raise ExportIncomplete(
-                    f"{self._where}, part {strip + 1} of {page.segments_wanted}: incomplete: {count} bytes for "
-                    f"{min(height, page.shape[0] - strip * height)} rows of {row_bytes}"
+                    f"{self._where}, row {row + 1}: incomplete: its strip has {count} bytes, the row would end at "
+                    f"{start + width * pixel_bytes}"
                 )
-            self.file._file.seek(offset + start)
-            parts.append(self.file._file.read((last - first) * row_bytes))
-        stored = np.frombuffer(b"".join(parts), _type(page).newbyteorder(page.byte_order))
-        return stored.reshape(bottom - top, width, page.samples)
+            self.file._file.seek(offset + start + left * pixel_bytes)
+            parts.append(self.file._file.read((right - left) * pixel_bytes))
+        order: Literal["<", ">"] = "<" if page.byte_order == "<" else ">"
+        stored = np.frombuffer(b"".join(parts), _type(page).newbyteorder(order))
+        return stored.reshape(bottom - top, right - left, page.samples)
 
     @property
     def _where(self) -> str:
@@ -307,9 +295,10 @@ def open_image(
         n_bytes = file.seek(0, 2)
         pages = walk(file, name, n_bytes)
         ome = read_ome(pages[0].description, name)
-        _refuse_lost_ome(path, pages, ome, name)
-        _refuse_lost_pages(pages, name)
-        size, flags = 1.0, ()
+        refuse_lost_ome(path, pages, ome, name)
+        refuse_lost_pages(pages, name)
+        size = 1.0
+        flags: tuple[str, ...] = ()
         if not no_size:
             tags = tagged_size_um(
                 pages[0].resolution, pages[0].one("ResolutionUnit", 2), pages[0].description
@@ -331,97 +320,6 @@ def open_image(
             raise FileNotValid(f"{name}: damaged: {heard[0]}")
         with tiff:
             yield ImageFile(name, tuple(pages), ome, size, flags, file, tiff)
-
-
-def refuse_page(page: TiffPage, name: str, n_bytes: int) -> None:
-    """Raise for a page that can not be read, or whose claims can not be true of a file of that size."""
-    told = f"{name}, page {page.number}"
-    rows, columns = page.shape
-    height, width = page.segment_shape
-    if min(rows, columns, height, width) < 1 or rows * columns > MOST_PIXELS:
-        raise FileNotValid(
-            f"{told}: {rows} x {columns} pixels; allowed are 1 to {MOST_PIXELS} pixels"
-        )
-    bits = {*page.integers.get("BitsPerSample", (1,))}
-    kind = page.one("SampleFormat", 1), page.bits
-    if len(bits) > 1 or kind not in TYPES or page.samples > 4:
-        raise FileNotValid(
-            f"{told}: {page.samples} values of {page.bits} bits a pixel, sample format {kind[0]}; allowed are "
-            "1 to 4 whole numbers of 8, 16 or 32 bits, or real ones of 32"
-        )
-    if page.one("PhotometricInterpretation", 1) not in (1, 2, 6):
-        raise FileNotValid(
-            f"{told}: photometric interpretation {page.one('PhotometricInterpretation', 1)} (1: black is 0, "
-            "2: red, green, blue, 6: JPEG's colours are allowed); export it as grey or colour values"
-        )
-    compression = page.one("Compression", 1)
-    if compression in WITH_LIBRARY:
-        if importlib.util.find_spec("imagecodecs") is None:
-            raise LibraryMissing(
-                f"{told}: packed by {WITH_LIBRARY[compression]}, which needs a library that is not installed: "
-                "pip install imagecodecs; or export it without compression or with Deflate (ZIP)"
-            )
-    elif compression not in {1, *DEFLATE}:
-        raise FileNotValid(
-            f"{told}: compression {compression}; allowed are none, Deflate, {', '.join(WITH_LIBRARY.values())}"
-        )
-    segments = page.segments
-    decoded = height * width * page.samples * page.bits // 8
-    if decoded > MOST_SEGMENT_BYTES and not page.stored_by_rows:
-        raise FileNotValid(
-            f"{told}: tiles or strips of {decoded / 2**20:.0f} MiB; allowed are {MOST_SEGMENT_BYTES // 2**20} "
-            "MiB. Export it in tiles or short strips."
-        )
-    if len(segments) != page.segments_wanted:
-        raise ExportIncomplete(
-            f"{told}: incomplete: {len(segments)} tiles or strips, {rows} x {columns} pixels ask for "
-            f"{page.segments_wanted}"
-        )
-    lost = sum(count == 0 or offset == 0 for offset, count in segments)
-    if lost:
-        raise ExportIncomplete(
-            f"{told}: incomplete: {lost} of {len(segments)} tiles or strips hold no data"
-        )
-    end = max(offset + count for offset, count in segments)
-    if end > n_bytes:
-        raise ExportIncomplete(
-            f"{told}: incomplete: its pixels would end at byte {end}, the file has {n_bytes}. "
-            "Copy or export it again."
-        )
-    packed = sum(count for _, count in segments)
-    if page.bytes_decoded > packed * (1 if compression == 1 else MOST_INFLATED):
-        raise FileNotValid(
-            f"{told}: it claims {page.bytes_decoded} bytes of pixels and has {packed} bytes for them"
-        )
-
-
-def _refuse_lost_ome(path: Path, pages: list[TiffPage], ome: OmeImage | None, name: str) -> None:
-    if ome is None:
-        if path.name.lower().endswith((".ome.tif", ".ome.tiff", ".ome.btf")):
-            raise ExportIncomplete(
-                f"{name}: incomplete: an OME-TIFF without OME-XML; it stands at the end of such files, so this "
-                "one may be cut. Copy or export it again."
-            )
-        return
-    if pages[0].shape != (ome.rows, ome.columns):
-        raise FileNotValid(
-            f"{name}: its OME-XML says {ome.rows} x {ome.columns} pixels, page 1 has "
-            f"{pages[0].shape[0]} x {pages[0].shape[1]}"
-        )
-    planes = ome.first_ifd + int(np.prod(list(ome.sizes.values()), dtype=object))
-    if planes > len(pages):
-        raise ExportIncomplete(
-            f"{name}: incomplete: its OME-XML tells of {planes} planes, the file holds {len(pages)} pages"
-        )
-
-
-def _refuse_lost_pages(pages: list[TiffPage], name: str) -> None:
-    """Raise where ImageJ wrote more planes than the file has pages (stacks above 4 GB have one page for all)."""
-    said = IMAGEJ_PLANES.search(pages[0].description)
-    if pages[0].description.startswith(b"ImageJ=") and said and int(said[1]) > len(pages):
-        raise FileNotValid(
-            f"{name}: ImageJ tells of {int(said[1])} planes, the file lists {len(pages)}; save it as OME-TIFF"
-        )
 
 
 def _type(page: TiffPage) -> np.dtype[Any]:

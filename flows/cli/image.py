@@ -98,23 +98,23 @@ def image(
     declared = declared_size_um(pixel_size) if pixel_size is not None else None
     with ExitStack() as stack:
         opened = stack.enter_context(open_image(file, declared))
-        given = stack.enter_context(open_image(labels, no_size=True)).plane() if labels else None
-        if given is not None and given.dtype.kind == "f":
-            raise FileNotValid(f"{given.file.name}: real numbers; labels are whole ones, 0 is none")
+        found = stack.enter_context(open_image(labels, no_size=True)).plane() if labels else None
+        if found is not None and found.dtype.kind == "f":
+            raise FileNotValid(f"{found.file.name}: real numbers; labels are whole ones, 0 is none")
         sha256 = _sha256(file)
         try:
             if measure is MeasureName.junctions:
                 plane = opened.plane(channel, z, frame)
                 nuclei = opened.plane(nuclei_channel, z, frame) if nuclei_channel else None
                 readouts, details, picture = _junctions(
-                    opened, plane, nuclei, given, junction_level, sha256
+                    opened, plane, nuclei, found, junction_level, sha256
                 )
             elif measure is MeasureName.nuclei:
                 plane = opened.plane(channel, z, frame)
-                readouts, details, picture = _nuclei(opened, plane, given, sha256)
+                readouts, details, picture = _nuclei(opened, plane, found, sha256)
             else:
                 plane = opened.colour()
-                readouts, details, picture = _thickness(opened, plane, given, sha256)
+                readouts, details, picture = _thickness(opened, plane, found, sha256)
         except ValueError as trouble:
             raise FileNotValid(f"{opened.name}: {trouble}") from None
         if overlay is not None:
