@@ -45,11 +45,11 @@ def junction_figure(
         (~covered, MISSING, "x", "not covered"),
     ):
         axes[1].plot(
-            points[which, 1], points[which, 0], ls="", marker=shape, color=colour, ms=1.6 if shape == "o" else 3.2,
+            points[which, 1], points[which, 0], ls="", marker=shape, color=colour, ms=2.2 if shape == "o" else 3.4,
             mew=0.0 if shape == "o" else 0.9, label=told, scalex=False, scaley=False,
         )  # fmt: skip
     _titles(figure, axes, _value(readout, 100.0, "%", "border covered"), readout)
-    axes[1].legend(loc="lower right", frameon=True, framealpha=0.85, markerscale=2.5, fontsize=6.5)
+    axes[1].legend(loc="lower right", frameon=True, facecolor="white", framealpha=0.9, markerscale=2, fontsize=6.5)
     return figure
 
 
@@ -71,7 +71,7 @@ def nuclei_figure(
         scalex=False, scaley=False,
     )  # fmt: skip
     _titles(figure, axes, _value(readout, 1.0, "per mm²", "nuclei"), readout)
-    axes[1].legend(loc="lower right", frameon=True, framealpha=0.85, markerscale=2, fontsize=6.5)
+    axes[1].legend(loc="lower right", frameon=True, facecolor="white", framealpha=0.9, markerscale=2, fontsize=6.5)
     return figure
 
 
