@@ -24,7 +24,8 @@ MOST_SEGMENT_BYTES: Final = 256 * 2**20
 MOST_INFLATED: Final = 1100
 """Bytes that one byte of deflate can give; the format allows 1032."""
 DEFLATE: Final = frozenset({8, 32946})
-WITH_LIBRARY: Final = {5: "LZW", 7: "JPEG", 32773: "PackBits", 34925: "LZMA", 50000: "Zstandard"}
+JPEG: Final = 7
+WITH_LIBRARY: Final = {5: "LZW", JPEG: "JPEG", 32773: "PackBits"}
 IMAGEJ_PLANES: Final = re.compile(rb"^images=(\d{1,9})\s*$", re.MULTILINE)
 TYPES: Final = {
     (1, 8): "u1",

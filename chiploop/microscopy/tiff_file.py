@@ -25,6 +25,7 @@ from chiploop.microscopy.ome import OmeImage, read_ome
 from chiploop.microscopy.pixel_size import settle_pixel_size, tagged_size_um
 from chiploop.microscopy.tiff_checks import (
     DEFLATE,
+    JPEG,
     TYPES,
     refuse_lost_ome,
     refuse_lost_pages,
@@ -33,6 +34,7 @@ from chiploop.microscopy.tiff_checks import (
 from chiploop.microscopy.tiff_log import heard_from_tifffile
 from chiploop.microscopy.tiff_structure import TiffPage, walk
 
+JPEG_END: Final = b"\xff\xd9"
 COLOURS: Final = ("red", "green", "blue")
 
 
@@ -260,6 +262,8 @@ class TiffPlane:
                 raise FileNotValid(
                     f"{told}: damaged: {trouble}. Copy or export it again."
                 ) from None
+        elif compression == JPEG and not data.rstrip(b"\0").endswith(JPEG_END):
+            raise FileNotValid(f"{told}: damaged: its JPEG has no end. Copy or export it again.")
         elif compression != 1:
             return
         if not least <= length <= most:
@@ -305,8 +309,11 @@ def open_image(
             )
             from_ome = ome.pixel_size_um if ome is not None else None
             size, flags = settle_pixel_size(name, from_ome, tags, declared_um)
-        if pages[0].one("Compression", 1) == 7:
-            flags = (*flags, "JPEG: fine structure is lost in it; export without loss")
+        if pages[0].one("Compression", 1) == JPEG:
+            flags = (
+                *flags,
+                "JPEG: fine structure is lost in it and damage within may go unnoticed; export without loss",
+            )
         file.seek(0)
         with heard_from_tifffile() as heard:
             try:

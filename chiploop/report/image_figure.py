@@ -49,7 +49,14 @@ def junction_figure(
             mew=0.0 if shape == "o" else 0.9, label=told, scalex=False, scaley=False,
         )  # fmt: skip
     _titles(figure, axes, _value(readout, 100.0, "%", "border covered"), readout)
-    axes[1].legend(loc="lower right", frameon=True, facecolor="white", framealpha=0.9, markerscale=2, fontsize=6.5)
+    axes[1].legend(
+        loc="lower right",
+        frameon=True,
+        facecolor="white",
+        framealpha=0.9,
+        markerscale=2,
+        fontsize=6.5,
+    )
     return figure
 
 
@@ -71,7 +78,14 @@ def nuclei_figure(
         scalex=False, scaley=False,
     )  # fmt: skip
     _titles(figure, axes, _value(readout, 1.0, "per mm²", "nuclei"), readout)
-    axes[1].legend(loc="lower right", frameon=True, facecolor="white", framealpha=0.9, markerscale=2, fontsize=6.5)
+    axes[1].legend(
+        loc="lower right",
+        frameon=True,
+        facecolor="white",
+        framealpha=0.9,
+        markerscale=2,
+        fontsize=6.5,
+    )
     return figure
 
 
