@@ -139,6 +139,12 @@ def _plate() -> Command:
     return plate
 
 
+def _image() -> Command:
+    from flows.cli.image import image
+
+    return image
+
+
 def _approve() -> Command:
     from flows.cli.decide import approve
 
@@ -258,6 +264,7 @@ VERBS: dict[str, Verb] = {
     "impedance": Verb("Read TEER from an impedance spectrum, with its checks.", _impedance),
     "permeability": Verb("Fit the permeability of barriers to a tracer.", _permeability),
     "plate": Verb("Judge an assay plate from its export: curves, controls, samples.", _plate),
+    "image": Verb("Measure junctions, nuclei or epidermal thickness in a TIFF.", _image),
     "propose": Verb("Show the next doses with all that speaks for and against them.", _propose),
     "approve": Verb("Approve the proposed doses, or your own, by name.", _approve),
     "exclude": Verb("Leave readouts out of later fits, by name and with the reason.", _exclude),
