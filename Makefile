@@ -60,6 +60,9 @@ bench: $(INSTALLED)
 	@$(BIN)/python -m benchmarks.proposal_seconds
 	@$(BIN)/python -m benchmarks.curves
 	@$(BIN)/python -m benchmarks.exports
+	@$(BIN)/python -m benchmarks.transport --seeds 200
+	@$(BIN)/python -m benchmarks.microscopy --seeds 2 --size 1024
+	@$(BIN)/python -m benchmarks.orchestration
 	@$(BIN)/python -m benchmarks.impedance
 	@echo "Coverage of the goals over 20 whole studies takes half an hour: $(BIN)/python -m benchmarks.goal_coverage"
 
