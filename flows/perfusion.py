@@ -347,10 +347,10 @@ def stop_stimulus(lab: Laboratory, plain: PumpProgramme, cycle: int) -> None:
 
 
 def guard(lab: Laboratory, cycle: int) -> Guard:
-    """Return the last look at the limits before a cycle's pumps; it asks record and journal anew each time."""
+    """Return the last look at the limits before a cycle's pumps; it asks journal and record anew each time."""
 
     def look(programme: PumpProgramme, totals: JournalTotals, time_h: float) -> None:
-        read_h = newest_toxicity_h(lab.study, lab.record.readouts(lab.run_id), programme.line)
+        read_h = newest_toxicity_h(lab.study, lab.at_hand.now(), programme.line)
         check_before_wire(lab.study, programme, totals, time_h, read_h, cycle=cycle)
 
     return look
