@@ -117,6 +117,11 @@ def _what_is_named() -> tuple[str, str]:
     return VARIABLE, os.environ.get(VARIABLE, "")
 
 
+def option_named() -> str:
+    """Return the URL of ``--record`` alone; empty where it is not given."""
+    return _named.get()
+
+
 def without_record_option(arguments: Sequence[str]) -> tuple[list[str], str]:
     """Return a command line without ``--record URL``, which any command takes, and the URL.
 

@@ -62,6 +62,18 @@ def _mirror() -> Command:
     return mirror
 
 
+def _backup() -> Command:
+    from flows.cli.backup import backup
+
+    return backup
+
+
+def _restore() -> Command:
+    from flows.cli.backup import restore
+
+    return restore
+
+
 def _schema() -> Command:
     from flows.cli.schema import schema
 
@@ -198,6 +210,8 @@ VERBS: dict[str, Verb] = {
     "petab": Verb("Evaluate and fit problems of the PEtab standard.", _petab),
     "audit": Verb("Verify that no record was altered.", _audit),
     "mirror": Verb("Copy what the record lacks of the action journals.", _mirror),
+    "backup": Verb("Write record, journals and runs into one file.", _backup),
+    "restore": Verb("Bring back a backup into a new folder.", _restore),
     "schema": Verb("Print the JSON schema of study files, for editors.", _schema),
 }
 """Verb -> what it says in help and where it lives; in the order of a study's life."""
