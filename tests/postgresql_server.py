@@ -37,7 +37,7 @@ def server_binaries() -> Path | None:
     """Return the folder with ``postgres`` and ``initdb`` of the newest version; None where there is none."""
     found = shutil.which("postgres")
     if found and Path(found).with_name("initdb").exists():
-        return Path(found).parent
+        return Path(found).resolve().parent
     debian = Path("/usr/lib/postgresql").glob("*/bin/postgres")
     versions = sorted(debian, key=lambda path: float(path.parts[-3]))
     return versions[-1].parent if versions else None

@@ -426,9 +426,14 @@ class Record:
         with ``qc`` "fail" and who and why among its reasons.
         """
         with self._reading() as session:
-            rows = standing(rows_of(session, ReadoutRow, ReadoutRow.run_id == run_id))
-            found = [readout_of(row) for row in rows if cycle is None or row.cycle == cycle]
-        return marked(found, self.exclusions(run_id))
+            return self._readouts(session, run_id, cycle)
+
+    def _readouts(
+        self, session: Session, run_id: str, cycle: int | None = None
+    ) -> tuple[Readout, ...]:
+        rows = standing(rows_of(session, ReadoutRow, ReadoutRow.run_id == run_id))
+        found = [readout_of(row) for row in rows if cycle is None or row.cycle == cycle]
+        return marked(found, self._exclusions(session, run_id))
 
     def measurements(self, run_id: str) -> tuple[Measurement, ...]:
         """Return the raw and calibrated values of a run that stand, in the order added."""
@@ -446,26 +451,41 @@ class Record:
 
     def exclusions(self, run_id: str) -> tuple[Exclusion, ...]:
         """Return what a person excluded or took back, in the order added."""
-        return tuple(Exclusion(**event.content) for event in self.events(run_id, EXCLUSION))
+        with self._reading() as session:
+            return self._exclusions(session, run_id)
+
+    def _exclusions(self, session: Session, run_id: str) -> tuple[Exclusion, ...]:
+        events = self._events(session, run_id, EXCLUSION)
+        return tuple(Exclusion(**event.content) for event in events)
 
     def add_exclusion(self, run_id: str, exclusion: Exclusion, time_h: float) -> None:
         """Add that readouts are excluded, or taken in again.
 
         Raises RecordConflict where it hits no readout, or changes nothing.
         """
-        before = self.readouts(run_id)
-        hit = [readout for readout in before if exclusion.covers(readout)]
-        if not hit:
-            raise RecordConflict(
-                f"{run_id} has no readout {exclusion.told}; it has: "
-                + ", ".join(sorted({f"{r.readout} of {r.chip_id}" for r in before}))
+        with self._writing() as session:  # two people who exclude at once see each other's word
+            before = self._readouts(session, run_id)
+            hit = [readout for readout in before if exclusion.covers(readout)]
+            if not hit:
+                raise RecordConflict(
+                    f"{run_id} has no readout {exclusion.told}; it has: "
+                    + ", ".join(sorted({f"{r.readout} of {r.chip_id}" for r in before}))
+                )
+            is_out = [bool(r.reasons) and r.reasons[-1].startswith(EXCLUDED) for r in hit]
+            if all(is_out) if exclusion.excluded else not any(is_out):
+                state = "excluded already" if exclusion.excluded else "not excluded"
+                raise RecordConflict(
+                    f"{exclusion.told} of {run_id} is {state}; nothing was changed"
+                )
+            count = len(self._exclusions(session, run_id))
+            row = EventRow(
+                natural_key=f"{run_id}/{EXCLUSION}/{count + 1:04d}",
+                run_id=run_id,
+                kind=EXCLUSION,
+                time_h=time_h,
+                content=canonical(asdict(exclusion)),
             )
-        is_out = [bool(r.reasons) and r.reasons[-1].startswith(EXCLUDED) for r in hit]
-        if all(is_out) if exclusion.excluded else not any(is_out):
-            state = "excluded already" if exclusion.excluded else "not excluded"
-            raise RecordConflict(f"{exclusion.told} of {run_id} is {state}; nothing was changed")
-        count = len(self.exclusions(run_id))
-        self.add_event(run_id, EXCLUSION, time_h, asdict(exclusion), f"{count + 1:04d}")
+            self._add(session, row)
 
     def raw_files(self, run_id: str) -> tuple[RawFile, ...]:
         """Return the raw files of a run, in the order added."""

@@ -24,6 +24,7 @@ from chiploop.record.record import Record
 from chiploop.record.record_url import record_url as parsed
 from chiploop.record.rows import RawFile
 from chiploop.study import load_study
+from tests.postgresql_server import PostgresqlServer
 
 STUDY = load_study(Path(__file__).parents[3] / "protocols" / "studies" / "ad_jak_dose_finding.yaml")
 VALUE = Readout(
@@ -174,6 +175,36 @@ def test_a_reader_sees_proposal_and_decision_as_they_stood_at_one_moment(record_
         assert [d.action for _, d in record.proposed("r1", 2) if d] == ["reject", "approve"]
 
 
+@pytest.mark.postgres
+def test_a_role_that_may_only_read_and_add_is_enough_and_its_password_may_stand_in_pgpass(
+    postgresql_server: PostgresqlServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = postgresql_server.new_database()
+    Record(owner).close()
+    with behind(owner) as connection:
+        connection.exec_driver_sql("CREATE ROLE nora LOGIN PASSWORD 'w0rd'")
+        for grant in (
+            "GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO nora",
+            "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO nora",
+        ):
+            connection.exec_driver_sql(grant)
+    words = tmp_path / "pgpass"
+    words.write_text(f"127.0.0.1:{postgresql_server.port}:*:nora:w0rd\n")
+    words.chmod(0o600)
+    monkeypatch.setenv("PGPASSFILE", str(words))
+    database = owner.rsplit("/", 1)[1]
+    own = f"postgresql://nora@127.0.0.1:{postgresql_server.port}/{database}"
+    with Record(own) as record:
+        assert record.url == own
+        record.add_readouts("r1", [VALUE])
+        assert record.verify().whole
+    with (
+        pytest.raises(DBAPIError, match="permission denied|must be owner"),
+        behind(own) as connection,
+    ):
+        connection.exec_driver_sql("ALTER TABLE readouts DISABLE TRIGGER readouts_no_update")
+
+
 @pytest.fixture(scope="module")
 def writers() -> Iterator[subprocess.Popen[str]]:
     """A process that forks others, each of which adds to a record."""
@@ -210,6 +241,8 @@ def test_three_processes_add_at_once_nothing_is_lost_and_one_decision_stands(
         assert len(record.readouts("r1")) == len(PROCESSES) * TURNS
         assert len(record.events("r1", "seen")) == len(PROCESSES) * TURNS
         assert len(record.events("r1", "state")) == len(PROCESSES) * TURNS
+        assert len(record.exclusions("r1")) == len(PROCESSES) * TURNS
+        assert {r.qc for r in record.readouts("r1")} == {"fail"}
         assert [len(record.proposals(f"of {who}")) for who in PROCESSES] == [TURNS] * 3
         assert len({d.proposal_id for d in decisions}) == len(decisions) == TURNS
         refused = [

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from chiploop.measurement import Readout
 from chiploop.record.chain import RecordConflict
+from chiploop.record.exclusions import ANY_TIME, Exclusion
 from chiploop.record.record import Record
 
 
@@ -35,6 +36,8 @@ def add(url: str, folder: Path, who: str, turns: int) -> None:
                 record.add_decision(f"r1/c{n + 1:02d}/p1", "approve", who, "fine")
             except RecordConflict as told:
                 refused.append(str(told))
+            exclusion = Exclusion(f"{who}{n}", "TEER", ANY_TIME, True, who, "air")
+            record.add_exclusion("r1", exclusion, float(n))
             record.add_proposal(f"of {who}", n + 1, {"doses": [n]})
     (folder / f"{who}.json").write_text(json.dumps(refused))
 
