@@ -94,7 +94,12 @@ def place_of(runs: Path) -> RecordPlace:
     known = kept.read_text(encoding="utf-8").strip() if kept.exists() else ""
     text = named or known or str(default_file(runs))
     url = record_url(text)
-    place = RecordPlace(runs, text, shown(url), file_of(url))
+    file = file_of(url)
+    if file is not None and (named or known):  # what is kept holds from any folder
+        file = file.absolute()
+        text = f"sqlite:///{file.as_posix()}"
+        url = record_url(text)
+    place = RecordPlace(runs, text, shown(url), file)
     if named and known and place.shown != known:
         raise WrongUse(
             f"the runs in {runs} are on record in {known} ({kept}), and {said_by} names {place.shown}. Leave it "

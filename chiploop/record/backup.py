@@ -24,7 +24,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from chiploop import __version__
-from chiploop.record.chain import GENESIS, Head, RecordUnreadable, utc_now
+from chiploop.record.chain import (
+    GENESIS,
+    Head,
+    RecordUnreadable,
+    head_path,
+    read_head,
+    utc_now,
+)
 from chiploop.record.record import Record
 from chiploop.record.row_lines import dump_rows
 
@@ -58,6 +65,8 @@ class Manifest:
     at_utc: str
     record: KeptChain | None = None
     """None where there was no record yet."""
+    record_head: KeptChain | None = None
+    """What the head file beside the runs said before the record was copied; longer where its tail had been cut."""
     record_was: str = ""
     """URL without password, or file."""
     tables: dict[str, int] = field(default_factory=dict)
@@ -92,9 +101,10 @@ def write_backup(
                 for path in sorted([runs / JOURNAL, *runs.glob(f"*/{JOURNAL}")]):
                     if path.exists():
                         name = RUNS + path.relative_to(runs).as_posix()
+                        before = read_head(head_path(path))
                         copy, chain = copied(path, Path(folder), "events")
                         _add_file(into, manifest, name, copy)
-                        _add_head(into, manifest, name, chain)
+                        _add_head(into, manifest, name, chain, before)
                         manifest.journals[name] = chain
                 for path in files_of(runs):
                     _add_file(into, manifest, RUNS + path.relative_to(runs).as_posix(), path)
@@ -132,6 +142,7 @@ def copied(path: Path, folder: Path, chain_table: str) -> tuple[Path, KeptChain]
         source = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30.0)
         with closing(source), closing(sqlite3.connect(copy)) as target:
             source.backup(target)
+            copy.chmod(path.stat().st_mode & 0o777)
             target.execute("PRAGMA journal_mode = DELETE")  # one file, without its log
             asked = f"SELECT seq, hash FROM {chain_table} ORDER BY seq DESC LIMIT 1"
             last = target.execute(asked).fetchone()
@@ -151,6 +162,8 @@ def _add_record(
     if record is None:
         return
     manifest.record_was = record.url if record_file is None else str(record_file)
+    before = None if record.sessions.head is None else read_head(record.sessions.head)
+    manifest.record_head = None if before is None else KeptChain(before.count, before.hash)
     if record_file is None:
         rows = folder / RECORD_ROWS
         with rows.open("w", encoding="utf-8", newline="\n") as lines:
@@ -162,12 +175,22 @@ def _add_record(
     with Record(str(copy), create=False) as opened:
         manifest.tables, _ = dump_rows(opened, None)
     _add_file(into, manifest, RUNS + RECORD_FILE, copy)
-    _add_head(into, manifest, RUNS + RECORD_FILE, manifest.record)
+    _add_head(into, manifest, RUNS + RECORD_FILE, manifest.record, before)
 
 
-def _add_head(into: zipfile.ZipFile, manifest: Manifest, database: str, chain: KeptChain) -> None:
-    """Add the head file of a copy: the one beside the original may be of a row that came later."""
+def _add_head(
+    into: zipfile.ZipFile,
+    manifest: Manifest,
+    database: str,
+    chain: KeptChain,
+    before: Head | None,
+) -> None:
+    """Add the head file of a copy. What stood in the original's before it was copied is the longer one only where
+    the tail was cut: that must show in what is brought back too.
+    """
     head = Head(chain.rows, chain.head)
+    if before is not None and before.count > chain.rows:
+        head = before
     name = database.removesuffix(".sqlite") + ".head"
     content = (json.dumps(asdict(head)) + "\n").encode()
     into.writestr(zipfile.ZipInfo(name), content)
@@ -213,7 +236,8 @@ def manifest_of(content: Any) -> Manifest:
     if content["format"] != FORMAT:
         raise ValueError(f"its format is {content['format']!r}, {FORMAT!r} is known")
     values = dict(content)
-    values["record"] = None if values["record"] is None else KeptChain(**values["record"])
+    for name in ("record", "record_head"):
+        values[name] = None if values[name] is None else KeptChain(**values[name])
     values["journals"] = {name: KeptChain(**chain) for name, chain in values["journals"].items()}
     values["files"] = {name: (str(d), int(size)) for name, (d, size) in values["files"].items()}
     return Manifest(**values)

@@ -7,6 +7,8 @@ rows are for (record).
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -75,9 +77,18 @@ def reading_engine(engine: Engine) -> Engine:
 def _set_up_sqlite(connection: Any, _: object) -> None:
     # Transactions begin where _begin_sqlite says, not at the first write.
     connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout = {1000 * LOCK_TIMEOUT_S}")
+    until_s = time.monotonic() + LOCK_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError as problem:
+            # Of two who make a file at once one is refused here without being let wait.
+            if "locked" not in str(problem) or time.monotonic() > until_s:
+                raise
+            time.sleep(0.01)
     for pragma in (
-        f"busy_timeout = {1000 * LOCK_TIMEOUT_S}",
-        "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
         "recursive_triggers = ON",

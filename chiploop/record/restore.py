@@ -28,7 +28,7 @@ from chiploop.record.backup import (
     Manifest,
     manifest_of,
 )
-from chiploop.record.chain import ChainReport
+from chiploop.record.chain import ChainReport, Head, write_head
 from chiploop.record.journal import verify_journal
 from chiploop.record.journal_mirror import verify_mirrors
 from chiploop.record.raw_files import RawFileStore
@@ -163,6 +163,8 @@ def _bring_back_record(
     head = draft / RUNS / "record.head"
     with Record(record_url, head=head) as record, rows.open(encoding="utf-8") as lines:
         loaded = load_rows(record, lines_of(lines))
+    if manifest.record_head is not None:  # stays where it is the longer one: a tail was cut
+        write_head(head, Head(manifest.record_head.rows, manifest.record_head.head))
     counted = {table: count for table, count in manifest.tables.items() if count}
     if loaded != counted:
         raise BackupNotWhole(

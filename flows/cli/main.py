@@ -263,6 +263,8 @@ class _Verbs(TyperGroup):
             loaded = single
         command = typer.main.get_command(loaded)
         command.name = cmd_name
+        if any(option.name in ("runs", "runs_folder") for option in command.params):
+            command.epilog = "With --record URL: on the record of a laboratory."
         return command
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

@@ -47,6 +47,17 @@ def test_the_folder_keeps_the_url_without_the_password_and_nothing_for_its_own_f
     assert "s3cr3t" not in repr(place)
 
 
+def test_a_file_elsewhere_is_kept_by_its_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    with record_named("shared/record.sqlite"):
+        place_of(tmp_path / "runs").keep()
+    monkeypatch.chdir(tmp_path / "runs")
+    assert place_of(Path()).file == tmp_path / "shared" / "record.sqlite"
+
+
 def test_runs_in_a_file_are_not_gone_on_with_in_another_record(tmp_path: Path) -> None:
     Record(str(tmp_path / "record.sqlite")).close()
     with (

@@ -26,6 +26,7 @@ from chiploop.record.record import Record
 from chiploop.record.restore import BackupNotWhole, restore_backup
 from chiploop.record.rows import RawFile
 from chiploop.study import load_study
+from tests.chiploop.record.tampering import unguarded
 from tests.postgresql_server import PostgresqlServer
 
 STUDY = load_study(Path(__file__).parents[3] / "protocols" / "studies" / "ad_jak_dose_finding.yaml")
@@ -208,6 +209,22 @@ def test_nothing_is_written_over(record_url: str, runs: Path, tmp_path: Path) ->
         with pytest.raises(RecordConflict, match="has rows already"):
             restore_backup(out, tmp_path / "second", record_url)
         assert not (tmp_path / "second").exists()
+
+
+def test_a_tail_that_was_cut_before_the_backup_shows_in_what_is_brought_back(
+    record_url: str, runs: Path, tmp_path: Path
+) -> None:
+    head = tmp_path / "seen.head"
+    with Record(record_url, head=head) as record:
+        record.add_event("r1", "note", 1.0, {})
+        record.add_event("r1", "note", 2.0, {})
+        with unguarded(record_url) as connection:
+            connection.exec_driver_sql("DELETE FROM events WHERE time_h = 2.0")
+            connection.exec_driver_sql("DELETE FROM audit WHERE seq = 2")
+        file = Path(record_url.removeprefix("sqlite:///")) if record.is_file else None
+        write_backup(tmp_path / "b.zip", runs, record, file)
+    back = restore_backup(tmp_path / "b.zip", tmp_path / "back")
+    assert [fault.kind for report in back.reports for fault in report.faults] == ["tail cut"]
 
 
 def test_what_was_broken_before_the_backup_comes_back_broken_and_is_told(

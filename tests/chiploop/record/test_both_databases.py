@@ -8,22 +8,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from chiploop.measurement import Readout
 from chiploop.record.chain import RecordBroken, RecordConflict
 from chiploop.record.guards import trigger_names
 from chiploop.record.record import Record
-from chiploop.record.record_url import record_url as parsed
 from chiploop.record.rows import RawFile
 from chiploop.study import load_study
+from tests.chiploop.record.tampering import behind, unguarded
 from tests.postgresql_server import PostgresqlServer
 
 STUDY = load_study(Path(__file__).parents[3] / "protocols" / "studies" / "ad_jak_dose_finding.yaml")
@@ -35,34 +33,6 @@ CENSORED = Readout(
 )  # fmt: skip
 LONG = "x" * 900
 PROCESSES, TURNS = ("an", "bo", "cy"), 6
-
-
-@contextmanager
-def behind(url: str) -> Iterator[Any]:
-    """Yield a connection beside chiploop's, as somebody with a password has one."""
-    engine = create_engine(parsed(url))
-    try:
-        with engine.begin() as connection:
-            yield connection
-    finally:
-        engine.dispose()
-
-
-@contextmanager
-def unguarded(url: str) -> Iterator[Any]:
-    """Yield a connection with the triggers switched off, and on again afterwards."""
-    with behind(url) as connection:
-        if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql("SET session_replication_role = replica")
-            yield connection
-            return
-        asked = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
-        triggers = connection.exec_driver_sql(asked).all()
-        for name, _ in triggers:
-            connection.exec_driver_sql(f"DROP TRIGGER {name}")
-        yield connection
-        for _, statement in triggers:
-            connection.exec_driver_sql(statement)
 
 
 def test_what_is_added_comes_back_to_the_last_bit_and_the_chain_is_whole(record_url: str) -> None:
