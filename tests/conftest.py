@@ -75,6 +75,13 @@ def postgresql_server() -> Iterator[PostgresqlServer]:
     server.close()
 
 
+@pytest.fixture
+def stoppable_server(postgresql_server: PostgresqlServer) -> Iterator[PostgresqlServer]:
+    """The same server for a test that stops it; it runs again afterwards."""
+    yield postgresql_server
+    postgresql_server.start()
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def record_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """URL of a record that is not there yet, with its password: in a file, and on a server."""

@@ -78,7 +78,9 @@ class PostgresqlServer:
         self.start()
 
     def start(self) -> None:
-        """Start the server and wait until it answers."""
+        """Start the server and wait until it answers; nothing where it runs."""
+        if self._process is not None:
+            return
         options = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
         command = [self._binaries / "postgres", "-D", self.folder / "data", "-p", str(self.port)]
         with (self.folder / "log").open("ab") as log:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +21,10 @@ from flows.readouts_at_hand import ReadoutsAtHand
 from flows.record_place import RecordPlace, place_of, record_named
 from tests.flows.conftest import SMALL_STUDY, Warm
 from tests.flows.run_checks import check_volumes, only_run, wait_until_nobody_is_left
-from tests.postgresql_server import PostgresqlServer, server_binaries
+from tests.postgresql_server import PostgresqlServer
 
 pytestmark = pytest.mark.postgres
 DOSE = {"line": "L1", "asked_nm": 60.0, "risk": 0.02, "chips": ["C01", "C02"]}
-
-
-@pytest.fixture(scope="module")
-def own_server() -> Iterator[PostgresqlServer]:
-    """A server that may be stopped."""
-    binaries = server_binaries()
-    if binaries is None:
-        pytest.skip("there is no PostgreSQL server here (`make test-setup` installs one)")
-    server = PostgresqlServer(binaries)
-    yield server
-    server.close()
 
 
 def files_with(folder: Path, secret: str) -> list[Path]:
@@ -128,19 +116,19 @@ def test_a_run_of_the_same_name_on_another_computer_is_another_run(
 
 
 def test_the_journal_does_not_wait_for_a_record_that_is_away_and_the_mirror_catches_up(
-    own_server: PostgresqlServer, tmp_path: Path
+    stoppable_server: PostgresqlServer, tmp_path: Path
 ) -> None:
-    url = own_server.new_database()
+    url = stoppable_server.new_database()
     place = RecordPlace(tmp_path, url, "shown", None)
     place.open().close()
-    own_server.stop()
+    stoppable_server.stop()
     with Journal(tmp_path / "journal.sqlite") as journal:
         with mirrored(place, journal.path, every_s=0.01):
             for n in range(20):
                 journal.note("r1", f"r1/c01/L{n}/dose", float(n), "while the server is away")
                 time.sleep(0.005)
         assert not mirror_once(place, journal.path)
-        own_server.start()
+        stoppable_server.start()
         with mirrored(place, journal.path, every_s=60.0):
             pass
         with place.open() as record:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -16,36 +15,25 @@ from chiploop.record.chain import RecordUnreadable
 from chiploop.record.database import WRITERS_LOCK
 from chiploop.record.record import Record
 from chiploop.record.sessions import RecordAway
-from tests.postgresql_server import PostgresqlServer, server_binaries
-
-
-@pytest.fixture(scope="module")
-def own_server() -> Iterator[PostgresqlServer]:
-    """A server that may be stopped."""
-    binaries = server_binaries()
-    if binaries is None:
-        pytest.skip("there is no PostgreSQL server here (`make test-setup` installs one)")
-    server = PostgresqlServer(binaries)
-    yield server
-    server.close()
+from tests.postgresql_server import PostgresqlServer
 
 
 @pytest.mark.postgres
 def test_a_server_that_comes_back_is_waited_for_and_one_that_stays_away_is_told(
-    own_server: PostgresqlServer,
+    stoppable_server: PostgresqlServer,
 ) -> None:
-    url = own_server.new_database()
+    url = stoppable_server.new_database()
     with Record(url) as record:
         record.add_event("r1", "note", 1.0, {})
-        own_server.stop()
+        stoppable_server.stop()
         record.sessions.patience_s = 0.0
         with pytest.raises(RecordAway, match="could not be reached") as told:
             record.add_event("r1", "note", 2.0, {})
-        assert own_server.password not in str(told.value) and told.value.exit_code == 4
+        assert stoppable_server.password not in str(told.value) and told.value.exit_code == 4
         with pytest.raises(RecordUnreadable):
             Record(url)
         record.sessions.patience_s = 60.0
-        back = threading.Timer(0.3, own_server.start)
+        back = threading.Timer(0.3, stoppable_server.start)
         back.start()
         assert record.add_event("r1", "note", 3.0, {})
         back.join()
@@ -55,21 +43,21 @@ def test_a_server_that_comes_back_is_waited_for_and_one_that_stays_away_is_told(
 
 @pytest.mark.postgres
 def test_a_server_lost_in_the_middle_leaves_nothing_half_and_adding_again_is_safe(
-    own_server: PostgresqlServer,
+    stoppable_server: PostgresqlServer,
 ) -> None:
-    with Record(own_server.new_database()) as record:
+    with Record(stoppable_server.new_database()) as record:
         key = record.add_proposal("r1", 2, {"doses": [1]})
         real = record.now_utc
 
         def lost() -> str:
-            own_server.stop()
+            stoppable_server.stop()
             return real()
 
         record.now_utc = lost
         with pytest.raises(RecordAway, match="wholly or not at all"):
             record.replace_proposal(key, {"doses": [2]}, "an", "bolder")
         record.now_utc = real
-        own_server.start()
+        stoppable_server.start()
         assert record.decision_for(key) is None and len(record.proposals("r1")) == 1
         record.replace_proposal(key, {"doses": [2]}, "an", "bolder")
         assert record.verify().whole
