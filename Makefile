@@ -8,13 +8,14 @@ FIND_PYTHON := for p in "$$PYTHON" python3 python3.13 python3.12 python3.11 pyth
 	test -n "$$p" && "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& { echo "$$p"; break; }; done
 
-.PHONY: help install demo test test-all bench lint lock clean
+.PHONY: help install demo test test-all test-setup postgres-test bench lint lock clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo      run the demo study on virtual chips, in virtual time"
 	@echo "make test      run the tests"
 	@echo "make test-all  run the slow tests too"
+	@echo "make postgres-test  run the tests of a shared record on a PostgreSQL server that it starts"
 	@echo "make bench     measure every speed that the README claims"
 	@echo "make lint      check style, types and layers"
 	@echo "make lock      resolve requirements.lock anew (needs uv)"
@@ -43,11 +44,19 @@ demo: $(INSTALLED)
 # a file's tests stay together in one process: they share what takes long to make
 SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
 
-test: $(INSTALLED)
+test: $(INSTALLED) test-setup
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
-test-all: $(INSTALLED)
+test-all: $(INSTALLED) test-setup
 	@$(BIN)/python -m pytest -m "not hardware" $(SIDE_BY_SIDE)
+
+# A PostgreSQL server where there is none and it can be installed; the tests start it themselves.
+test-setup:
+	@tests/set_up_postgresql.sh
+
+# Starts a server in a temporary folder, on loopback; it ends with the tests.
+postgres-test: $(INSTALLED) test-setup
+	@CHIPLOOP_POSTGRESQL=required $(BIN)/python -m pytest -m postgres
 
 bench: $(INSTALLED)
 	@$(BIN)/python -m benchmarks.simulation

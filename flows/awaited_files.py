@@ -301,7 +301,11 @@ def tell_missing(lab: Laboratory, late: Sequence[AwaitedPlate], cycle: int, unti
     said = "; ".join(missing_words(lab, late))
     for one in late:
         if one.label not in told:
-            content = {"plate": one.planned.plate_id, "label": one.label}
+            content = {
+                "plate": one.planned.plate_id,
+                "label": one.label,
+                "deadline": f"{one.deadline_h:g} h of the study",
+            }
             lab.record.add_event(lab.run_id, MISSING, now_h, content, key=one.label)
     lab.record.add_state(lab.run_id, "waiting for a person", now_h)
     if any(one.label not in told for one in late):

@@ -10,6 +10,7 @@ from typing import Any
 from chiploop.report.run_summary import plain, summarise
 from flows.clock import VirtualClock
 from flows.laboratory import Laboratory
+from flows.record_place import place_of
 
 
 def end_run(lab: Laboratory, wall_s: float) -> dict[str, Any]:
@@ -28,7 +29,8 @@ def end_run(lab: Laboratory, wall_s: float) -> dict[str, Any]:
     summary = summarise(lab.record, lab.journal, lab.study, lab.run_id)
     summary["wall_s"] = round(wall_s, 2)
     summary["report"] = str(write(lab))
-    summary["record"] = str(lab.folder.parent / "record.sqlite")
+    place = place_of(lab.folder.parent)
+    summary["record"] = place.shown if place.file is None else str(place.file)
     summary["journal"] = str(lab.journal.path)
     return summary
 

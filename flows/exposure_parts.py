@@ -27,7 +27,7 @@ from chiploop.safety import check_exposure_before_wire, newest_toxicity_h
 from chiploop.study_schedules import LATEST_START_H, STIMULUS
 from chiploop.toxicity_closures import closed_now
 from flows import perfusion
-from flows.holding import held_by
+from flows.holding import held_now
 from flows.laboratory import Laboratory
 from flows.perfusion import LIQUID, Wanted
 from flows.plain_medium import LOOK_AGAIN_H, tell_held
@@ -80,7 +80,7 @@ def reason_not_to_begin(lab: Laboratory, exposure: ExposureProgramme, cycle: int
         return f"{exposure.asked_nm:g} nM is not given: {closed}"
     if len(exposure.parts) == 1:
         return ""
-    read_h = newest_toxicity_h(lab.study, lab.record.readouts(lab.run_id), exposure.line)
+    read_h = newest_toxicity_h(lab.study, lab.at_hand.now(), exposure.line)
     totals = lab.journal.totals(lab.run_id)
     try:
         check_exposure_before_wire(lab.study, exposure, totals, lab.clock.now_h(), read_h, cycle)
@@ -91,10 +91,12 @@ def reason_not_to_begin(lab: Laboratory, exposure: ExposureProgramme, cycle: int
 
 def closed_by_harm(lab: Laboratory, exposure: ExposureProgramme, cycle: int) -> str:
     """Return why harm on record by now closes a dose of a cycle; empty where none does."""
-    readouts = lab.record.readouts(lab.run_id)
+    readouts = lab.at_hand.now()
     if not readouts or exposure.delivered_nm == 0.0:
         return ""
     schedules = schedules_of(lab.journal, lab.study, lab.run_id)
+    if not closed_now(lab.study, schedules, readouts, (), exposure, cycle):
+        return ""  # nobody has to be asked what persons have reopened
     reopened = reopened_doses(lab.record, lab.run_id)
     return closed_now(lab.study, schedules, readouts, reopened, exposure, cycle)
 
@@ -128,7 +130,7 @@ def reason_against(lab: Laboratory, change: Change, cycle: int) -> str:
         if any(action.stood_h is not None for action in actions):
             return f"its {phase} of this exposure was stopped; no part follows"
     own = programme_key(lab.run_id, cycle, change.line, part_phase(change.number))
-    by = held_by(lab.record, lab.run_id)
+    by = held_now(lab)
     if by and change.programme.delivered_nm > 0.0 and not lab.journal.programme(own):
         return f"the run is on hold by {by}"
     return ""

@@ -27,12 +27,12 @@ from chiploop.inference.posterior import Limits, Posterior
 from chiploop.models.facts import facts_path
 from chiploop.record.journal import Journal
 from chiploop.record.posterior_file import read_posterior, write_posterior
-from chiploop.record.record import Record
 from chiploop.refit import Refit, RefitCase, evidence_up_to, readouts_of, study_of
 from chiploop.study import MODEL_FOLDER, STUDY_FILE
 from flows.fit_many import DASK, Job, Outcome, carry_out_packed, need, open_workers, outcome_of
 from flows.opening import RunFiles
 from flows.prefect_server import start_in_background
+from flows.record_place import place_of
 
 POSTERIOR_FILE, FIT_FILE = "posterior.nc", "fit.json"
 REVIEW_FILE, PAGE_FILE, COMPARISON_FILE = "review.json", "review.html", "comparison.json"
@@ -50,13 +50,13 @@ def case_of_run(files: RunFiles, cycle: int | None, seed: int | None) -> RefitCa
 
     Raises WrongUse for a cycle that the study does not have, FileNotValid where nothing can be fitted.
     """
-    book, record_file = files.journal, files.runs / "record.sqlite"
-    for needed in (record_file, book):
-        if not needed.is_file():
+    book, place = files.journal, place_of(files.runs)
+    for needed in (place.file, book):
+        if needed is not None and not needed.is_file():
             raise FileNotValid(f"{files.run_id} can not be fitted: there is no {needed}")
-    with Record(f"sqlite:///{record_file.as_posix()}", create=False) as record:
+    with place.open(create=False) as record:
         if record.run(files.run_id) is None:
-            raise FileNotValid(f"{record_file} knows no run {files.run_id}")
+            raise FileNotValid(f"{place.shown} knows no run {files.run_id}")
         readouts = record.readouts(files.run_id)
     with Journal(book) as journal:
         actions = journal.actions(files.run_id)

@@ -7,7 +7,16 @@ chips get what they get while nobody has decided.
 
 from __future__ import annotations
 
+import logging
+from typing import TYPE_CHECKING
+
 from chiploop.record.record import Record
+from chiploop.record.sessions import RecordAway
+
+if TYPE_CHECKING:
+    from flows.laboratory import Laboratory
+
+LOG = logging.getLogger("chiploop.record")
 
 HOLD = "hold"
 """Kind of the record's events."""
@@ -21,6 +30,15 @@ def held_by(record: Record, run_id: str) -> str:
     content = events[-1].content
     why = f": {content['why']}" if content["why"] else ""
     return f"{content['by']}{why}"
+
+
+def held_now(lab: Laboratory) -> str:
+    """Return who holds a run for a dose that is under way; where the record's server is away, nobody new does."""
+    try:
+        return held_by(lab.record, lab.run_id)
+    except RecordAway as trouble:
+        LOG.warning("whether somebody holds the run is not known: %s", trouble)
+        return ""
 
 
 def put_hold(record: Record, run_id: str, on: bool, by: str, why: str, time_h: float) -> bool:

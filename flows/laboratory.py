@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from chiploop.record.journal import Journal
@@ -14,6 +15,7 @@ from chiploop.record.raw_files import RawFileStore
 from chiploop.record.record import Record
 from chiploop.study import Study
 from flows.clock import Clock
+from flows.readouts_at_hand import ReadoutsAtHand
 from flows.technician import Technician
 from instruments.bench import Bench
 
@@ -48,6 +50,11 @@ class Laboratory:
     """Kind of file that a program elsewhere writes -> the folder where it arrives."""
     look_every_h: float = 1.0 / 60.0
     """Study time between two looks at these folders."""
+
+    @cached_property
+    def at_hand(self) -> ReadoutsAtHand:
+        """Readouts for a dose that is under way."""
+        return ReadoutsAtHand(self.record, self.run_id)
 
     @property
     def study_folder(self) -> Path:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -27,6 +28,8 @@ from chiploop.record.record import Record
 from chiploop.study import MODEL_FOLDER, STUDY_FILE, Study, load_study
 from flows.clock import Clock, VirtualClock, WallClock
 from flows.laboratory import Laboratory, Tell
+from flows.mirroring import mirrored
+from flows.record_place import place_of
 from flows.technician import PersonAtTheBench, Technician, VirtualTechnician
 from instruments.bench import open_bench
 from instruments.drivers import load_lab_settings
@@ -60,6 +63,8 @@ class RunFiles:
     seed: int
     simulated: bool
     matched: bool
+    token: str = ""
+    """Tells it from a run of the same name elsewhere that is on the same record; empty in older runs."""
 
     @property
     def runs(self) -> Path:
@@ -80,22 +85,35 @@ def new_run(study: Study, runs: Path, seed: int, simulated: bool, matched: bool)
     """
     if study.source_path:
         study = study.model_copy(update={"source_path": str(Path(study.source_path).resolve())})
+    taken, token = names_on_server(runs), secrets.token_hex(8)
     try:
-        folder = _free_folder(runs, f"{date.today():%Y-%m-%d}_{study.name}", simulated)
+        folder = _free_folder(runs, f"{date.today():%Y-%m-%d}_{study.name}", simulated, taken)
         text = freeze_model(study.tissue, folder / MODEL_FOLDER)
         relative = with_model_at(study, f"{MODEL_FOLDER}/{text.name}")
         (folder / STUDY_FILE).write_text(relative.model_dump_json(indent=1), encoding="utf-8")
         study = with_model_at(study, str(text))
         if study.source_path:
             shutil.copyfile(study.source_path, folder / "study.yaml")
-        facts = {"seed": seed, "simulated": simulated, "matched": matched}
+        facts = {"seed": seed, "simulated": simulated, "matched": matched, "token": token}
         (folder / FACTS_FILE).write_text(json.dumps(facts), encoding="utf-8")
     except OSError as problem:
         raise WrongUse(
             f"the run can not be kept in {runs} ({problem.strerror}); "
             "name a folder that can be written with --runs. Nothing was started"
         ) from problem
-    return RunFiles(folder.name, folder.resolve(), study, seed, simulated, matched)
+    return RunFiles(folder.name, folder.resolve(), study, seed, simulated, matched, token)
+
+
+def names_on_server(runs: Path) -> frozenset[str]:
+    """Return the names of all runs of a record on a server: other computers have runs there too.
+
+    Asked before anything is made, so that a server that can not be reached is told first.
+    """
+    place = place_of(runs)
+    if place.file is not None:
+        return frozenset()
+    with place.open() as record:
+        return frozenset(run.run_id for run in record.runs())
 
 
 def freeze_model(facts: ModelFacts, folder: Path) -> Path:
@@ -114,18 +132,20 @@ def with_model_at(study: Study, text: str) -> Study:
     return study.model_copy(update={"tissue": tissue})
 
 
-def _free_folder(runs: Path, begin: str, simulated: bool) -> Path:
-    """Make and return a folder for a run, with the first number that nobody has."""
+def _free_folder(runs: Path, begin: str, simulated: bool, taken: Collection[str]) -> Path:
+    """Make and return a folder for a run, with the first number that nobody has, here or on record."""
     runs.mkdir(parents=True, exist_ok=True)
     stem = begin + ("_sim" if simulated else "")
     number = 1
     while True:
         folder = runs / f"{stem}_{number}"
         try:
-            folder.mkdir()
-            return folder
+            if folder.name not in taken:
+                folder.mkdir()
+                return folder
         except FileExistsError:
-            number += 1
+            pass
+        number += 1
 
 
 def known_run(run: str, runs: Path) -> RunFiles:
@@ -143,7 +163,13 @@ def known_run(run: str, runs: Path) -> RunFiles:
     try:
         facts = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
         return RunFiles(
-            folder.name, folder, study, facts["seed"], facts["simulated"], facts["matched"]
+            folder.name,
+            folder,
+            study,
+            facts["seed"],
+            facts["simulated"],
+            facts["matched"],
+            facts.get("token", ""),
         )
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise FileNotValid(
@@ -195,7 +221,9 @@ def open_laboratory(
     with ExitStack() as stack:
         folder, study = files.folder, files.study
         stack.enter_context(only_owner(folder))
-        record = stack.enter_context(Record(str(files.runs / "record.sqlite")))
+        place = place_of(files.runs)
+        record = stack.enter_context(place.open())
+        place.keep()
         journal = stack.enter_context(Journal(files.journal))
         clock: Clock
         technician: Technician
@@ -214,7 +242,8 @@ def open_laboratory(
             clock, technician = WallClock(folder), PersonAtTheBench()
         settings = in_run_folder(load_lab_settings(settings_path), folder)
         fits_the_study(settings, study, settings_path)
-        record.add_run(files.run_id, study, files.seed, files.simulated, {"matched": files.matched})
+        put_on_record(record, files)
+        stack.enter_context(mirrored(place, files.journal))
         # The virtual lab's syringes are what its study says; a real one is looked at by a person.
         bench = stack.enter_context(
             open_bench(
@@ -251,6 +280,19 @@ def open_laboratory(
             else min((f.look_every_s for f in settings.file_folders.values()), default=60.0)
             / 3600.0,
         )
+
+
+def put_on_record(record: Record, files: RunFiles) -> None:
+    """Add the run to the record, once. Raises WrongUse where its name is another run's, of another computer."""
+    of_run = {"token": files.token} if files.token else {}
+    settings = {"matched": files.matched, **of_run}
+    known = record.run(files.run_id)
+    if known is not None and known.settings.get("token", "") != files.token:
+        raise WrongUse(
+            f"{record.url} has another run {files.run_id}, begun {known.begun_utc} in another folder "
+            "or on another computer. Nothing was sent to any instrument; start anew, under another name"
+        )
+    record.add_run(files.run_id, files.study, files.seed, files.simulated, settings)
 
 
 def fits_the_study(settings: LabSettings, study: Study, path: Path) -> None:

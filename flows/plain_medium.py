@@ -21,6 +21,7 @@ from chiploop.safety import check_before_wire, newest_toxicity_h
 from chiploop.study import Study
 from flows.asking import refuse_unapproved
 from flows.clock import Clock, RunStopped, refuse_when_stopped
+from flows.readouts_at_hand import ReadoutsAtHand
 from instruments.bench import Bench
 from instruments.delivery import (
     Guard,
@@ -54,6 +55,8 @@ class Perfused(Protocol):
     def clock(self) -> Clock: ...
     @property
     def simulated(self) -> bool: ...
+    @property
+    def at_hand(self) -> ReadoutsAtHand: ...
 
     def say(self, cycle: int, what: str) -> None:
         """Tell what happens now."""
@@ -188,7 +191,7 @@ def guard(lab: Perfused, cycle: int) -> Guard:
 
     def look(programme: PumpProgramme, totals: JournalTotals, time_h: float) -> None:
         refuse_unapproved(lab, programme, cycle)
-        read_h = newest_toxicity_h(lab.study, lab.record.readouts(lab.run_id), programme.line)
+        read_h = newest_toxicity_h(lab.study, lab.at_hand.now(), programme.line)
         check_before_wire(lab.study, programme, totals, time_h, read_h, cycle=cycle)
 
     return look

@@ -18,6 +18,7 @@ from chiploop.record.record import Record
 from flows.heartbeat import Beat, last_beat
 from flows.holding import held_by
 from flows.opening import RunFiles
+from flows.record_place import place_of
 from flows.service import Ended, how_it_ended
 
 State = Literal["running", "waiting for a person", "on hold", "finished", "interrupted"]
@@ -84,10 +85,10 @@ def status_of(files: RunFiles, steady_s: float) -> RunStatus:
     """Return where a run stands; ``steady_s`` is now, as the heartbeat counts (``clock.since_boot_s``)."""
     beat = last_beat(files.folder)
     alive = beat is not None and beat.is_alive
-    file = files.runs / "record.sqlite"
+    place = place_of(files.runs)
     last_state, by, proposal, cycle = "", "", None, 0
-    if file.exists():
-        with Record(f"sqlite:///{file.as_posix()}") as record:
+    if place.is_there():
+        with place.open(create=False) as record:
             recorded = record.run(files.run_id)
             if recorded is not None:
                 last_state = recorded.state

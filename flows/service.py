@@ -20,6 +20,7 @@ from pathlib import Path
 
 from chiploop.errors import ChiploopError, InstrumentTrouble
 from flows.heartbeat import last_beat
+from flows.record_place import VARIABLE
 
 LOG_NAME, ENDED_NAME = "service.log", "ended.json"
 STARTING = "starting"
@@ -47,8 +48,10 @@ class ServiceEnded(ChiploopError):
     exit_code = InstrumentTrouble.exit_code
 
 
-def start_service(folder: Path) -> int:
+def start_service(folder: Path, record_url: str = "") -> int:
     """Start the process that carries out a run; return its id once everything is open and the flow is at work.
+
+    ``record_url`` is what the command line named; it is handed on as a variable, since others see a command line.
 
     Raises ServiceEnded with what it said where it ends before, or is not at work in time.
     """
@@ -60,6 +63,7 @@ def start_service(folder: Path) -> int:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            env=os.environ | ({VARIABLE: record_url} if record_url else {}),
             # neither Ctrl-C nor the end of this terminal is for it
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),

@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -36,6 +37,8 @@ from flows.clock import Clock, WallClock, since_boot_s
 from flows.heartbeat import Beat, last_beat
 from flows.opening import SETTINGS_FILE, RunFiles, RunInUse, known_run, only_owner
 from flows.plain_medium import SUPERVISED, keep_alive
+from flows.readouts_at_hand import ReadoutsAtHand
+from flows.record_place import place_of
 from flows.service import how_it_ended
 from instruments.bench import Bench, open_bench
 from instruments.delivery import look_at_programme, stop_programme
@@ -62,6 +65,11 @@ class Keeper:
     tell: Callable[[str], None] = field(default=print)
     simulated: bool = False
     """A virtual lab ends with its process; there is nothing to keep alive."""
+
+    @cached_property
+    def at_hand(self) -> ReadoutsAtHand:
+        """Readouts for the last look at the limits."""
+        return ReadoutsAtHand(self.record, self.run_id)
 
     def say(self, cycle: int, what: str) -> None:
         """Tell what happens now."""
@@ -206,7 +214,7 @@ def safe_once(files: RunFiles, settings: LabSettings) -> None:
     """Open the pumps of a run, make its chips safe, and close them: they run to their targets by themselves."""
     pumps = settings.model_copy(update={"plate_readers": {}, "impedance_meters": {}, "valves": {}})
     with ExitStack() as stack:
-        record = stack.enter_context(Record(str(files.runs / "record.sqlite")))
+        record = stack.enter_context(place_of(files.runs).open())
         journal = stack.enter_context(Journal(files.journal))
         bench = stack.enter_context(open_bench(pumps, files.folder / "wire", run=files.folder))
         clock = WallClock(files.folder)
@@ -228,10 +236,10 @@ def has_ended(files: RunFiles) -> bool:
     ended = how_it_ended(files.folder)
     if ended is not None and ended.exit_code == 0:
         return True
-    file = files.runs / "record.sqlite"
-    if not file.exists():
+    place = place_of(files.runs)
+    if not place.is_there():
         return False
-    with Record(f"sqlite:///{file.as_posix()}") as record:
+    with place.open() as record:
         run = record.run(files.run_id)
         return run is not None and run.state == "finished"
 
@@ -244,7 +252,7 @@ def alarm(files: RunFiles, why: str) -> None:
     )
     (files.folder / ALARM_FILE).write_text(text + "\n", encoding="utf-8")
     say(files, text)
-    with Record(str(files.runs / "record.sqlite")) as record:
+    with place_of(files.runs).open() as record:
         record.add_event(files.run_id, "alarm", WallClock(files.folder).now_h(), {"why": why})
 
 

@@ -22,35 +22,23 @@ from chiploop.record.journal import Journal
 from chiploop.record.record import Record
 from chiploop.worklist import HandTask
 from flows.asking import ASKED, moment_of, question_of, study_time_h
+from flows.awaited_files import MISSING
 from flows.hands import begun_exposures_h, states, teer_by_hand
 from flows.notify import NOTIFICATION, Notifier
 from flows.opening import RunFiles, RunInUse
+from flows.record_place import place_of
 
 if TYPE_CHECKING:
-    from flows.laboratory import Laboratory
     from instruments.notify_settings import NotifySettings
 
 LOOK_EVERY_S = 15.0
-NO_FILE = "no file"
-"""Kind of the event that a plate's export was not there by its deadline."""
 
 _log = logging.getLogger(__name__)
 
 
-def ask_for_file(lab: Laboratory, plate: str, deadline: str) -> None:
-    """Put on record, once, that a plate's export was not there by its deadline; people are told of it.
-
-    ``deadline`` is when it was due, as people read it.
-    """
-    known = {event.content["plate"] for event in lab.record.events(lab.run_id, NO_FILE)}
-    if plate not in known:
-        content = {"plate": plate, "deadline": deadline}
-        lab.record.add_event(lab.run_id, NO_FILE, lab.clock.now_h(), content, key=plate)
-
-
 def due_messages(files: RunFiles, record: Record, journal: Journal) -> list[Message]:
     """Return everything that people should know by now, told before or not."""
-    run_id, where = files.run_id, place_of(files.runs)
+    run_id, where = files.run_id, runs_option(files.runs)
     found: list[Message] = []
     proposal = record.latest_proposal(run_id)
     asked = {e.content["proposal"] for e in record.events(run_id, ASKED)}
@@ -76,7 +64,7 @@ def due_messages(files: RunFiles, record: Record, journal: Journal) -> list[Mess
             if action.intent.programme.line == line
         )
         found.append(messages.held(run_id, line, settled + 1, where))
-    for event in record.events(run_id, NO_FILE):
+    for event in record.events(run_id, MISSING):
         said = event.content
         found.append(messages.no_file(run_id, said["plate"], said["deadline"], where))
     if not files.simulated:  # where the virtual technician does it all
@@ -104,13 +92,13 @@ def by_hand(files: RunFiles, record: Record, journal: Journal) -> list[Message]:
             f"{tasks[0].due_h:.4g} h of study time, in {tasks[0].due_h - now_h:.2g} h"
             if state == "due"
             else f"{tasks[0].due_h:.4g} h of study time, which is over",
-            place_of(files.runs),
+            runs_option(files.runs),
         )
         for (group, state), tasks in groups.items()
     ]
 
 
-def place_of(runs: Path) -> str:
+def runs_option(runs: Path) -> str:
     """Return the option that names the folder of the runs; empty where it is the usual one."""
     return "" if runs == Path("runs").resolve() else f" --runs {runs}"
 
@@ -120,6 +108,8 @@ class Lookout:
 
     def __init__(self, files: RunFiles, notifier: Notifier) -> None:
         self.files, self.notifier = files, notifier
+        self.place = place_of(files.runs)
+        """Asked for here: what a command line names is not known to the thread."""
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="lookout", daemon=True)
 
@@ -130,10 +120,9 @@ class Lookout:
     def look(self) -> None:
         """Look once."""
         files = self.files
-        book = files.runs / "record.sqlite"
-        if not book.exists() or not files.journal.exists():
+        if not self.place.is_there() or not files.journal.exists():
             return
-        with Record(f"sqlite:///{book.as_posix()}") as record, Journal(files.journal) as journal:
+        with self.place.open() as record, Journal(files.journal) as journal:
             if record.run(files.run_id) is not None:
                 for message in due_messages(files, record, journal):
                     self.notifier.tell(message)
@@ -159,7 +148,7 @@ def telling(files: RunFiles, settings: NotifySettings) -> Iterator[None]:
     if not settings.ways():
         yield
         return
-    url = f"sqlite:///{(files.runs / 'record.sqlite').as_posix()}"
+    url = place_of(files.runs).url
 
     def time_h() -> float:
         return study_time_h(files.folder, files.simulated)
@@ -191,4 +180,4 @@ def message_of(files: RunFiles, url: str, trouble: BaseException) -> Message | N
     keys = {e.content["question"] for e in told}
     number = 1 + sum(key.startswith("failed/") for key in keys)
     code = str(getattr(trouble, "code", "CL-100"))
-    return messages.failed(files.run_id, number, code, exit_code, place_of(files.runs))
+    return messages.failed(files.run_id, number, code, exit_code, runs_option(files.runs))

@@ -5,6 +5,7 @@ Not here: fixtures of one device, model or flow; those stand beside their tests.
 
 The variable CHIPLOOP_SHARED_DATA=required (set by .ci/run where the folder exists) turns a skipped
 test that asked for shared data into a failure: a suite that skips its references proves nothing.
+CHIPLOOP_POSTGRESQL=required does so for tests that asked for a PostgreSQL server.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from hypothesis import settings
 
 from flows.prefect_server import PrefectServer, prefect_server
 from flows.prefect_settings import HOST, prefect_environment
+from tests.postgresql_server import PostgresqlServer, server_binaries
 
 PROJECT = Path(__file__).resolve().parents[1]
 SHARED_DATA = PROJECT.parent / "shared" / "data"
@@ -62,16 +64,65 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgresqlServer]:
+    """A PostgreSQL server of this test session alone."""
+    binaries = server_binaries()
+    if binaries is None:
+        pytest.skip("there is no PostgreSQL server here (`make test-setup` installs one)")
+    server = PostgresqlServer(binaries)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def stoppable_server(postgresql_server: PostgresqlServer) -> Iterator[PostgresqlServer]:
+    """The same server for a test that stops it; it runs again afterwards."""
+    yield postgresql_server
+    postgresql_server.start()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def record_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of a record that is not there yet, with its password: in a file, and on a server."""
+    if request.param == "sqlite":
+        return f"sqlite:///{(tmp_path / 'record.sqlite').as_posix()}"
+    server: PostgresqlServer = request.getfixturevalue("postgresql_server")
+    return server.new_database()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that asks for a PostgreSQL server."""
+    for item in items:
+        if "postgresql_server" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.postgres)
+
+
+REQUIRED = {"CHIPLOOP_SHARED_DATA": "shared data", "CHIPLOOP_POSTGRESQL": "a PostgreSQL server"}
+"""Variable -> what may not be missing where it says so."""
+
+
+def asked_for(item: pytest.Item) -> set[str]:
+    """Return the variables of what a test needs and another machine may lack."""
+    asked = set()
+    if "shared_data" in getattr(item, "fixturenames", ()):
+        asked.add("CHIPLOOP_SHARED_DATA")
+    if item.get_closest_marker("postgres") is not None:
+        asked.add("CHIPLOOP_POSTGRESQL")
+    return asked
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    asked_for_data = "shared_data" in getattr(item, "fixturenames", ())
-    is_required = os.environ.get("CHIPLOOP_SHARED_DATA") == "required"
-    if report.skipped and asked_for_data and is_required and not hasattr(report, "wasxfail"):
+    missed = [name for name in sorted(asked_for(item)) if os.environ.get(name) == "required"]
+    if report.skipped and missed and not hasattr(report, "wasxfail"):
+        what = " and ".join(REQUIRED[name] for name in missed)
         report.outcome = "failed"
-        report.longrepr = f"skipped, but shared data is required here: {report.longrepr}"
+        report.longrepr = f"skipped, but {what} is required here: {report.longrepr}"
     return report
 
 

@@ -1,4 +1,4 @@
-"""The suite's own rule about shared data, tried on a project of one test."""
+"""The suite's own rule about what a machine may lack, tried on a project of two tests."""
 
 from __future__ import annotations
 
@@ -13,13 +13,28 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[1]
 
 
-def run_suite_of_one(folder: Path, shared_data_is: str) -> str:
-    """Return what pytest prints for a project in `folder` whose one test reads shared data."""
+WITHOUT_SERVER = """
+import pytest
+
+@pytest.fixture(scope="session")
+def postgresql_server():
+    pytest.skip("no server here")
+
+def test_two(postgresql_server):
+    assert False
+"""
+
+
+def run_suite_of_one(folder: Path, shared_data_is: str, more: str = "") -> str:
+    """Return what pytest prints for a project in `folder` whose tests read shared data, and do what ``more`` says.
+
+    ``shared_data_is`` is also what is said of a server.
+    """
     tests = folder / "project" / "tests"
     tests.mkdir(parents=True)
     shutil.copy(PROJECT / "tests" / "conftest.py", tests)
     (tests / "test_one.py").write_text(
-        "def test_one(shared_data):\n    assert shared_data.is_dir()\n"
+        "def test_one(shared_data):\n    assert shared_data.is_dir()\n" + more
     )
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rs", str(tests)],
@@ -28,6 +43,7 @@ def run_suite_of_one(folder: Path, shared_data_is: str) -> str:
             **os.environ,
             "PYTHONPATH": str(PROJECT),
             "CHIPLOOP_SHARED_DATA": shared_data_is,
+            "CHIPLOOP_POSTGRESQL": shared_data_is,
         },
         capture_output=True,
         text=True,
@@ -37,14 +53,14 @@ def run_suite_of_one(folder: Path, shared_data_is: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("shared_data_is", "closing_line"), [("", "1 skipped"), ("required", "1 error")]
+    ("shared_data_is", "closing_line"), [("", "2 skipped"), ("required", "2 errors")]
 )
-def test_missing_shared_data_skips_with_a_notice_and_fails_where_required(
+def test_missing_data_or_server_skips_with_a_notice_and_fails_where_required(
     tmp_path: Path, shared_data_is: str, closing_line: str
 ) -> None:
-    printed = run_suite_of_one(tmp_path, shared_data_is)
+    printed = run_suite_of_one(tmp_path, shared_data_is, WITHOUT_SERVER)
     assert closing_line in printed.splitlines()[-1]
-    assert "../shared/data" in printed
+    assert "../shared/data" in printed and "no server here" in printed
 
 
 def test_shared_data_beside_the_project_is_found(tmp_path: Path) -> None:

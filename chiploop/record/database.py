@@ -1,16 +1,18 @@
 """The database behind the record: how it is opened, how a row and its link go in, what a check
 finds.
 
-Belongs here: sessions, locks, links. Not here: which rows there are (tables), what they are for
-(record).
+Belongs here: engines, locks, links. Not here: which rows there are (tables), opening a record (sessions), what
+rows are for (record).
 """
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, select
 from sqlalchemy.orm import Session
 
 from chiploop.record.chain import GENESIS, ChainFault, Head, RecordConflict, link_hash
@@ -23,43 +25,70 @@ from chiploop.record.tables import (
     audit_content,
     columns_of,
     row_sha256,
-    trigger_names,
 )
 
 AnyRow = TypeVar("AnyRow", bound=Row)
 AT_ONCE = 500
 """Keys in one question; SQLite of 2020 takes at most 999."""
+LOCK_TIMEOUT_S = 30
+"""How long a writer waits for another one at a time."""
+WRITERS_LOCK = 0x636869706C6F6F70
+"""Number of the advisory lock of those who add to a record: "chiploop"."""
+LINE_TO_SERVER: dict[str, Any] = {
+    "application_name": "chiploop",
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+"""Settings of libpq: a server that is gone is noticed within a quarter of a minute, not of an hour."""
 
 
-def open_engine(url: str) -> Engine:
-    """Return an engine; under SQLite with WAL, synchronous FULL, and the lock taken by writers at
-    once.
+def open_engine(url: URL) -> Engine:
+    """Return an engine: writers of it (``writing_engine``) come one after another, readers see one moment.
 
-    A writer is a connection with the execution option ``chiploop_writes``.
+    SQLite: WAL, synchronous FULL, and the file's lock before anything is read. PostgreSQL: one advisory lock of
+    the database, a commit that is on disk, and calls that end when the server is gone.
     """
-    engine = create_engine(url)
-    if engine.dialect.name == "sqlite":
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(url)
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    settings = {name: value for name, value in LINE_TO_SERVER.items() if name not in url.query}
+    engine = create_engine(url, connect_args=settings, pool_pre_ping=True, hide_parameters=True)
+    event.listen(engine, "begin", _begin_postgresql)
     return engine
 
 
-def add_later_columns(connection: Connection) -> None:
-    """Add to a record of an older chiploop the columns that came after it; its rows keep their digests."""
-    known = inspect(connection)
-    for table, names in LATER.items():
-        there = {column["name"] for column in known.get_columns(table)}
-        for name in names:
-            if name not in there:
-                connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} TEXT")
+def writing_engine(engine: Engine) -> Engine:
+    """Return the engine for one who adds: each transaction begins with the lock."""
+    return engine.execution_options(chiploop_writes=True)
+
+
+def reading_engine(engine: Engine) -> Engine:
+    """Return the engine for one who asks: a transaction sees the record as it stood at one moment."""
+    if engine.dialect.name == "sqlite":
+        return engine
+    return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:
     # Transactions begin where _begin_sqlite says, not at the first write.
     connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout = {1000 * LOCK_TIMEOUT_S}")
+    until_s = time.monotonic() + LOCK_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError as problem:
+            # Of two who make a file at once one is refused here without being let wait.
+            if "locked" not in str(problem) or time.monotonic() > until_s:
+                raise
+            time.sleep(0.01)
     for pragma in (
-        "busy_timeout = 30000",
-        "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
         "recursive_triggers = ON",
@@ -71,6 +100,15 @@ def _begin_sqlite(connection: Connection) -> None:
     # A writer takes the lock before it reads the last link: two could continue the same one.
     writes = connection.get_execution_options().get("chiploop_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    # As above. Each statement of a writer sees all that was committed before it, the last link too.
+    if connection.get_execution_options().get("chiploop_writes", False):
+        connection.exec_driver_sql(
+            f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'; SET LOCAL synchronous_commit = on; "
+            f"SELECT pg_advisory_xact_lock({WRITERS_LOCK})"
+        )
 
 
 def rows_of(session: Session, kind: type[AnyRow], *where: Any) -> list[AnyRow]:
@@ -211,24 +249,3 @@ def link_after(last: Head, row: Row) -> AuditRow:
     )
     link.hash = link_hash(last.hash, audit_content(link))
     return link
-
-
-def missing_guards(session: Session) -> Iterator[ChainFault]:
-    """Yield the triggers that should keep a table append-only and are gone; SQLite only."""
-    connection = session.connection()
-    if connection.dialect.name != "sqlite":
-        return
-    present = set(
-        connection.exec_driver_sql(
-            "SELECT name FROM sqlite_master WHERE type = 'trigger'"
-        ).scalars()
-    )
-    for table in inspect(connection).get_table_names():
-        for trigger in trigger_names(table):
-            if trigger not in present:
-                yield ChainFault(
-                    "unprotected",
-                    table,
-                    trigger,
-                    f"{trigger} is gone: rows could be changed unseen",
-                )

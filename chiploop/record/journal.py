@@ -4,9 +4,9 @@ Belongs here: intents, what became of them, totals per pump. Not here: what a pu
 (reconcile), moving liquid (instruments.delivery), anything of the science (record).
 
 Always a local SQLite file on the machine with the cables (WAL, synchronous FULL): a dose never
-waits for a network. Append-only by triggers, hash-chained, safe across processes. One intent per
-key and one end per key, held by unique indexes; keys are deterministic, so a repeated flow meets
-its own intent and not a new one.
+waits for a network; the record gets a copy of it later (journal_mirror). Append-only by triggers,
+hash-chained, safe across processes. One intent per key and one end per key, held by unique indexes;
+keys are deterministic, so a repeated flow meets its own intent and not a new one.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ CREATE TRIGGER IF NOT EXISTS events_no_delete BEFORE DELETE ON events
     BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 """
 _GUARDS = {"one_intent", "one_end", "events_no_update", "events_no_delete"}
-_COLUMNS = "seq, at_utc, run_id, key, kind, body, previous, hash"
+COLUMNS = "seq, at_utc, run_id, key, kind, body, previous, hash"
+"""Of the one table of a journal."""
 
 
 class Journal:
@@ -265,8 +266,8 @@ class Journal:
         count, previous = self._last(db)
         row = (count + 1, self._now_utc(), run_id, key, kind, canonical(body))
         db.execute(
-            f"INSERT INTO events({_COLUMNS}) VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
-            (*row, previous, link_hash(previous, _content(*row))),
+            f"INSERT INTO events({COLUMNS}) VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
+            (*row, previous, link_hash(previous, row_content(*row))),
         )
 
     def _add_to_open(self, key: str, kind: EventKind, body: dict[str, Any]) -> None:
@@ -330,7 +331,7 @@ def verify_journal(path: Path) -> ChainReport:
     try:
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30.0)
         try:
-            rows = db.execute(f"SELECT {_COLUMNS} FROM events ORDER BY seq").fetchall()
+            rows = db.execute(f"SELECT {COLUMNS} FROM events ORDER BY seq").fetchall()
             present = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
         finally:
             db.close()
@@ -338,7 +339,12 @@ def verify_journal(path: Path) -> ChainReport:
         raise RecordUnreadable(f"{path} can not be read as a journal: {problem}") from problem
     links = (
         Link(
-            seq, "events", f"{kind} {key}", _content(seq, at, run, key, kind, body), previous, link
+            seq,
+            "events",
+            f"{kind} {key}",
+            row_content(seq, at, run, key, kind, body),
+            previous,
+            link,
         )
         for seq, at, run, key, kind, body, previous, link in rows
     )
@@ -350,6 +356,6 @@ def verify_journal(path: Path) -> ChainReport:
     return ChainReport(report.name, report.rows, report.head, report.faults + unprotected)
 
 
-def _content(seq: int, at_utc: str, run_id: str, key: str, kind: str, body: str) -> str:
+def row_content(seq: int, at_utc: str, run_id: str, key: str, kind: str, body: str) -> str:
     """Return the canonical text of a row that enters the chain."""
     return canonical([seq, at_utc, run_id, key, kind, body])

@@ -12,14 +12,13 @@ SQLAlchemy URL for a server that a lab shares.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine, func, select
-from sqlalchemy.engine import make_url
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -41,26 +40,20 @@ from chiploop.record.chain import (
     canonical,
     check_links,
     digest,
-    head_path,
     read_head,
-    refuse_cut_chain,
     utc_now,
-    write_head,
 )
 from chiploop.record.database import (
     AnyRow,
-    add_later_columns,
     add_row,
     add_rows,
     by_key,
     head_of,
-    last_link,
-    missing_guards,
-    open_engine,
     row_faults,
     rows_of,
 )
 from chiploop.record.exclusions import EXCLUDED, EXCLUSION, Exclusion, marked
+from chiploop.record.guards import missing_guards
 from chiploop.record.measurement_rows import (
     CALIBRATION,
     REVISION,
@@ -88,10 +81,10 @@ from chiploop.record.rows import (
     readout_of,
     readout_row,
 )
+from chiploop.record.sessions import Sessions, told
 from chiploop.record.tables import (
     KEPT,
     AuditRow,
-    Base,
     CalibrationRow,
     ChipRow,
     DecisionRow,
@@ -111,12 +104,12 @@ if TYPE_CHECKING:
 
 
 class Record:
-    """The record behind a database URL; opening creates the tables. RecordUnreadable where that
-    fails.
+    """The record behind a database URL; opening creates the tables or brings them up to date. RecordUnreadable
+    where that fails.
 
     ``head`` is where the length of the chain is kept beside it: for an SQLite file ``<file>.head``
     by default, otherwise nowhere unless it is given. ``now_utc`` stamps the rows; tests set it.
-    ``create=False`` makes no tables, for a check that must not write.
+    ``create=False`` makes and changes no tables, for those who only read.
     """
 
     def __init__(
@@ -126,32 +119,16 @@ class Record:
         now_utc: Callable[[], str] = utc_now,
         create: bool = True,
     ) -> None:
-        parsed = make_url(url if "://" in url else f"sqlite:///{Path(url).as_posix()}")
-        self.url = parsed.render_as_string(hide_password=True)
-        self._now_utc = now_utc
-        file = parsed.database if parsed.get_backend_name() == "sqlite" else None
-        in_file = file not in (None, "", ":memory:")
-        self._head = head or (head_path(Path(str(file))) if in_file else None)
-        try:
-            if in_file and create:
-                Path(str(file)).parent.mkdir(parents=True, exist_ok=True)
-            self._engine = open_engine(parsed.render_as_string(hide_password=False))
-            if create:
-                with self._writer.begin() as connection:
-                    Base.metadata.create_all(connection)
-                    add_later_columns(connection)
-        except (OSError, SQLAlchemyError) as problem:
-            raise RecordUnreadable(
-                f"{self.url} can not be used as a record: {problem}"
-            ) from problem
-
-    @property
-    def _writer(self) -> Engine:
-        return self._engine.execution_options(chiploop_writes=True)
+        self.sessions = Sessions(url, head, create)
+        self.url = self.sessions.shown
+        """Without its password."""
+        self.is_file = self.sessions.is_file
+        """False where it is on a server."""
+        self.now_utc = now_utc
 
     def close(self) -> None:
         """Close all connections; safe to repeat."""
-        self._engine.dispose()
+        self.sessions.close()
 
     def __enter__(self) -> Record:
         return self
@@ -329,7 +306,7 @@ class Record:
             known = rows_of(session, MeasurementRow, MeasurementRow.run_id == run_id)
             superseded = newest_keys(known)
         rows = measurement_rows(run_id, derivation, revision, superseded)
-        add_rows(session, rows, self._now_utc())
+        add_rows(session, rows, self.now_utc())
 
     def add_calibration(
         self, run_id: str, cycle: int, content: Mapping[str, Any], attempt: int = 1
@@ -493,9 +470,14 @@ class Record:
         with ``qc`` "fail" and who and why among its reasons.
         """
         with self._reading() as session:
-            rows = standing(rows_of(session, ReadoutRow, ReadoutRow.run_id == run_id))
-            found = [readout_of(row) for row in rows if cycle is None or row.cycle == cycle]
-        return marked(found, self.exclusions(run_id))
+            return self._readouts(session, run_id, cycle)
+
+    def _readouts(
+        self, session: Session, run_id: str, cycle: int | None = None
+    ) -> tuple[Readout, ...]:
+        rows = standing(rows_of(session, ReadoutRow, ReadoutRow.run_id == run_id))
+        found = [readout_of(row) for row in rows if cycle is None or row.cycle == cycle]
+        return marked(found, self._exclusions(session, run_id))
 
     def measurements(self, run_id: str) -> tuple[Measurement, ...]:
         """Return the raw and calibrated values of a run that stand, in the order added."""
@@ -513,26 +495,41 @@ class Record:
 
     def exclusions(self, run_id: str) -> tuple[Exclusion, ...]:
         """Return what a person excluded or took back, in the order added."""
-        return tuple(Exclusion(**event.content) for event in self.events(run_id, EXCLUSION))
+        with self._reading() as session:
+            return self._exclusions(session, run_id)
+
+    def _exclusions(self, session: Session, run_id: str) -> tuple[Exclusion, ...]:
+        events = self._events(session, run_id, EXCLUSION)
+        return tuple(Exclusion(**event.content) for event in events)
 
     def add_exclusion(self, run_id: str, exclusion: Exclusion, time_h: float) -> None:
         """Add that readouts are excluded, or taken in again.
 
         Raises RecordConflict where it hits no readout, or changes nothing.
         """
-        before = self.readouts(run_id)
-        hit = [readout for readout in before if exclusion.covers(readout)]
-        if not hit:
-            raise RecordConflict(
-                f"{run_id} has no readout {exclusion.told}; it has: "
-                + ", ".join(sorted({f"{r.readout} of {r.chip_id}" for r in before}))
+        with self._writing() as session:  # two people who exclude at once see each other's word
+            before = self._readouts(session, run_id)
+            hit = [readout for readout in before if exclusion.covers(readout)]
+            if not hit:
+                raise RecordConflict(
+                    f"{run_id} has no readout {exclusion.told}; it has: "
+                    + ", ".join(sorted({f"{r.readout} of {r.chip_id}" for r in before}))
+                )
+            is_out = [bool(r.reasons) and r.reasons[-1].startswith(EXCLUDED) for r in hit]
+            if all(is_out) if exclusion.excluded else not any(is_out):
+                state = "excluded already" if exclusion.excluded else "not excluded"
+                raise RecordConflict(
+                    f"{exclusion.told} of {run_id} is {state}; nothing was changed"
+                )
+            count = len(self._exclusions(session, run_id))
+            row = EventRow(
+                natural_key=f"{run_id}/{EXCLUSION}/{count + 1:04d}",
+                run_id=run_id,
+                kind=EXCLUSION,
+                time_h=time_h,
+                content=canonical(asdict(exclusion)),
             )
-        is_out = [bool(r.reasons) and r.reasons[-1].startswith(EXCLUDED) for r in hit]
-        if all(is_out) if exclusion.excluded else not any(is_out):
-            state = "excluded already" if exclusion.excluded else "not excluded"
-            raise RecordConflict(f"{exclusion.told} of {run_id} is {state}; nothing was changed")
-        count = len(self.exclusions(run_id))
-        self.add_event(run_id, EXCLUSION, time_h, asdict(exclusion), f"{count + 1:04d}")
+            self._add(session, row)
 
     def raw_files(self, run_id: str) -> tuple[RawFile, ...]:
         """Return the raw files of a run, in the order added."""
@@ -627,7 +624,8 @@ class Record:
                     for kind in KEPT
                     for row in rows_of(session, kind)
                 }
-                head = read_head(self._head) if self._head else head_of(links)
+                kept = self.sessions.head
+                head = read_head(kept) if kept else head_of(links)
                 report = check_links(
                     self.url,
                     (
@@ -639,34 +637,19 @@ class Record:
                 faults = report.faults + tuple(row_faults(links, rows))
                 faults += tuple(missing_guards(session))
         except SQLAlchemyError as problem:
-            raise RecordUnreadable(f"{self.url} can not be read: {problem}") from problem
+            raise RecordUnreadable(f"{self.url} can not be read: {told(problem)}") from problem
         return ChainReport(report.name, report.rows, report.head, faults)
 
     # -- the database
 
-    @contextmanager
-    def _reading(self) -> Iterator[Session]:
-        with Session(self._engine, expire_on_commit=False) as session:
-            yield session
+    def _reading(self) -> AbstractContextManager[Session]:
+        return self.sessions.reading()
 
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        """Hold the write lock for one transaction; the head follows the commit."""
-        with Session(self._writer, expire_on_commit=False) as session, session.begin():
-            if self._head is not None:
-                count = session.scalar(select(func.count()).select_from(AuditRow)) or 0
-                refuse_cut_chain(
-                    self._head,
-                    count,
-                    lambda seq: session.scalar(select(AuditRow.hash).where(AuditRow.seq == seq)),
-                )
-            yield session
-            last = last_link(session)
-        if self._head is not None and last.count:
-            write_head(self._head, last)
+    def _writing(self) -> AbstractContextManager[Session]:
+        return self.sessions.writing()
 
     def _add(self, session: Session, row: AnyRow) -> tuple[AnyRow, bool]:
-        return add_row(session, row, self._now_utc())
+        return add_row(session, row, self.now_utc())
 
     def _run(self, session: Session, row: RunRow) -> RecordedRun:
         study = session.get_one(StudyRow, row.study_id)

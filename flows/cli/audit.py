@@ -12,6 +12,7 @@ from flows.cli.screen import JSON_OPTION, paint, print_json
 
 if TYPE_CHECKING:
     from chiploop.record.chain import ChainReport
+    from chiploop.record.record import Record
 
 BROKEN_EXIT_CODE = 5
 """A broken chain is a safety matter: what was given can not be relied on, nothing more is sent."""
@@ -34,7 +35,7 @@ def verify(
     runs_folder: Path = typer.Argument(Path("runs"), help="Folder of the runs."),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Check the chains of the record and the journal, and the digests of all raw files.
+    """Check the chains of the record, the journal and its mirror, and the digests of all raw files.
 
     Exit code 0 where all is whole, 5 where something was edited, deleted, inserted or cut, 3 where
     a file can not be read. With --json: {"ok", "checked": [{"name", "rows", "head", "faults"}]}.
@@ -61,17 +62,17 @@ def _reports(runs_folder: Path) -> list[ChainReport]:
     check.
     """
     from chiploop.record.journal import verify_journal
-    from chiploop.record.record import Record
+    from chiploop.record.journal_mirror import verify_mirrors
+    from flows.record_place import place_of
 
-    reports = []
-    record = runs_folder / "record.sqlite"
-    # of the real bench, and of every virtual lab in its run's folder
-    for journal in (runs_folder / "journal.sqlite", *sorted(runs_folder.glob("*/journal.sqlite"))):
-        if journal.exists() or journal.with_suffix(".head").exists():
-            reports.append(verify_journal(journal))
-    if record.exists():
-        with Record(f"sqlite:///{record.as_posix()}", create=False) as opened:
+    reports, place = [], place_of(runs_folder)
+    journals = journals_of(runs_folder)
+    for journal in journals:
+        reports.append(verify_journal(journal))
+    if place.is_there():
+        with place.open(create=False) as opened:
             reports.append(opened.verify())
+            reports += verify_mirrors(opened, journals)
             reports.append(_raw_files(runs_folder, opened))
     if not reports:
         raise WrongUse(
@@ -81,18 +82,30 @@ def _reports(runs_folder: Path) -> list[ChainReport]:
     return reports
 
 
-def _raw_files(runs_folder: Path, record: Any) -> ChainReport:
-    """Return which raw files are gone or changed."""
+def journals_of(runs_folder: Path) -> list[Path]:
+    """Return the journal of the real bench and those of every virtual lab, also where only a head is left."""
+    files = (runs_folder / "journal.sqlite", *sorted(runs_folder.glob("*/journal.sqlite")))
+    return [path for path in files if path.exists() or path.with_suffix(".head").exists()]
+
+
+def _raw_files(runs_folder: Path, record: Record) -> ChainReport:
+    """Return which raw files are gone or changed.
+
+    Those of other computers, whose runs have no folder here, are theirs to check.
+    """
     from chiploop.record.chain import ChainReport
     from chiploop.record.raw_files import RawFileStore
 
-    files = [file for run in record.runs() for file in record.raw_files(run.run_id)]
+    runs = [run.run_id for run in record.runs()]
+    elsewhere = [run for run in runs if not record.is_file and not (runs_folder / run).is_dir()]
+    files = [file for run in runs if run not in elsewhere for file in record.raw_files(run)]
     faults = (
         RawFileStore(runs_folder / file.run_id / "raw").check(file.sha256, file.name)
         for file in files
     )
     found = tuple(fault for fault in faults if fault is not None)
-    return ChainReport(name="raw files", rows=len(files), head="", faults=found)
+    name = f"raw files; not those of {len(elsewhere)} runs elsewhere" if elsewhere else "raw files"
+    return ChainReport(name=name, rows=len(files), head="", faults=found)
 
 
 def _as_json(report: ChainReport) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def known_run(record: Record, run_id: str, runs: Path) -> RecordedRun:
     recorded = record.run(run_id)
     if recorded is None:
         known = ", ".join(run.run_id for run in record.runs()) or "none"
-        raise WrongUse(f"there is no run {run_id} in {runs}; there are: {known}")
+        raise WrongUse(f"there is no run {run_id} on record of {runs}; there are: {known}")
     return recorded
 
 
@@ -97,13 +97,10 @@ def _decide(
     run_id: str, action: DecisionAction, why: str, runs: Path, meant: str, as_json: bool
 ) -> None:
     from chiploop.record.chain import RecordConflict
-    from chiploop.record.record import Record
     from flows.asking import study_time_h
+    from flows.record_place import place_of
 
-    file = runs / "record.sqlite"
-    if not file.exists():
-        raise WrongUse(f"there is no record in {runs}; name the folder of your runs with --runs")
-    with Record(f"sqlite:///{file.as_posix()}") as record:
+    with place_of(runs).open_known() as record:
         recorded = known_run(record, run_id, runs)
         proposal = _open_proposal(record, run_id, meant)
         by, left = os_login(), 0

@@ -88,15 +88,15 @@ def refuse_unknown(
 def opened(run: str, runs: Path) -> Iterator[tuple[RunFiles, Books]]:
     """Open record and journal of a run for reading beside the process that works on it."""
     from chiploop.record.journal import Journal
-    from chiploop.record.record import Record
     from flows.opening import known_run
     from flows.proposing import books_of
+    from flows.record_place import place_of
 
     files = known_run(run, runs)
-    file = files.runs / "record.sqlite"
-    if not file.exists() or not files.journal.exists():
+    place = place_of(files.runs)
+    if not place.is_there() or not files.journal.exists():
         raise WrongUse(f"{files.run_id} has no record or no journal yet; nothing was decided")
-    with Record(f"sqlite:///{file.as_posix()}") as record, Journal(files.journal) as journal:
+    with place.open() as record, Journal(files.journal) as journal:
         yield files, books_of(files, record, journal)
 
 

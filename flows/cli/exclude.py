@@ -33,14 +33,11 @@ def exclude(
     """
     from chiploop.record.chain import RecordConflict
     from chiploop.record.exclusions import ANY_TIME, Exclusion
-    from chiploop.record.record import Record
+    from flows.record_place import place_of
 
     if not why.strip():
         raise WrongUse("an exclusion needs its reason: --why TEXT")
-    file = runs / "record.sqlite"
-    if not file.exists():
-        raise WrongUse(f"there is no record in {runs}; name the folder of your runs with --runs")
-    with Record(f"sqlite:///{file.as_posix()}") as record:
+    with place_of(runs).open_known() as record:
         recorded = known_run(record, run, runs)
         by = os_login()
         at = ANY_TIME if time is None else time

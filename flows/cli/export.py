@@ -75,15 +75,12 @@ def export(
     Exit code 2 where there is no such run or target, or the file is there already. With --json: {"ok", "run",
     "to", "file", "simulated"} and what the target tells ("rows").
     """
-    from chiploop.record.record import Record
+    from flows.record_place import place_of
 
     target = TARGETS.get(to)
     if target is None:
         raise WrongUse(f"--to {to} is not known; allowed are {', '.join(TARGETS)}")
-    database = runs / "record.sqlite"
-    if not database.exists():
-        raise WrongUse(f"there is no record in {runs}; name the folder of your runs with --runs")
-    with Record(f"sqlite:///{database.as_posix()}", create=False) as record:
+    with place_of(runs).open_known(create=False) as record:
         simulated = known_run(record, run, runs).simulated
         path = out or Path(f"{run}{target.suffix}")
         refuse_existing([path], force)

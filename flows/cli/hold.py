@@ -29,9 +29,9 @@ def hold(
 
 def set_hold(run: str, runs: Path, on: bool, why: str, as_json: bool) -> None:
     """Put a hold or its end on record and say so."""
-    from chiploop.record.record import Record
     from flows.holding import put_hold
     from flows.opening import known_run
+    from flows.record_place import place_of
     from flows.run_status import now_s, status_of
 
     files = known_run(run, runs)
@@ -39,7 +39,7 @@ def set_hold(run: str, runs: Path, on: bool, why: str, as_json: bool) -> None:
     if now.state == "finished":
         raise WrongUse(f"{files.run_id} has ended; there is nothing to hold")
     by = os_login()
-    with Record(f"sqlite:///{(files.runs / 'record.sqlite').as_posix()}") as record:
+    with place_of(files.runs).open() as record:
         new = put_hold(record, files.run_id, on, by, why.strip(), now.time_h)
     if as_json:
         held_by = (f"{by}: {why.strip()}" if why.strip() else by) if on else ""

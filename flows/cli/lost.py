@@ -24,15 +24,12 @@ def lost(
     takes their place, and doses are refused where they would need them. It can not be taken back.
     Exit code 2 where no plate is awaited, or several and none is named. With --json: {"ok", "run", "plate", "by"}.
     """
-    from chiploop.record.record import Record
     from flows.awaited_files import LOST, NOTED
+    from flows.record_place import place_of
 
     if not why.strip():
         raise WrongUse("a plate that is given up needs the reason: --why TEXT")
-    file = runs / "record.sqlite"
-    if not file.exists():
-        raise WrongUse(f"there is no record in {runs}; name the folder of your runs with --runs")
-    with Record(f"sqlite:///{file.as_posix()}") as record:
+    with place_of(runs).open_known() as record:
         recorded = known_run(record, run, runs)
         read = {readout.plate for readout in record.readouts(run)}
         gone = {event.content["plate"] for event in record.events(run, LOST)}

@@ -29,6 +29,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import chiploop
 from chiploop.errors import ChiploopError
 from flows.cli.screen import error_as_json, print_json, show_bug, show_error
+from flows.record_place import record_named, without_record_option
 
 Command = Callable[..., Any]
 
@@ -53,6 +54,24 @@ def _plan() -> Command:
     from flows.cli.plan import plan
 
     return plan
+
+
+def _mirror() -> Command:
+    from flows.cli.mirror import mirror
+
+    return mirror
+
+
+def _backup() -> Command:
+    from flows.cli.backup import backup
+
+    return backup
+
+
+def _restore() -> Command:
+    from flows.cli.backup import restore
+
+    return restore
 
 
 def _schema() -> Command:
@@ -281,6 +300,9 @@ VERBS: dict[str, Verb] = {
     "instruments": Verb("Find, test, prime, stop or simulate instruments.", _instruments),
     "petab": Verb("Evaluate and fit problems of the PEtab standard.", _petab),
     "audit": Verb("Verify that no record was altered.", _audit),
+    "mirror": Verb("Copy what the record lacks of the action journals.", _mirror),
+    "backup": Verb("Write record, journals and runs into one file.", _backup),
+    "restore": Verb("Bring back a backup into a new folder.", _restore),
     "schema": Verb("Print the JSON schema of study files, for editors.", _schema),
 }
 """Verb -> what it says in help and where it lives; in the order of a study's life."""
@@ -299,6 +321,13 @@ def _options(
         False, "--version", callback=_show_version, is_eager=True, help="Show the version."
     ),
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of a bug."),
+    record: str = typer.Option(
+        "",
+        "--record",
+        metavar="URL",
+        help="Record of the laboratory, e.g. postgresql://USER@HOST/DATABASE; with any command. "
+        "Default: CHIPLOOP_RECORD, or the one of the runs' folder.",
+    ),
 ) -> None:
     """Close the loop between skin-on-a-chip experiments and their computational twin."""
 
@@ -325,6 +354,8 @@ class _Verbs(TyperGroup):
             loaded = single
         command = typer.main.get_command(loaded)
         command.name = cmd_name
+        if any(option.name in ("runs", "runs_folder") for option in command.params):
+            command.epilog = "With --record URL: on the record of a laboratory."
         return command
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -354,9 +385,11 @@ def command_line(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        code = typer.main.get_command(app).main(
-            arguments, prog_name="chiploop", standalone_mode=False
-        )
+        arguments, record = without_record_option(arguments)
+        with record_named(record):
+            code = typer.main.get_command(app).main(
+                arguments, prog_name="chiploop", standalone_mode=False
+            )
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except ChiploopError as error:

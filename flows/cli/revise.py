@@ -32,17 +32,17 @@ def revise(
     Exit code 2 for a plate that was not read, 3 for a file that is another plate's, 1 (CL-320) where nothing would
     change. With --json: {"ok", "run", "plate", "revision", "readouts", "by"}.
     """
-    from chiploop.record.record import Record
     from flows.opening import known_run
+    from flows.record_place import place_of
     from flows.revising import revised
 
     if not why.strip():
         raise WrongUse("a revision needs its reason: --why TEXT")
-    database = runs / "record.sqlite"
-    if not database.exists():
+    place = place_of(runs)
+    if not place.is_there():
         raise WrongUse(f"there is no record in {runs}; name the folder of your runs with --runs")
     files = known_run(run, runs)
-    with Record(f"sqlite:///{database.as_posix()}") as record:
+    with place.open() as record:
         recorded = run_on_record(record, files.run_id, runs)
         found = revised(files, record, plate, file, layout)
         by = os_login()

@@ -163,9 +163,10 @@ def resume(
 
 def begin_service(files: RunFiles, as_json: bool, is_shown: bool) -> None:
     """Start the process of a run, say so, and show the run on a terminal."""
+    from flows.record_place import option_named
     from flows.service import start_service
 
-    process = start_service(files.folder)
+    process = start_service(files.folder, option_named())
     if not files.simulated:  # a virtual lab ends with its process
         from flows.supervisor import start_supervisor
 

@@ -128,7 +128,7 @@ def table_of(files: RunFiles, now: RunStatus) -> Table:
 def rows_of(files: RunFiles, now: RunStatus) -> Iterator[tuple[str, ...]]:
     """Yield one row a chip: what its line's pumps give by the journal, and its newest readouts."""
     from chiploop.record.journal import Journal
-    from chiploop.record.record import Record
+    from flows.record_place import place_of
 
     flows: dict[str, tuple[str, float, float]] = {}
     if files.journal.exists():
@@ -146,9 +146,9 @@ def rows_of(files: RunFiles, now: RunStatus) -> Iterator[tuple[str, ...]]:
                 ends = max(ends, action.begun_h + programme.duration_h)
                 flows[programme.line] = (what, rate, ends)
     newest: dict[str, str] = {}
-    file = files.runs / "record.sqlite"
-    if file.exists():
-        with Record(f"sqlite:///{file.as_posix()}") as record:
+    place = place_of(files.runs)
+    if place.is_there():
+        with place.open(create=False) as record:
             newest = newest_readouts(record, files.run_id)
     for line in files.study.lines:
         what, rate, ends = flows.get(line.id, ("nothing", 0.0, now.time_h))

@@ -28,6 +28,7 @@ from chiploop.safety import newest_toxicity_h
 from chiploop.study import load_study
 from chiploop.study_schedules import Schedule
 from flows import exposure_parts, perfusion
+from flows.readouts_at_hand import ReadoutsAtHand
 from instruments.delivery import quantise_with
 from tests.flows.test_perfusion import START_H, STUDY, Rig
 
@@ -140,6 +141,7 @@ def test_a_dose_of_several_parts_asks_for_the_toxicity_readout_of_its_own_drug(
             run_id="r",
             journal=journal,
             record=record,
+            at_hand=ReadoutsAtHand(record, "r"),
             clock=SimpleNamespace(now_h=lambda: 76.0),
         )
         exposure_parts.reason_not_to_begin(lab, exposure, 2)

@@ -24,7 +24,7 @@ from flows import awaited_files
 from flows.awaited_files import MISSING, NOTED, REFUSED, Folder
 from flows.laboratory import Laboratory
 from flows.opening import fits_the_study
-from flows.technician import PersonAtTerminal
+from flows.technician import PersonAtTheBench
 from instruments.emulators.reader_files import FILE_WRITERS
 from instruments.lab_settings import FileFolder, LabSettings
 from tests.flows.conftest import SMALL_STUDY
@@ -129,7 +129,7 @@ def opened(study: Study, folder: Path, run_id: str, simulated: bool) -> Iterator
             simulated=simulated,
             clock=clock,  # type: ignore[arg-type]
             bench=None,  # type: ignore[arg-type]
-            technician=PersonAtTerminal(),
+            technician=PersonAtTheBench(),
             record=record,
             journal=journal,
             raw=RawFileStore(folder / run_id / "raw"),

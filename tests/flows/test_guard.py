@@ -14,14 +14,15 @@ from chiploop.measurement import Readout
 from chiploop.record.actions import JournalTotals
 from chiploop.study import load_study
 from flows.perfusion import guard
+from flows.readouts_at_hand import ReadoutsAtHand
 
 STUDY = load_study(Path(__file__).with_name("small_study.yaml"))
 GIVEN = JournalTotals(highest_dose_nm=240.0, last_dose_end_h={"L1": 36.0})
 
 
 def laboratory(read: list[Readout]) -> Any:
-    record = SimpleNamespace(readouts=lambda run_id: tuple(read))
-    return SimpleNamespace(study=STUDY, run_id="run-1", record=record)
+    record: Any = SimpleNamespace(is_file=True, readouts=lambda run_id: tuple(read))
+    return SimpleNamespace(study=STUDY, at_hand=ReadoutsAtHand(record, "run-1"))
 
 
 def viability(time_h: float, qc: Any = "ok") -> Readout:

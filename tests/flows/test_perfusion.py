@@ -23,6 +23,7 @@ from chiploop.study import Study, load_study
 from flows import perfusion
 from flows.clock import RunStopped, nobody_stops
 from flows.perfusion import Wanted
+from flows.readouts_at_hand import ReadoutsAtHand
 from instruments.contracts import PumpStatus
 from instruments.delivery import quantise_with
 from instruments.errors import OutcomeUnknown, TransportTimeout
@@ -72,13 +73,17 @@ class Rig:
         self.clock = SimpleNamespace(
             now_h=self.now_h, wait_until_h=self.world.advance_to, stopped_by=nobody_stops
         )
+        record: Any = SimpleNamespace(
+            is_file=True, readouts=lambda run_id: (), events=lambda run_id, kind: ()
+        )
         self.lab: Any = SimpleNamespace(
             study=study,
             run_id="r",
             journal=journal,
             bench=SimpleNamespace(pumps=self.pumps),
             clock=self.clock,
-            record=SimpleNamespace(readouts=lambda run_id: (), events=lambda run_id, kind: ()),
+            record=record,
+            at_hand=ReadoutsAtHand(record, "r"),
             watch_every_h=watch_every_h,
             say=lambda cycle, what: self.said.append(what),
         )

@@ -17,10 +17,11 @@ from chiploop.record.journal import Journal
 from chiploop.record.record import Record
 from chiploop.study import load_study
 from flows.asking import put_to_people
+from flows.awaited_files import MISSING
 from flows.cli.main import command_line
 from flows.notify import NOTIFICATION
 from flows.opening import RunFiles, RunInUse, new_run
-from flows.telling import Lookout, ask_for_file, due_messages, telling
+from flows.telling import Lookout, due_messages, telling
 from instruments.notify_settings import MailSettings, NotifySettings
 from tests.flows.conftest import SMALL_STUDY, edited
 from tests.flows.loopback_servers import HOST, MailRoom, smtp_server
@@ -91,8 +92,8 @@ def test_a_file_that_did_not_come_and_a_held_line_are_told(
     files: RunFiles, books: tuple[Record, Journal, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record, journal, lab = books
-    ask_for_file(lab, "small-CCL26-cycle1", "2026-11-24 06:00")
-    ask_for_file(lab, "small-CCL26-cycle1", "2026-11-24 06:00")
+    content = {"plate": "small-CCL26-cycle1", "label": "ABC", "deadline": "2026-11-24 06:00"}
+    lab.record.add_event(lab.run_id, MISSING, 72.0, content, key="ABC")
     monkeypatch.setattr(Journal, "held", lambda self, run_id: {"L2": "it stalled"})
     no_file, held = sorted(due_messages(files, record, journal), key=lambda one: one.key)[::-1]
     assert (no_file.key, no_file.until) == ("no-file/small-CCL26-cycle1", "2026-11-24 06:00")

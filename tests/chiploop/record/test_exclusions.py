@@ -93,6 +93,8 @@ def test_a_record_of_before_the_curve_column_is_opened_and_its_chain_holds(tmp_p
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE readouts DROP COLUMN curve"))
+        connection.execute(text("DROP TABLE journal_events"))
+        connection.execute(text("DROP TABLE chiploop_version"))
     engine.dispose()
     with Record(url) as record:
         record.add_readouts("r1", READINGS)

@@ -304,7 +304,8 @@ def test_a_record_of_an_earlier_version_is_read_and_its_chain_is_whole(
         old.add_run("r1", study, seed=1, simulated=False)
         old.add_readouts("r1", readouts)
     with sqlite3.connect(file) as database:
-        database.execute("DROP TABLE measurements")
+        for table in ("measurements", "journal_events", "chiploop_version"):
+            database.execute(f"DROP TABLE {table}")
         for name in LATER["readouts"]:
             database.execute(f"ALTER TABLE readouts DROP COLUMN {name}")
     with Record(str(file), create=create) as record:
