@@ -165,7 +165,14 @@ POINTS = (
 )
 
 
-@pytest.mark.parametrize("point", POINTS)
+USUAL = ("after_start", "line_started")
+"""The others are killed among whole exposures in every test run, and here by the slow tests."""
+
+
+@pytest.mark.parametrize(
+    "point",
+    [pytest.param(point, marks=() if point in USUAL else pytest.mark.slow) for point in POINTS],
+)
 def test_killed_among_the_pulses_and_resumed_every_part_is_given_once_as_if_undisturbed(
     point: str, warm: Warm, pulsed: Pulsed, tmp_path: Path
 ) -> None:
