@@ -25,7 +25,7 @@ from chiploop.inference.likelihood import Likelihood
 from chiploop.inference.scatter import Scatter
 from chiploop.kept_predictions import KeptPredictions, name_of, state_of
 from chiploop.measurement import Readout
-from chiploop.models.facts import STUDY_NAMES
+from chiploop.models.facts import AT_THE_END, COVERAGE, P_APP, STUDY_NAMES, ReadoutSpec
 from chiploop.models.inlet import ChipInlet, chip_inlet
 from chiploop.models.study_model import model_of
 from chiploop.models.tissue_model import TissueModel
@@ -56,10 +56,23 @@ DRAWS = 256
 CANDIDATES_PER_DECADE = 8
 LOWEST_NM = 3.0
 """Lowest candidate above the vehicle."""
+SAME_H = 1e-6
+"""Hours that count as none."""
 ARM_SLACK = 0.02
 """Relative difference up to which what a chip got counts as a stimulus of the study."""
-EXPECTED_SD = {"moment": 0.01, "window_mean": 0.08, "window_loss": 0.01}
-"""Kind of readout -> assay sd on the residual's scale that planning assumes before a plate is read."""
+EXPECTED_SD = {
+    "moment": 0.01,
+    "window_mean": 0.08,
+    "window_loss": 0.01,
+    P_APP: 0.08,
+    COVERAGE: 0.015,
+}
+"""Kind of readout, or readout -> assay sd on the residual's scale that planning assumes before a plate is read."""
+
+
+def expected_sd(spec: ReadoutSpec) -> float:
+    """Return the assay sd of a readout that planning assumes before one was read."""
+    return EXPECTED_SD.get(spec.name, EXPECTED_SD[spec.kind])
 
 
 def scatter_of(study: Study) -> Scatter:
@@ -159,7 +172,7 @@ def prediction_table(
     chip_index = {chip: c for c, chip in enumerate(study.chip_ids)}
     line_chips = [[chip_index[chip] for chip in line.chips] for line in lines]
     coming = awaited_readings(study, model, awaited, campaign.readouts)
-    coming_rows = rows_of(model, coming, len(study.chip_ids), EXPECTED_SD)
+    coming_rows = rows_of(model, coming, len(study.chip_ids), expected_sd)
     rows, known, noise = future_features(
         likelihood, planned, line_chips, past, effects, coming_rows
     )
@@ -458,16 +471,28 @@ def planned_readouts(
 ) -> tuple[np.ndarray, np.ndarray, tuple[PlannedReadout, ...]]:
     """Return sampling times (t,), window starts (t,) and what an exposure from begin_h reads of every chip."""
     window = tuple(begin_h + after for after in study.sampling.effluent_h)
+    ends = {(begin_h + study.timeline.exposure_h, np.nan)}
+    if not any(spec.name in AT_THE_END for spec in model.readouts):
+        ends = set()
     samplings = sorted(
-        {*((begin_h + after, np.nan) for after in study.sampling.teer_h), (window[1], window[0])},
+        {*((begin_h + t, np.nan) for t in study.sampling.teer_h), (window[1], window[0]), *ends},
         # NaN has no order, and a set's own order hangs on where NaN stands in memory
         key=lambda one: (one[0], np.isnan(one[1])),
     )
     planned = []
-    for i, (_, begin) in enumerate(samplings):
+    for i, (time_h, begin) in enumerate(samplings):
         for r, spec in enumerate(model.readouts):
-            is_window = spec.kind != "moment"
-            if is_window != bool(np.isnan(begin)):
-                planned.append(PlannedReadout(r, i, EXPECTED_SD[spec.kind]))
+            if is_taken(study, spec, time_h - begin_h, begin):
+                planned.append(PlannedReadout(r, i, expected_sd(spec)))
     times = np.array([t for t, _ in samplings])
     return times, np.array([begin for _, begin in samplings]), tuple(planned)
+
+
+def is_taken(study: Study, spec: ReadoutSpec, after_h: float, window_start_h: float) -> bool:
+    """Return whether a readout is taken at a sampling so long after an exposure began; NaN is no window."""
+    if spec.kind != "moment":
+        return not np.isnan(window_start_h)
+    hours = study.sampling.teer_h
+    if spec.name in AT_THE_END:
+        hours = (study.timeline.exposure_h,)
+    return bool(np.isnan(window_start_h)) and any(abs(after_h - h) < SAME_H for h in hours)

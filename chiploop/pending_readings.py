@@ -9,14 +9,14 @@ They will be known without the next exposure, so what it would teach is counted 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from chiploop.inference.likelihood import Likelihood, on_scale
 from chiploop.measurement import Readout
-from chiploop.models.facts import STUDY_NAMES
+from chiploop.models.facts import AT_THE_END, STUDY_NAMES, ReadoutSpec
 from chiploop.models.tissue_model import TissueModel
 from chiploop.policies.prediction_table import Pending, PlannedReadout
 from chiploop.study import Study
@@ -32,7 +32,7 @@ class Awaited:
     readout: int
     """Index in the model's readouts."""
     window_h: tuple[float, float]
-    """Study time from which to which its effluent was collected."""
+    """Study time from which to which its effluent was collected; the exposure of what is read at its end."""
 
 
 def awaited_readings(
@@ -53,6 +53,9 @@ def awaited_readings(
             continue
         windows = [(r.window_start_h, r.time_h) for r in own if r.window_start_h is not None]
         window_h = max(windows, default=study.effluent_window_h(cycle), key=lambda one: one[1])
+        if name in AT_THE_END:
+            begin_h = window_h[0] - study.sampling.effluent_h[0]
+            window_h = (begin_h, begin_h + study.timeline.exposure_h)
         found.append(Awaited(names.index(name), window_h))
     return tuple(found)
 
@@ -64,15 +67,18 @@ def samplings_of(awaited: Collection[Awaited]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rows_of(
-    model: TissueModel, awaited: Collection[Awaited], chips: int, expected_sd: Mapping[str, float]
+    model: TissueModel,
+    awaited: Collection[Awaited],
+    chips: int,
+    expected_sd: Callable[[ReadoutSpec], float],
 ) -> list[tuple[int, PlannedReadout]]:
     """Return every reading as (chip, planned), ``time`` an index into ``samplings_of``; plate by plate.
 
-    ``expected_sd``: kind of readout -> assay sd on the residual's scale.
+    ``expected_sd``: readout -> assay sd on the residual's scale.
     """
     ends, starts = samplings_of(awaited)
     windows = list(zip(starts, ends, strict=True))
-    sds = [expected_sd[spec.kind] for spec in model.readouts]
+    sds = [expected_sd(spec) for spec in model.readouts]
     return [
         (chip, PlannedReadout(one.readout, windows.index(one.window_h), sds[one.readout]))
         for one in awaited
@@ -94,10 +100,7 @@ def expected_of(
     """
     simulated = model.simulate(own, likelihood.inlets, *samplings, drug_factors=factors).readouts
     parts = [
-        on_scale(
-            simulated[:, chip, plan.time, plan.readout],
-            model.readouts[plan.readout].scale == "log",
-        )
+        on_scale(simulated[:, chip, plan.time, plan.readout], model.readouts[plan.readout])
         for chip, plan in rows
     ]
     return np.stack(parts, axis=-1)

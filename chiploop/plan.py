@@ -6,7 +6,7 @@ Belongs here: arithmetic on a study. Not here: pictures of it (flows.cli.plan), 
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,10 +22,11 @@ from chiploop.dosing import (
 from chiploop.errors import DoseNotFeasible
 from chiploop.file_kinds import FILE_KINDS
 from chiploop.models.facts import truth_of
-from chiploop.study import Study
+from chiploop.study import Kit, Study
 from chiploop.study_schedules import WHOLE, schedule_words
 
 if TYPE_CHECKING:
+    from chiploop.assays.perfused_tracer import PerfusedChip
     from chiploop.assays.plate_map import PlateMap
 
 ROWS = "ABCDEFGH"
@@ -214,15 +215,20 @@ def _cycle_rows(study: Study, cycle: int, lines: tuple[str, ...]) -> Iterator[Ti
             yield TimetableRow(start_h, end_h, what, own, "pumps")
     window_h = study.effluent_window_h(cycle)
     yield TimetableRow(*window_h, f"cycle {cycle}: collect effluent", lines, "bench")
+    for readout, assay in study.assays.items():
+        if assay.kit.tracer is not None:
+            what = f"cycle {cycle}: tracer above the tissue, {assay.kit.tracer.samples} samples ({readout})"
+            yield TimetableRow(end_h - assay.kit.tracer.duration_h, end_h, what, lines, "bench")
     for time_h in study.teer_times_h(cycle):
         yield TimetableRow(time_h, None, f"cycle {cycle}: TEER of every chip", lines, "meter")
     for readout, assay in study.assays.items():
         source = assay.plate_path(readout, cycle)
-        what = f"cycle {cycle}: {readout} plate" + (f" from {source}" if source else "")
+        thing = "images" if assay.kit.method == "microscopy" else "plate"
+        what = f"cycle {cycle}: {readout} {thing}" + (f" from {source}" if source else "")
         until_h = None
         if assay.export is not None:
             until_h = end_h + assay.awaited_h
-            what += f" as a {FILE_KINDS[assay.export].title}"
+            what += f" as {FILE_KINDS[assay.export].one}"
         yield TimetableRow(
             end_h, until_h, what, lines, "person" if assay.comes_as_file else "reader"
         )
@@ -271,7 +277,7 @@ def plate_map(
     seed = int.from_bytes(hashlib.sha256(plate_id.encode()).digest()[:8], "big")
     wells = PLATE_MAPS[asked.kit.method](
         study.chip_ids,
-        window_h or study.effluent_window_h(cycle),
+        sampled_window_h(study, asked.kit, window_h or study.effluent_window_h(cycle)),
         asked.kit,
         asked.replicates,
         asked.dilution,
@@ -280,12 +286,36 @@ def plate_map(
     return PlannedPlate(plate_id, assay, cycle, wells)
 
 
+def sampled_window_h(
+    study: Study, kit: Kit, effluent_h: tuple[float, float]
+) -> tuple[float, float]:
+    """Return from and to when what a kit reads is taken, in an exposure whose effluent was collected then.
+
+    A tracer is given for the last hours of the exposure, and an image is of its end.
+    """
+    end_h = effluent_h[0] - study.sampling.effluent_h[0] + study.timeline.exposure_h
+    if kit.tracer is not None:
+        return end_h - kit.tracer.duration_h, end_h
+    return (end_h, end_h) if kit.method == "microscopy" else effluent_h
+
+
+def perfused_chip(study: Study) -> PerfusedChip:
+    """Return what a tracer assay needs to know of a study's chips."""
+    from chiploop.assays.perfused_tracer import PerfusedChip
+
+    chip, flow = study.chip, study.perfusion.flow_rate_ul_h
+    return PerfusedChip(chip.area_cm2, chip.channel_volume_ul, flow)
+
+
 def plate_picture(plate: PlannedPlate) -> str:
     """Return a plate as 9 lines of text: S standard, B blank, X maximal and P spontaneous release, U untreated,
-    D dead, else the chip."""
+    D dead, T tracer of a donor, else the chip. Images are told by chip and number of places."""
+    if plate.wells and plate.wells[0].kind == "image":
+        places = Counter(str(well.chip) for well in plate.wells)
+        return "  ".join(f"{chip}: {count} places" for chip, count in places.items())
     letters: Mapping[str, str] = {
         "standard": "S", "blank": "B", "max_release": "X", "spontaneous": "P", "untreated": "U",
-        "dead": "D",
+        "dead": "D", "donor": "T",
     }  # fmt: skip
     shown = {well.well: letters.get(well.kind) or str(well.chip) for well in plate.wells}
     width = max([4, *(len(text) + 1 for text in shown.values())])

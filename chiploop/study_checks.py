@@ -13,18 +13,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from chiploop.errors import Problem
+from chiploop.file_kinds import FILE_KINDS
 from chiploop.study_arm_checks import ARM_RULES
 from chiploop.study_drug_checks import DRUG_RULES, limit_nm
 from chiploop.study_findings import Found, Rule, unknown
 from chiploop.study_goal_checks import GOAL_RULES
 from chiploop.study_limits import DAY_H
+from chiploop.study_parts import TAKES_EFFLUENT
 from chiploop.study_schedule_checks import SCHEDULE_RULES
 from chiploop.study_yaml import Place, YamlText, field_name
 
 PLATE_WELLS = 96
 METHOD_KINDS = {
     "elisa": "window_mean", "ldh_release": "window_loss", "mtt": "window_loss",
-    "resazurin": "window_loss",
+    "resazurin": "window_loss", "tracer_permeability": "moment", "microscopy": "moment",
 }  # fmt: skip
 """Method of a kit that a study takes -> kind of the readouts that it gives."""
 
@@ -242,10 +244,60 @@ def _plates_come_one_way(assays: Any) -> Iterator[Found]:
             )
 
 
+def _file_holds_the_signal(assays: Any) -> Iterator[Found]:
+    for readout, assay in assays.items():
+        method = assay.kit.method
+        fitting = [name for name, kind in FILE_KINDS.items() if method in kind.methods]
+        if assay.export is not None and assay.export not in fitting:
+            yield Found(
+                ("assays", readout, "export"),
+                f"no {assay.export} file of {assay.kit.name}, {method}, is read; {', '.join(fitting)}",
+            )
+        elif assay.export is None and method not in TAKES_EFFLUENT:
+            yield Found(
+                ("assays", readout),
+                f"no instrument of the bench reads {assay.kit.name}, {method}: it comes as a file",
+                f'write "export: {fitting[0]}"',
+            )
+
+
+def _tracer_comes_after_the_effluent(
+    assays: Any, sampling: Any, timeline: Any, perfusion: Any
+) -> Iterator[Found]:
+    for readout, assay in assays.items():
+        given = assay.kit.tracer
+        if assay.kit.method != "tracer_permeability":
+            continue
+        place = ("assays", readout, "kit")
+        if given is None:
+            yield Found(
+                place, f'kit "{assay.kit.name}" does not say how chips are given the tracer'
+            )
+            continue
+        from_h = timeline.exposure_h - given.duration_h
+        if sampling.effluent_h[1] > from_h + 1e-9:
+            yield Found(
+                ("sampling", "effluent", 1),
+                f"collection ends at {sampling.effluent_h[1]:g} h and the tracer of {readout} is given from "
+                f"{from_h:g} h on; no other assay's sample may hold tracer",
+                f"{from_h:g} h at most",
+            )
+        has_ul = given.duration_h / given.samples * perfusion.flow_rate_ul_h * assay.dilution
+        needs_ul = assay.replicates * assay.kit.sample_volume_ul
+        if needs_ul > has_ul * (1 + 1e-9):
+            yield Found(
+                place,
+                f"a sample of {readout} is {has_ul:g} uL once it is diluted; its wells need {needs_ul:g} uL",
+                "fewer or longer windows (tracer of the kit), or a higher dilution",
+            )
+
+
 def _plate_has_room(assays: Any, lines: Any) -> Iterator[Found]:
     chips = sum(len(line.chips) for line in lines)
     for readout, assay in assays.items():
         wells = chips * assay.replicates + calibration_wells(assay.kit)
+        if assay.kit.tracer is not None:  # samples, and the donor at begin and end
+            wells += chips * assay.replicates * (assay.kit.tracer.samples + 1)
         if wells > PLATE_WELLS:
             yield Found(
                 ("assays", readout, "replicates"),
@@ -258,7 +310,9 @@ def _effluent_is_enough(assays: Any, sampling: Any, perfusion: Any) -> Iterator[
     hours = sampling.effluent_h[1] - sampling.effluent_h[0]
     pooled_ul = hours * perfusion.flow_rate_ul_h
     needed_ul = sum(
-        assay.replicates * assay.kit.sample_volume_ul / assay.dilution for assay in assays.values()
+        assay.replicates * assay.kit.sample_volume_ul / assay.dilution
+        for assay in assays.values()
+        if assay.kit.method in TAKES_EFFLUENT
     )
     if needed_ul > pooled_ul:
         yield Found(
@@ -308,6 +362,8 @@ RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     (("assays",), _kits_measure_their_readout),
     (("assays", "timeline"), _plate_file_differs_by_cycle),
     (("assays",), _plates_come_one_way),
+    (("assays",), _file_holds_the_signal),
+    (("assays", "sampling", "timeline", "perfusion"), _tracer_comes_after_the_effluent),
     (("assays", "lines"), _plate_has_room),
     (("assays", "sampling", "perfusion"), _effluent_is_enough),
 )

@@ -179,7 +179,11 @@ class Controls(Part):
     """Wells of killed cells: what turns the dye without life."""
 
 
-KitMethod = Literal["elisa", "ldh_release", "mtt", "resazurin", "tracer_permeability"]
+KitMethod = Literal["elisa", "ldh_release", "mtt", "resazurin", "tracer_permeability", "microscopy"]
+TAKES_EFFLUENT = ("elisa", "ldh_release", "mtt", "resazurin")
+"""Methods whose samples are of the study's collection window; a tracer has windows of its own, an image none."""
+WITHOUT_REFERENCE = ("tracer_permeability", "microscopy")
+"""Methods that subtract no reference wavelength."""
 _TURNS_DYE = {
     "blank": "the dye without cells",
     "untreated": "what counts as all alive",
@@ -191,6 +195,43 @@ NEEDED_CONTROLS: dict[str, dict[str, str]] = {
     "resazurin": _TURNS_DYE,
 }
 """Method -> control wells without which it says nothing, and why."""
+
+
+class Tracer(Part):
+    """How a perfused chip is given a tracer: onto its apical side, for the last hours of an exposure."""
+
+    duration_h: Duration = Field(alias="duration")
+    """From loading to the end of the exposure; effluent is collected all the while."""
+    samples: Annotated[int, Field(ge=4, le=24)]
+    """Windows of equal length, one sample each."""
+    donor_concentration_pg_ml: Annotated[float, Quantity("mass_concentration_pg_ml", above=0.0)] = (
+        Field(alias="donor_concentration")
+    )
+    donor_volume_ul: Volume = Field(alias="donor_volume")
+    donor_dilution: Annotated[float, Field(ge=1)]
+    """Brings the donor below what the inner filter bends."""
+    lag_h: Time | None = Field(default=None, alias="lag")
+    """Until tracer comes through; absent: fitted."""
+
+    def windows_h(self, end_h: float) -> tuple[tuple[float, float], ...]:
+        """Return the collection windows of an exposure that ends then, study time."""
+        step = self.duration_h / self.samples
+        edges = [end_h - self.duration_h + k * step for k in range(self.samples + 1)]
+        return tuple(zip(edges[:-1], edges[1:], strict=True))
+
+
+class Imaging(Part):
+    """What an image of a chip shows."""
+
+    junctions: str
+    """Name of the channel with the junctions' stain."""
+    nuclei: str
+    """Name of the channel with the nuclei's stain, from which cells are grown."""
+
+    @property
+    def channels(self) -> tuple[str, str]:
+        """In the order in which an image has them."""
+        return self.junctions, self.nuclei
 
 
 class PlanningSd(Part):
@@ -219,12 +260,14 @@ class Kit(Part):
         default=None, alias="excitation_wavelength", exclude_if=is_nothing
     )
     """Of a fluorescent tracer, whose ``wavelength`` is that of its emission."""
-    sample_volume_ul: Volume = Field(alias="sample_volume")
-    """Sample in one well."""
+    sample_volume_ul: Volume | None = Field(default=None, alias="sample_volume")
+    """Sample in one well; absent for an image."""
     planning: PlanningSd
     standards: Standards | None = None
     acceptance: Acceptance | None = None
     controls: Controls | None = None
+    tracer: Tracer | None = Field(default=None, exclude_if=is_nothing)
+    imaging: Imaging | None = Field(default=None, exclude_if=is_nothing)
 
     @property
     def wavelengths_nm(self) -> tuple[int, ...]:
@@ -234,11 +277,16 @@ class Kit(Part):
 
     @model_validator(mode="after")
     def _has_what_its_method_needs(self) -> Kit:
-        if self.reference_wavelength_nm is None and self.method != "tracer_permeability":
+        if self.reference_wavelength_nm is None and self.method not in WITHOUT_REFERENCE:
             raise problem(
                 f'"reference_wavelength" is missing: {self.method} subtracts it',
                 'write for example "reference_wavelength: 680 nm"',
             )
+        needed = {"tracer_permeability": "excitation_wavelength_nm", "microscopy": "imaging"}
+        if self.method != "microscopy" and self.sample_volume_ul is None:
+            raise problem('"sample_volume" is missing', 'write for example "sample_volume: 100 uL"')
+        if (name := needed.get(self.method)) is not None and getattr(self, name) is None:
+            raise problem(f'"{name.removesuffix("_nm")}" is missing: {self.method} needs it')
         for name, why in NEEDED_CONTROLS.get(self.method, {}).items():
             if self.controls is None or getattr(self.controls, name) is None:
                 raise problem(
@@ -339,6 +387,7 @@ class AssayText(Part):
     kit: Identifier
     """Name of a file in protocols/kits."""
     replicates: Count
+    """Wells of one sample; of an image, places of one chip."""
     dilution: Annotated[float, Field(ge=1)] = 1.0
     """Sample is diluted this many times before it goes on the plate."""
     plate_file: str | None = None
@@ -453,11 +502,18 @@ class Approval(Part):
 
 
 USUAL_VARIATION: dict[str, dict[str, float]] = {
-    "between_chips": {"moment": 0.10, "window_mean": 0.15, "window_loss": 0.02},
-    "between_donors": {"moment": 0.15, "window_mean": 0.20},
-    "between_readings": {"moment": 0.03, "window_mean": 0.05},
-}
-"""Where a study states none: spread -> kind of readout (TEER, secreted protein, release) -> sd."""
+    "between_chips": {
+        "moment": 0.10, "window_mean": 0.15, "window_loss": 0.02, "P_app": 0.15, "junction_coverage": 0.02,
+    },
+    "between_donors": {
+        "moment": 0.15, "window_mean": 0.20, "P_app": 0.20, "junction_coverage": 0.02,
+    },
+    "between_readings": {
+        "moment": 0.03, "window_mean": 0.05, "P_app": 0.05, "junction_coverage": 0.01,
+    },
+}  # fmt: skip
+"""Where a study states none: spread -> kind of readout (TEER, secreted protein, release), or readout, -> sd. Those
+of P_app and junction coverage are ours, orders of magnitude."""
 
 
 class Variation(Part):
@@ -480,7 +536,11 @@ class Variation(Part):
     def completed(self, kinds: Mapping[str, str]) -> Variation:
         """Return the spread of every readout (name -> kind): as stated, otherwise the usual one."""
         spreads = {
-            spread: {name: usual[kind] for name, kind in kinds.items() if kind in usual}
+            spread: {
+                name: usual.get(name, usual.get(kind, 0.0))
+                for name, kind in kinds.items()
+                if name in usual or kind in usual
+            }
             | getattr(self, spread)
             for spread, usual in USUAL_VARIATION.items()
         }

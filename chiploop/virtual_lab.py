@@ -18,7 +18,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,12 +31,16 @@ from chiploop.goals import goal_draws
 from chiploop.inference.drug_entries import drug_entries
 from chiploop.inference.prior import Prior, specs_of
 from chiploop.models.batch import BatchResult
-from chiploop.models.facts import RELEASE, TEER, truth_of
+from chiploop.models.facts import COVERAGE, P_APP, RELEASE, TEER, truth_of
 from chiploop.models.inlet import ChipInlet, chip_constants
 from chiploop.models.study_model import model_of
 from chiploop.models.tissue_model import TissueModel, load_model
 from chiploop.next_exposure import scatter_of
 from chiploop.study import Kit, Study
+from chiploop.virtual_tracer import BACKGROUND_RFU, collected, light_rfu
+
+if TYPE_CHECKING:
+    from chiploop.microscopy.synthetic import Monolayer
 
 SPECTRUM_SD = 0.01
 """Relative noise of one impedance point."""
@@ -60,6 +64,9 @@ DYE_RANGE = (0.09, 1.1)
 DEAD_TURNS = 0.02
 """Of that, what killed cells turn."""
 EMPTY_WELL_OD = 0.04
+IMAGE_PX = (512, 512)
+"""Rows and columns of a virtual image."""
+SAME_H = 1e-3
 
 
 class VirtualLab:
@@ -338,6 +345,48 @@ class VirtualLab:
             noisy = clean * (1.0 + relative * rng.standard_normal()) + floor * rng.standard_normal()
             od[well.index] = EMPTY_WELL_OD + noisy
         return od
+
+    def fluorescence(self, plate: dict[str, Any]) -> np.ndarray:
+        """Return the counts (8, 12) of a tracer plate; wells that hold nothing show the background."""
+        kit = self.study.assays[plate["assay"]].kit
+        assert kit.tracer is not None
+        wells = plate_from_dict(plate)
+        end_h = max(well.window_h[1] for well in wells if well.window_h)
+        windows = kit.tracer.windows_h(end_h)
+        edges = np.array([windows[0][0], *(end for _, end in windows)]) - windows[0][0]
+        chip, flow = self.study.chip, self.study.perfusion.flow_rate_ul_h
+        shares = {
+            name: collected(
+                self.value(name, P_APP, end_h), chip.area_cm2, kit.tracer.donor_volume_ul,
+                chip.channel_volume_ul, flow, edges,
+            )
+            for name in {well.chip for well in wells if well.chip}
+        }  # fmt: skip
+        ends_h = np.array([end for _, end in windows])
+        counts = np.full((8, 12), BACKGROUND_RFU)
+        for well in wells:
+            concentration = well.concentration or 0.0
+            if well.chip is not None and well.window_h is not None:
+                means, left = shares[well.chip]
+                if well.kind == "donor":
+                    share = left if abs(well.window_h[1] - end_h) < SAME_H else 1.0
+                else:
+                    share = float(means[np.argmin(np.abs(ends_h - well.window_h[1]))])
+                concentration = share * kit.tracer.donor_concentration_pg_ml / well.dilution
+            rng = self.noise("well", plate["plate_id"], well.well, "fluorescence")
+            counts[well.index] = light_rfu(concentration, rng)
+        return counts
+
+    def monolayer(self, chip_id: str, time_h: float, place: int) -> Monolayer:
+        """Return a SYNTHETIC image of one place of a chip; its borders are covered as the hidden truth says.
+
+        The share that is covered in one image differs from it as one place of a tissue does from the whole.
+        """
+        from chiploop.microscopy.synthetic import MonolayerSettings, monolayer
+
+        covered = min(max(self.value(chip_id, COVERAGE, time_h), 0.0), 1.0)
+        settings = MonolayerSettings(shape=IMAGE_PX, missing=1.0 - covered)
+        return monolayer(self.noise("image", chip_id, moment(time_h), place), settings)
 
     def well_od(self, well: Any, kit: Kit) -> float:
         """Return the noise-free OD of one well at the signal's wavelength, above the plate's own."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,9 +55,19 @@ class AwaitedPlate:
         return FILE_KINDS[self.kind_name]
 
     @property
-    def file_kind(self) -> str:
-        """Kind of the raw file on record."""
-        return f"reader export of {self.planned.plate_id}"
+    def names(self) -> tuple[str, ...]:
+        """What its files are called by: its label, or of images one name each."""
+        return self.kind.names(self.label, self.planned.wells)
+
+    def file_kind(self, name: str) -> str:
+        """Return the kind of the raw file on record that is called so."""
+        what = f"image{name.removeprefix(self.label)}" if name != self.label else "reader export"
+        return f"{what} of {self.planned.plate_id}"
+
+    @property
+    def thing(self) -> str:
+        """What is awaited, in a word."""
+        return "plate" if self.names == (self.label,) else "image set"
 
 
 @dataclass
@@ -92,10 +102,13 @@ def send_plate(lab: Laboratory, cycle: int, assay: str, window_h: tuple[float, f
     (plates / f"{awaited.planned.plate_id}.json").write_text(text, encoding="utf-8")
     folder = lab.file_folders[awaited.kind_name]
     lab.technician.send_plate(asked, awaited.kind_name, folder)
+    said = f"its {awaited.kind.title} with the name {awaited.label} is"
+    if awaited.names != (awaited.label,):
+        said = f"{len(awaited.names)} files ({awaited.kind.title}), named {awaited.names[0]} and so on, are"
     lab.say(
         cycle,
-        f"plate {awaited.planned.plate_id} is read elsewhere: its {awaited.kind.title} with the name "
-        f"{awaited.label} is awaited in {folder} until {awaited.deadline_h:g} h",
+        f"{awaited.thing} {awaited.planned.plate_id} is read elsewhere: {said} awaited in {folder} until "
+        f"{awaited.deadline_h:g} h",
     )
     reached("plate_sent")
 
@@ -123,7 +136,11 @@ def noted(lab: Laboratory, cycle: int, assay: str, window_h: tuple[float, float]
 def asked_for(lab: Laboratory, awaited: AwaitedPlate) -> dict[str, Any]:
     """Return the plate as the technician gets it: wells, label and wavelengths."""
     kit = lab.study.assays[awaited.planned.assay].kit
-    told = {"label": awaited.label, "wavelengths_nm": list(kit.wavelengths_nm)}
+    told: dict[str, Any] = {"label": awaited.label, "wavelengths_nm": list(kit.wavelengths_nm)}
+    if kit.excitation_wavelength_nm is not None:
+        told["excitation_nm"] = round(kit.excitation_wavelength_nm)
+    if kit.imaging is not None:
+        told |= {"names": list(awaited.names), "channels": list(kit.imaging.channels)}
     return awaited.planned.as_json() | told
 
 
@@ -133,6 +150,18 @@ def is_done(lab: Laboratory, awaited: AwaitedPlate, cycle: int) -> bool:
     if any(r.plate == plate for r in lab.record.readouts(lab.run_id, cycle)):
         return True
     return any(e.content["plate"] == plate for e in lab.record.events(lab.run_id, LOST))
+
+
+def use_rest_of_lost(lab: Laboratory, cycle: int, window_h: tuple[float, float]) -> None:
+    """Derive what came of a set of images before a person said that the rest of it is lost."""
+    lost = {event.content["plate"] for event in lab.record.events(lab.run_id, LOST)}
+    read = {r.plate for r in lab.record.readouts(lab.run_id, cycle)}
+    for assay, settings in lab.study.assays.items():
+        if settings.export is not None:
+            awaited = noted(lab, cycle, assay, window_h)
+            kept = kept_files(lab, awaited)
+            if awaited.planned.plate_id in lost - read and kept:
+                derive_kept(lab, awaited, kept, cycle)
 
 
 def readouts_of_files(lab: Laboratory, cycle: int) -> list[Readout]:
@@ -164,6 +193,7 @@ def wait_for_files(
     while True:
         open_plates = look_for_files(lab, cycle, window_h, folders)
         if not open_plates:
+            use_rest_of_lost(lab, cycle, window_h)
             return running, True
         refuse_when_stopped(lab.clock.stopped_by())
         now_h = lab.clock.now_h()
@@ -229,52 +259,92 @@ def look_into(lab: Laboratory, cycle: int, folder: Folder, kind: FileKind) -> No
 
 
 def use_file(lab: Laboratory, awaited: AwaitedPlate, cycle: int, folder: Folder) -> bool:
-    """Derive a plate's readouts from its file where it is there and is this plate; return whether it was."""
-    kept = [f for f in lab.record.raw_files(lab.run_id) if f.kind == awaited.file_kind]
-    if kept:
-        data, name = lab.raw.get(kept[-1].sha256), kept[-1].name
-        return use(lab, awaited, cycle, name, data, awaited.kind.read(data, name))
+    """Derive a plate's readouts once every file of it is kept; return whether they are."""
+    kept = kept_files(lab, awaited)
+    for name in awaited.names:
+        if name not in kept and (file := find_file(lab, awaited, name, cycle, folder)):
+            kept[name] = file
+    if len(kept) < len(awaited.names):
+        return False
+    derive_kept(lab, awaited, kept, cycle)
+    run = lab.record.run(lab.run_id)
+    if run is not None and run.state != "running":
+        lab.record.add_state(lab.run_id, "running", lab.clock.now_h())
+    return True
+
+
+def kept_files(lab: Laboratory, awaited: AwaitedPlate) -> dict[str, RawFile]:
+    """Return what was kept of a plate: the name that a file is called by -> the file."""
+    by_kind = {file.kind: file for file in lab.record.raw_files(lab.run_id)}
+    return {
+        name: by_kind[awaited.file_kind(name)]
+        for name in awaited.names
+        if awaited.file_kind(name) in by_kind
+    }
+
+
+def find_file(
+    lab: Laboratory, awaited: AwaitedPlate, name: str, cycle: int, folder: Folder
+) -> RawFile | None:
+    """Keep the finished file that is called so, where it is there and can be used."""
     own = {
-        name: one
-        for name, one in folder.finished.items()
-        if awaited.label in awaited.kind.labels(one[1])
+        file: one for file, one in folder.finished.items() if name in awaited.kind.labels(one[1])
     }
     if len({data for data, _ in own.values()}) > 1:
         told = f"{' and '.join(sorted(own))} are both of it and differ; leave one of them there"
         tell_refused(lab, awaited, cycle, " and ".join(sorted(own)), told)
-        return False
-    for name, (data, content) in sorted(own.items()):
-        return use(lab, awaited, cycle, name, data, content)
-    return False
+        return None
+    for file, (data, content) in sorted(own.items()):
+        kept = keep_file(lab, awaited, name, cycle, file, data, content)
+        if kept is not None and awaited.names != (awaited.label,):
+            del folder.finished[file]  # images are large; what is kept is read from the store
+        return kept
+    return None
 
 
-def use(
-    lab: Laboratory, awaited: AwaitedPlate, cycle: int, name: str, data: bytes, content: Any
-) -> bool:
-    """Keep a file and put its readouts on record; False, with the reason told, where it is not this plate."""
+def keep_file(
+    lab: Laboratory,
+    awaited: AwaitedPlate,
+    name: str,
+    cycle: int,
+    file: str,
+    data: bytes,
+    content: Any,
+) -> RawFile | None:
+    """Put a file into the store and on record; None, with the reason told, where it is not what is awaited."""
     kit = lab.study.assays[awaited.planned.assay].kit
     plate_id, wells = awaited.planned.plate_id, awaited.planned.wells
+    now_h = lab.clock.now_h()
     try:
-        signal = awaited.kind.signal(content, awaited.label, plate_id, lab.clock.now_h())
+        signal = awaited.kind.signal(content, name, plate_id, now_h, kit)
         problems = awaited.kind.check(signal, wells, kit)
         sha256 = lab.raw.put(data)
-        tasks.refuse_used_elsewhere(lab, name, sha256, awaited.file_kind, plate_id)
+        tasks.refuse_used_elsewhere(lab, file, sha256, awaited.file_kind(name), plate_id)
     except FileNotValid as trouble:
         problems = (str(trouble),)
     if problems:
-        tell_refused(lab, awaited, cycle, name, "; ".join(problems))
-        return False
-    now_h = lab.clock.now_h()
-    tasks.on_record_once(
-        lab, RawFile(lab.run_id, sha256, name, awaited.file_kind, len(data), now_h)
-    )
+        tell_refused(lab, awaited, cycle, file, "; ".join(problems))
+        return None
+    kept = RawFile(lab.run_id, sha256, file, awaited.file_kind(name), len(data), now_h)
+    tasks.on_record_once(lab, kept)
     reached("file_kept")
-    lab.say(cycle, f"plate {plate_id}: {name} is taken")
-    tasks.derive(lab, signal, wells, kit, cycle)
-    run = lab.record.run(lab.run_id)
-    if run is not None and run.state != "running":
-        lab.record.add_state(lab.run_id, "running", now_h)
-    return True
+    lab.say(cycle, f"{awaited.thing} {plate_id}: {file} is taken")
+    return kept
+
+
+def derive_kept(
+    lab: Laboratory, awaited: AwaitedPlate, kept: Mapping[str, RawFile], cycle: int
+) -> None:
+    """Put on record what the kept files of a plate say; names in their order on the map."""
+    kit = lab.study.assays[awaited.planned.assay].kit
+    plate_id, wells, kind = awaited.planned.plate_id, awaited.planned.wells, awaited.kind
+    signals = []
+    for name in awaited.names:
+        if name in kept:
+            file = kept[name]
+            content = kind.read(lab.raw.get(file.sha256), file.name)
+            signals.append(kind.signal(content, name, plate_id, file.time_h, kit))
+    tasks.derive(lab, kind.joined(signals, plate_id, awaited.label), wells, kit, cycle)
 
 
 def tell_refused(lab: Laboratory, awaited: AwaitedPlate, cycle: int, name: str, why: str) -> None:
@@ -286,7 +356,7 @@ def tell_refused(lab: Laboratory, awaited: AwaitedPlate, cycle: int, name: str, 
     lab.record.add_event(lab.run_id, REFUSED, lab.clock.now_h(), content)
     lab.say(
         cycle,
-        f"{name} IS NOT USED for plate {awaited.planned.plate_id}: {why}. Nothing was learned from it; "
+        f"{name} IS NOT USED for {awaited.thing} {awaited.planned.plate_id}: {why}. Nothing was learned from it; "
         f"the right file is awaited until {awaited.deadline_h:g} h",
     )
 
@@ -321,7 +391,11 @@ def missing_words(lab: Laboratory, late: Sequence[AwaitedPlate]) -> Iterator[str
     """Yield for each plate what is missing where."""
     for one in late:
         folder = lab.file_folders[one.kind_name]
+        which = f"label {one.label}"
+        if one.names != (one.label,):
+            kept = kept_files(lab, one)
+            which = "named " + ", ".join(name for name in one.names if name not in kept)
         yield (
-            f"no {one.kind.title} of plate {one.planned.plate_id} (label {one.label}) in {folder} by "
+            f"no {one.kind.title} of {one.thing} {one.planned.plate_id} ({which}) in {folder} by "
             f"{one.deadline_h:g} h"
         )

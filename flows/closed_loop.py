@@ -23,6 +23,7 @@ from chiploop.measurement import Readout
 from chiploop.record.chain import RecordConflict, canonical, digest
 from chiploop.record.progress import ProgrammeProgress
 from chiploop.record.rows import Decision
+from chiploop.study_parts import Tracer
 from chiploop.study_schedules import dose_words
 from flows import asking, awaited_files, exposure_parts, hands, perfusion, tasks
 from flows.clock import refuse_when_stopped
@@ -156,18 +157,35 @@ def expose(
     window_h = (begin_h + study.sampling.effluent_h[0], begin_h + study.sampling.effluent_h[1])
     teer_h = [begin_h + after for after in study.sampling.teer_h]
     changes = exposure_parts.changes_of(proposal, dosed)
-    stops_h = {*teer_h, *window_h, *(c.due_h for c in changes)}
+    tracer_h = {
+        begin_h + study.timeline.exposure_h - assay.kit.tracer.duration_h: assay.kit.tracer
+        for assay in study.assays.values()
+        if assay.kit.tracer is not None
+    }
+    stops_h = {*teer_h, *window_h, *tracer_h, *(c.due_h for c in changes)}
     readouts: list[Readout] = []
     for stop_h in sorted({*stops_h, begin_h + study.timeline.exposure_h}):
         running = perfusion.watch_pumps(lab, running, stop_h, cycle)
         for change in changes:
             if change.due_h == stop_h:
                 running = exposure_parts.next_part(lab, running, change, cycle)
+        if stop_h in tracer_h:
+            lab.say(cycle, tracer_words(tracer_h[stop_h]))
         if stop_h in teer_h:
             lab.say(cycle, "measuring TEER")
             readouts += tasks.measure_teer(lab, cycle, stop_h)
     perfusion.finish_pumps(lab, running)
     return perfusion.delivered(lab, campaign), readouts, window_h
+
+
+def tracer_words(tracer: Tracer) -> str:
+    """Return what is done now with a tracer, in words."""
+    minutes = 60.0 * tracer.duration_h / tracer.samples
+    return (
+        f"tracer now: {tracer.donor_volume_ul:g} uL of {tracer.donor_concentration_pg_ml / 1e6:g} ug/mL above "
+        f"the tissue of every chip; its effluent in {tracer.samples} samples of {minutes:g} min; a part of "
+        "the donor is kept now and at the end"
+    )
 
 
 def read_plates(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from chiploop.file_kinds import FILE_KINDS
-from chiploop.study import Study
+from chiploop.study import Assay, Study
 from flows.opening import ARRIVING_FOLDER
 from instruments.drivers import load_lab_settings
 from instruments.lab_settings import LabSettingsNotValid
@@ -17,11 +17,23 @@ from instruments.lab_settings import LabSettingsNotValid
 def expected_files(study: Study) -> tuple[str, ...]:
     """Return for each assay that comes as a file what is awaited, where, and for how long."""
     return tuple(
-        f"{readout}: a {FILE_KINDS[one.export].title} in {_place(study, one.export)}, its plate named by the "
-        f"label that the run tells, within {one.awaited_h:g} h of the exposure's end; then a person is asked"
+        f"{readout}: {_what(one)} in {_place(study, one.export)}, {_called(one)} by the label that the run tells, "
+        f"within {one.awaited_h:g} h of the exposure's end; then a person is asked"
         for readout, one in study.assays.items()
         if one.export is not None
     )
+
+
+def _what(assay: Assay) -> str:
+    assert assay.export is not None
+    if assay.kit.method != "microscopy":
+        return FILE_KINDS[assay.export].one
+    places = "place" if assay.replicates == 1 else "places"
+    return f"{FILE_KINDS[assay.export].one} of each of {assay.replicates} {places} of every chip"
+
+
+def _called(assay: Assay) -> str:
+    return "each named" if assay.kit.method == "microscopy" else "its plate named"
 
 
 def _place(study: Study, kind: str) -> str:

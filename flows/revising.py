@@ -22,9 +22,11 @@ from chiploop.errors import FileNotValid, WrongUse
 from chiploop.exports import bytes_of, read_export_bytes
 from chiploop.exports.export import Export
 from chiploop.measurement import AbsorbancePlate, Derivation, Readout
+from chiploop.plan import perfused_chip
 from chiploop.record.raw_files import RawFileStore
 from chiploop.record.record import Record
 from chiploop.record.rows import RawFile
+from chiploop.study import Kit
 from flows.opening import RunFiles
 
 LINE_HELD = "line held: "
@@ -72,14 +74,19 @@ def revised(
     asked = json.loads(store.get(maps[-1].sha256))
     wells = plate_from_dict(asked)
     kit = files.study.assays[asked["assay"]].kit
+    if kit.method == "microscopy":
+        raise WrongUse(
+            f"{plate_id} is a set of images; plates are calculated again. Leave an image's chip out with chiploop "
+            "exclude"
+        )
     taken: RawFile | None = None
     if export is None:
-        plate = signal_on_record(store, kept, asked)
+        plate = signal_on_record(store, kept, asked, kit)
     else:
         data = bytes_of(export)
         read_h = next(iter(before.values())).time_h
         content = read_export_bytes(data, export.name)
-        plate = labelled_plate(content, name_in(content, asked), plate_id, read_h)
+        plate = labelled_plate(content, name_in(content, asked), plate_id, read_h, kit)
         sha256 = store.put(data)
         kind = f"reader export of {plate_id}"
         taken = RawFile(files.run_id, sha256, export.name, kind, len(data), read_h)
@@ -89,7 +96,9 @@ def revised(
     problems = problems_of_plate(plate, wells, kit)
     if problems:
         raise FileNotValid(f"plate {plate_id}: {'; '.join(problems)}. Nothing was changed")
-    derivation, readouts = derived_from_plate(plate, wells, kit, int(asked["cycle"]))
+    derivation, readouts = derived_from_plate(
+        plate, wells, kit, int(asked["cycle"]), perfused_chip(files.study)
+    )
     marked = tuple(_still_held(one, before.get((one.chip_id, one.time_h))) for one in readouts)
     return Revised(marked, derivation, plate.time_h, taken)
 
@@ -106,14 +115,14 @@ def name_in(content: Export, asked: dict[str, Any]) -> str:
 
 
 def signal_on_record(
-    store: RawFileStore, kept: tuple[RawFile, ...], asked: dict[str, Any]
+    store: RawFileStore, kept: tuple[RawFile, ...], asked: dict[str, Any], kit: Kit
 ) -> AbsorbancePlate:
     """Return the signal that a plate was last read with, from the run's store."""
     plate_id = asked["plate_id"]
     exports = [one for one in kept if one.kind == f"reader export of {plate_id}"]
     if exports:
         content = read_export_bytes(store.get(exports[-1].sha256), exports[-1].name)
-        return labelled_plate(content, name_in(content, asked), plate_id, exports[-1].time_h)
+        return labelled_plate(content, name_in(content, asked), plate_id, exports[-1].time_h, kit)
     read = [one for one in kept if (one.kind, one.name) == ("absorbance", f"{plate_id}_od.json")]
     if not read:
         raise FileNotValid(f"the raw signal of plate {plate_id} is not on record")

@@ -36,7 +36,7 @@ from chiploop.errors import FileNotValid, FitNotAccepted, SafetyRefusal, Waiting
 from chiploop.exports import read_export
 from chiploop.exports.absorbance import absorbance_plate
 from chiploop.measurement import AbsorbancePlate, Derivation, Measurement, Readout
-from chiploop.plan import plate_map
+from chiploop.plan import perfused_chip, plate_map
 from chiploop.record.posterior_file import read_posterior, write_posterior
 from chiploop.record.replay import unknown_since
 from chiploop.record.rows import RawFile
@@ -120,7 +120,7 @@ def read_plate(
 
 def derive(lab: Laboratory, signal: Any, wells: PlateMap, kit: Kit, cycle: int) -> list[Readout]:
     """Put on record what a plate's signal says, and all that it was derived from."""
-    derivation, readouts = derived_from_plate(signal, wells, kit, cycle)
+    derivation, readouts = derived_from_plate(signal, wells, kit, cycle, perfused_chip(lab.study))
     readouts = hands.flagged(lab, cycle, readouts)
     return on_record(lab, readouts, derivation)
 

@@ -49,6 +49,9 @@ class PersonAtTheBench:
 
     def send_plate(self, plate: dict[str, Any], kind: str, folder: Path) -> None:
         """Tell what is to be read and where its file is expected; wait for nobody."""
+        if "names" in plate:
+            print(told_images(plate, FILE_KINDS[kind].title, folder), file=sys.stderr)
+            return
         print(
             f"Please prepare {told_plate(plate)}, and read it at "
             f"{' and '.join(map(str, plate['wavelengths_nm']))} nm. Name the plate {plate['label']} in the "
@@ -65,4 +68,15 @@ def told_plate(plate: dict[str, Any]) -> str:
         f"plate {plate['plate_id']}: effluent of {', '.join(samples)} collected "
         + " and ".join(f"from {a:g} to {b:g} h" for a, b in windows)
         + f", laid out as plates/{plate['plate_id']}.json says"
+    )
+
+
+def told_images(images: dict[str, Any], title: str, folder: Path) -> str:
+    """Return what is to be imaged and what the files are called, in words."""
+    chips = list(dict.fromkeys(well["chip"] for well in images["wells"]))
+    places = len(images["wells"]) // len(chips)
+    return (
+        f"Please image {places} places of each of {', '.join(chips)} with the channels "
+        f"{' and '.join(images['channels'])}, one plane each, and export every image as {title} into {folder}. "
+        f"Name them {images['label']}, chip and place: {', '.join(images['names'])}."
     )

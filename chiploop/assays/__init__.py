@@ -8,8 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from chiploop.assays.field_images import ImageSet, image_places, readouts_from_images
 from chiploop.assays.immunoassay import concentrations_of_wells, readouts_from_elisa_plate
 from chiploop.assays.metabolic_activity import readouts_from_metabolic_plate, viability_of_wells
+from chiploop.assays.perfused_tracer import (
+    PerfusedChip,
+    perfused_tracer_map,
+    readouts_from_perfused_tracer,
+)
 from chiploop.assays.plate_map import PlateMap, elisa_plate_map, viability_plate_map
 from chiploop.assays.viability import readouts_from_ldh_plate, release_of_wells
 from chiploop.assays.well_measurements import WellValue, plate_derivation
@@ -30,6 +36,8 @@ PLATE_MAPS: dict[str, Callable[..., PlateMap]] = {
     "ldh_release": viability_plate_map,
     "mtt": viability_plate_map,
     "resazurin": viability_plate_map,
+    "tracer_permeability": perfused_tracer_map,
+    "microscopy": image_places,
 }
 """Method of a kit -> (chips, window h, kit, replicates, dilution, rng) to the map of its plate."""
 
@@ -44,15 +52,26 @@ method that is not here has raw rows alone."""
 
 
 def derived_from_plate(
-    signal: Any, plate_map: PlateMap, kit: Kit, cycle: int
+    signal: AbsorbancePlate | ImageSet,
+    plate_map: PlateMap,
+    kit: Kit,
+    cycle: int,
+    chip: PerfusedChip | None = None,
 ) -> tuple[Derivation, list[Readout]]:
-    """Return the readouts of a plate with all that they were derived from.
+    """Return the readouts of a plate, or of a set of images, with all that they were derived from.
 
-    A signal of another kind than absorbance (an image) has its raw file alone, which the readouts name.
+    ``chip`` is needed by a tracer alone; ValueError without it.
     """
-    judged, readouts = ASSAYS[kit.method](signal, plate_map, kit, cycle)
-    if not isinstance(signal, AbsorbancePlate):
-        return Derivation((), readouts[0].plate if readouts else "", judged), readouts
+    if isinstance(signal, ImageSet):
+        return readouts_from_images(signal, plate_map, kit, cycle)
+    judged: Any
+    if kit.method == "tracer_permeability":
+        if chip is None:
+            raise ValueError(f"kit {kit.name} needs to know the chip that its tracer passed")
+        found, readouts = readouts_from_perfused_tracer(signal, plate_map, kit, cycle, chip)
+        judged = found.curve
+    else:
+        judged, readouts = ASSAYS[kit.method](signal, plate_map, kit, cycle)
     of_wells = WELL_VALUES.get(kit.method)
     values = {} if of_wells is None else of_wells(signal, plate_map, kit, judged)
     return plate_derivation(signal, plate_map, kit, cycle, judged, values, readouts)

@@ -16,22 +16,29 @@ from chiploop.assays.plate_identity import check_plate
 from chiploop.assays.plate_layout import LayoutWell
 from chiploop.assays.plate_map import PlateMap
 from chiploop.assays.plate_signal import corrected_signals
+from chiploop.errors import FileNotValid
 from chiploop.exports.absorbance import absorbance_plate
 from chiploop.exports.export import Export
+from chiploop.exports.fluorescence import fluorescence_plate
 from chiploop.exports.wells import well_name
 from chiploop.measurement import AbsorbancePlate
 from chiploop.study_parts import Kit
 
 
-def labelled_plate(export: Export, label: str, plate_id: str, time_h: float) -> AbsorbancePlate:
-    """Return the plate of an export whose name or barcode is the label.
+def labelled_plate(
+    export: Export, label: str, plate_id: str, time_h: float, kit: Kit
+) -> AbsorbancePlate:
+    """Return the plate of an export whose name or barcode is the label, with the light of the kit.
 
     Raises
     ------
-    FileNotValid : two plates of the label, none, or no absorbance.
+    FileNotValid : two plates of the label, none, or not what the kit is read by.
     """
     names = [plate.name for plate in export.plates if label in (plate.name, plate.barcode)]
     name = names[0] if len(names) == 1 else label
+    if kit.excitation_wavelength_nm is not None:
+        light = (kit.excitation_wavelength_nm, kit.wavelength_nm)
+        return fluorescence_plate(export, plate_id, time_h, name, *light)
     return absorbance_plate(export, plate_id, time_h, name)
 
 
@@ -45,9 +52,19 @@ def problems_of_plate(plate: AbsorbancePlate, plate_map: PlateMap, kit: Kit) -> 
     ------
     FileNotValid : a wavelength of the kit that was not read, or a plate of another size.
     """
-    signals = corrected_signals(plate, plate_map, kit)
+    if kit.reference_wavelength_nm is None:
+        if plate.absorbance[kit.wavelengths_nm[0]].shape != (8, 12):
+            raise FileNotValid(
+                f"plate {plate.plate_id} has not 8 x 12 wells; plate maps are of 96 wells."
+            )
+        reasons = {
+            one.well: plate.flags.get((kit.wavelengths_nm[0], one.well), "") for one in plate_map
+        }
+    else:
+        signals = corrected_signals(plate, plate_map, kit)
+        reasons = {one.content.well: one.reason for one in signals}
     flagged = {
-        one.content.well for one in signals if one.reason not in ("", "saturated", "missing")
+        well for well, reason in reasons.items() if reason not in ("", "saturated", "missing")
     }
     main, *reference = kit.wavelengths_nm
     difference = plate.absorbance[main] - sum(plate.absorbance[nm] for nm in reference)
@@ -56,7 +73,7 @@ def problems_of_plate(plate: AbsorbancePlate, plate_map: PlateMap, kit: Kit) -> 
         for (i, j), value in np.ndenumerate(difference)
         if math.isfinite(value)
     }
-    signal |= {one.content.well: math.inf for one in signals if one.reason == "saturated"}
+    signal |= {well: math.inf for well, reason in reasons.items() if reason == "saturated"}
     layout = layout_of(plate_map, plate.plate_id)
     contents = tuple(_ranked(one) for one in layout.contents if one.well not in flagged)
     return check_plate(signal, replace(layout, contents=contents), layout.wells).problems

@@ -28,7 +28,7 @@ def layout_of(plate_map: PlateMap, name: str = "", barcode: str = "") -> PlateLa
         contents.append(
             LayoutWell(
                 one.well,
-                one.kind,
+                one.kind if one.kind != "image" else "empty",  # a place of a chip is no well
                 one.chip or "",
                 one.concentration,
                 one.dilution,

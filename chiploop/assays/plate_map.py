@@ -27,9 +27,10 @@ WellKind = Literal[
     "compound_blank",
     "compound_full",
     "donor",
+    "image",
 ]
 """What a well holds. ``compound_blank`` and ``compound_full``: compound without cells, and with the full
-signal; a tracer's ``donor`` and ``sample`` (receiver)."""
+signal; a tracer's ``donor`` and ``sample`` (receiver); ``image`` is no well: a place of a chip that is imaged."""
 ROWS = "ABCDEFGH"
 N_COLUMNS = 12
 WELL = re.compile(r"([A-H])([1-9]|1[0-2])")
@@ -61,7 +62,9 @@ class PlateWell:
             raise ValueError(f"well {self.well}: dilution {self.dilution} is below 1")
         if self.kind == "standard" and not (self.concentration or 0.0) > 0.0:
             raise ValueError(f"well {self.well}: a standard needs a concentration above 0")
-        if self.kind in ("sample", "donor") and (self.chip is None or self.window_h is None):
+        if self.kind in ("sample", "donor", "image") and (
+            self.chip is None or self.window_h is None
+        ):
             raise ValueError(
                 f"well {self.well}: a {self.kind} needs its chip and its collection window"
             )

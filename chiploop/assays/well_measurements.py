@@ -112,7 +112,7 @@ def _of_well(
         readout=kit.readout,
         quantity="",
         value=math.nan,
-        unit="OD",
+        unit="OD" if kit.excitation_wavelength_nm is None else "RFU",
         time_h=plate.time_h if window_h is None else window_h[1],
         window_start_h=None if window_h is None else window_h[0],
         chip_id=content.chip or "",
@@ -136,7 +136,7 @@ def _raw(plate: AbsorbancePlate, base: Measurement, content: PlateWell, nm: int)
     return replace(
         base,
         key=f"{base.key}/raw/{nm}/{content.well}",
-        quantity=f"absorbance {nm} nm",
+        quantity=f"{'absorbance' if base.unit == 'OD' else 'fluorescence'} {nm} nm",
         value=math.nan if flag else value,
         qc="fail" if flag else "ok",
         reasons=(flag,) if flag else (),

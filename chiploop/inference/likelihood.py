@@ -22,11 +22,14 @@ from scipy.special import gammaln, log_ndtr
 
 from chiploop.inference.scatter import Reading, Scatter, Shared, groups, spread_of
 from chiploop.measurement import Readout
+from chiploop.models.facts import ReadoutSpec
 from chiploop.models.inlet import ChipInlet
 from chiploop.models.tissue_model import TissueModel
 
 FLOOR = 1e-6
 """Smallest value of a log-scale readout that the model may predict, in the readout's unit."""
+FLOORS = {"cm/s": 1e-15}
+"""The same by unit, where ``FLOOR`` is no small number in it."""
 LOG_TWO_PI = float(np.log(2 * np.pi))
 
 
@@ -64,6 +67,8 @@ class Rows:
     """(m,) indices into the model's readouts, the inlets, the samplings."""
     log_scale: np.ndarray
     """(m,) bool."""
+    floor: np.ndarray
+    """(m,) smallest value that is predicted."""
     value: np.ndarray
     """(m,) on the residual's scale; NaN where censored."""
 
@@ -243,7 +248,9 @@ class Likelihood:
 
     def plain_means(self, predicted: np.ndarray) -> np.ndarray:
         """Return predictions (n, m) on the residual's scale."""
-        return np.where(self.rows.log_scale, np.log(np.maximum(predicted, FLOOR)), predicted)
+        return np.where(
+            self.rows.log_scale, np.log(np.maximum(predicted, self.rows.floor)), predicted
+        )
 
     def residuals(self, predicted: np.ndarray, effects: np.ndarray) -> np.ndarray:
         """Return residuals (n, m): -|r|^2/2 + ``log_constant`` is the log likelihood.
@@ -271,9 +278,9 @@ class Likelihood:
         """
         means = self.means(predicted, effects)
         rows = self.rows
-        floored = predicted <= FLOOR
+        floored = predicted <= rows.floor
         scale = np.where(
-            rows.log_scale, np.where(floored, 0.0, 1.0 / np.maximum(predicted, FLOOR)), 1.0
+            rows.log_scale, np.where(floored, 0.0, 1.0 / np.maximum(predicted, rows.floor)), 1.0
         )
         by_z = slopes * scale[..., None]
         for k, effect in enumerate(self.effects):
@@ -377,6 +384,7 @@ def rows_of(
         np.array([chips.index(r.chip_id) for r in used], dtype=int),
         np.array([place[sampling(r)] for r in used], dtype=int),
         log_scale,
+        np.array([floor_of(model.readouts[k].unit) for k in readout], dtype=float),
         np.array(value, dtype=float),
     )
 
@@ -416,6 +424,11 @@ def scaled(value: float, log_scale: bool) -> float:
     return float(np.log(value)) if value > 0 else -np.inf
 
 
-def on_scale(values: np.ndarray, log_scale: bool) -> np.ndarray:
-    """Return predictions on the residual's scale."""
-    return np.log(np.maximum(values, FLOOR)) if log_scale else values
+def floor_of(unit: str) -> float:
+    """Return the smallest value of a log-scale readout that the model may predict."""
+    return FLOORS.get(unit, FLOOR)
+
+
+def on_scale(values: np.ndarray, spec: ReadoutSpec) -> np.ndarray:
+    """Return predictions of a readout on the residual's scale."""
+    return np.log(np.maximum(values, floor_of(spec.unit))) if spec.scale == "log" else values

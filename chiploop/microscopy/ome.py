@@ -40,6 +40,8 @@ class OmeImage:
     """Names, empty where the text gives none."""
     acquired: str
     """As written; empty where the text gives none."""
+    title: str = ""
+    """Name of the image; empty where the text gives none."""
 
     def page(self, channel: int, z: int, t: int) -> int:
         """Return the number of a plane's page, from 0; all places from 0."""
@@ -98,6 +100,7 @@ def read_ome(description: bytes, name: str) -> OmeImage | None:
         _pixel_size_um(pixels, name),
         tuple(one.attributes.get("Name", "") for one in names),
         acquired.text.strip() if acquired is not None else "",
+        image.attributes.get("Name", ""),
     )
 
 

@@ -288,45 +288,50 @@ def open_image(
     WrongUse : there is no such file, or it can not be opened.
     FileNotValid : it is no TIFF, damaged, or its pixel size is not known.
     """
-    import tifffile
-
     try:
         file = path.open("rb")
     except OSError as error:
         raise WrongUse(f"{path} can not be read: {error.strerror or error}") from None
-    with file:
-        name = path.name
-        n_bytes = file.seek(0, 2)
-        pages = walk(file, name, n_bytes)
-        ome = read_ome(pages[0].description, name)
-        refuse_lost_ome(path, pages, ome, name)
-        refuse_lost_pages(pages, name)
-        size = 1.0
-        flags: tuple[str, ...] = ()
-        if not no_size:
-            tags = tagged_size_um(
-                pages[0].resolution, pages[0].one("ResolutionUnit", 2), pages[0].description
-            )
-            from_ome = ome.pixel_size_um if ome is not None else None
-            size, flags = settle_pixel_size(name, from_ome, tags, declared_um)
-        if pages[0].one("Compression", 1) == JPEG:
-            flags = (
-                *flags,
-                "JPEG: fine structure is lost in it and damage within may go unnoticed; export without loss",
-            )
-        file.seek(0)
-        with heard_from_tifffile() as heard:
-            try:
-                # series are never asked for: they would open further files that OME-XML names
-                tiff = tifffile.TiffFile(file, name=name)
-            except Exception as trouble:
-                raise FileNotValid(
-                    f"{name}: damaged: {type(trouble).__name__}: {trouble}"
-                ) from None
-        if heard:
-            raise FileNotValid(f"{name}: damaged: {heard[0]}")
-        with tiff:
-            yield ImageFile(name, tuple(pages), ome, size, flags, file, tiff)
+    with file, image_of(file, path.name, declared_um, no_size) as image:
+        yield image
+
+
+@contextmanager
+def image_of(
+    file: BinaryIO, name: str, declared_um: float | None = None, no_size: bool = False
+) -> Iterator[ImageFile]:
+    """Look at all that an open file claims, and yield it; otherwise as ``open_image``."""
+    import tifffile
+
+    n_bytes = file.seek(0, 2)
+    pages = walk(file, name, n_bytes)
+    ome = read_ome(pages[0].description, name)
+    refuse_lost_ome(Path(name), pages, ome, name)
+    refuse_lost_pages(pages, name)
+    size = 1.0
+    flags: tuple[str, ...] = ()
+    if not no_size:
+        tags = tagged_size_um(
+            pages[0].resolution, pages[0].one("ResolutionUnit", 2), pages[0].description
+        )
+        from_ome = ome.pixel_size_um if ome is not None else None
+        size, flags = settle_pixel_size(name, from_ome, tags, declared_um)
+    if pages[0].one("Compression", 1) == JPEG:
+        flags = (
+            *flags,
+            "JPEG: fine structure is lost in it and damage within may go unnoticed; export without loss",
+        )
+    file.seek(0)
+    with heard_from_tifffile() as heard:
+        try:
+            # series are never asked for: they would open further files that OME-XML names
+            tiff = tifffile.TiffFile(file, name=name)
+        except Exception as trouble:
+            raise FileNotValid(f"{name}: damaged: {type(trouble).__name__}: {trouble}") from None
+    if heard:
+        raise FileNotValid(f"{name}: damaged: {heard[0]}")
+    with tiff:
+        yield ImageFile(name, tuple(pages), ome, size, flags, file, tiff)
 
 
 def _type(page: TiffPage) -> np.dtype[Any]:

@@ -17,7 +17,10 @@ from pydantic import ValidationError
 
 from chiploop.errors import FileNotValid, Problem
 from chiploop.models.facts_parts import (
+    AT_THE_END,
+    COVERAGE,
     MODELS,
+    P_APP,
     RELEASE,
     STUDY_NAMES,
     SUFFIXES,
@@ -37,7 +40,10 @@ from chiploop.study_problems import problems_of
 from chiploop.study_yaml import field_name, read_yaml
 
 __all__ = [
+    "AT_THE_END",
+    "COVERAGE",
     "MODELS",
+    "P_APP",
     "RELEASE",
     "STUDY_NAMES",
     "SUFFIXES",

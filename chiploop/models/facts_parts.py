@@ -38,13 +38,19 @@ SUFFIXES = (".ant", ".xml")
 
 ReadoutKind = Literal["moment", "window_mean", "window_loss"]
 """Value at a moment; mean over a collection window; fall over a window."""
+TEER, RELEASE = "TEER", "ldh_release"
+P_APP, COVERAGE = "P_app", "junction_coverage"
 MEASURED_AS: dict[str, tuple[str, str]] = {
     "moment": ("ohm*cm2", "log"),
     "window_mean": ("pg/mL", "log"),
     "window_loss": ("1", "linear"),
+    P_APP: ("cm/s", "log"),
+    COVERAGE: ("1", "linear"),
 }
-"""Kind -> (unit, scale) in which the impedance meter, an immunoassay and a release assay give it."""
-TEER, RELEASE = "TEER", "ldh_release"
+"""Kind, or readout where it is another than its kind's -> (unit, scale) in which the impedance meter, an
+immunoassay, a release assay, a tracer plate and an image give it."""
+AT_THE_END = (P_APP, COVERAGE)
+"""Readouts of a moment that are taken once, at the end of each exposure; TEER has times of its own."""
 STUDY_NAMES = {RELEASE: "viability"}
 """Readout in a model -> in a study, where they differ: the assay of viability reads what was released."""
 DONOR_CONSTANTS = ("flg_dose",)
@@ -251,8 +257,8 @@ class ModelFacts(ModelText):
 
     @property
     def assayed(self) -> tuple[str, ...]:
-        """Names of readouts, in a study, that come from a plate."""
-        return tuple(name for name, spec in self.study_readouts.items() if spec.kind != "moment")
+        """Names of readouts, in a study, that come from a plate or an image."""
+        return tuple(name for name in self.study_readouts if name != TEER)
 
     @property
     def goal_readouts(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from chiploop.models.facts_parts import (
+    AT_THE_END,
     MEASURED_AS,
     RELEASE,
     STUDY_NAMES,
@@ -122,17 +123,19 @@ def unmeasured(facts: ModelFacts) -> Iterator[tuple[Place, str]]:
 
 def _unmeasured_readout(name: str, readout: ReadoutFacts) -> Iterator[tuple[Place, str]]:
     place: Place = ("readouts", name, "kind")
-    if (name == TEER) != (readout.kind == "moment"):
+    moments = (TEER, *AT_THE_END)
+    if (name in moments) != (readout.kind == "moment"):
         yield (
             place,
-            f"{TEER} and it alone is of kind moment: the impedance meter gives nothing else",
+            f"{', '.join(moments)} and they alone are of kind moment: the impedance meter, a tracer plate and an "
+            "image give them",
         )
     if (name == RELEASE) != (readout.kind == "window_loss"):
         yield place, f"{RELEASE} and it alone is of kind window_loss: the release assay gives it"
     if name in STUDY_NAMES.values():
         yield ("readouts", name), f"{name} is what studies call {RELEASE}; take that name"
-    if (readout.unit, readout.scale) != MEASURED_AS[readout.kind]:
-        unit, scale = MEASURED_AS[readout.kind]
+    unit, scale = MEASURED_AS[name if name in AT_THE_END else readout.kind]
+    if (readout.unit, readout.scale) != (unit, scale):
         yield (
             ("readouts", name),
             f"{name} is measured in {unit} on the {scale} scale, not in {readout.unit} on the "

@@ -293,5 +293,5 @@ def table_features(
     parts = []
     for chip, plan in rows:
         values = predicted[:, :, list(chips).index(chip), plan.time, plan.readout]
-        parts.append(on_scale(values, model.readouts[plan.readout].scale == "log"))
+        parts.append(on_scale(values, model.readouts[plan.readout]))
     return np.stack(parts, axis=-1)

@@ -18,6 +18,7 @@ from chiploop.models.study_model import model_of
 from chiploop.models.tissue_model import TissueModel
 from chiploop.record.journal import Journal
 from chiploop.record.posterior_file import read_posterior
+from chiploop.record.raw_files import RawFileStore
 from chiploop.record.record import Record
 from chiploop.record.replay import schedules_of
 from chiploop.refit import LEARNED, evidence_up_to, readouts_of, review_of
@@ -31,6 +32,7 @@ from chiploop.report.figures import (
     history_figure,
 )
 from chiploop.report.fit_page import Checks, checks_of, environment
+from chiploop.report.image_overlays import ChipImage, end_point_rows, image_of_chips
 from chiploop.report.predictions import DRAWS, LEVEL, Course, Predicted, Predictions
 from chiploop.report.run_summary import ended_because
 from chiploop.report.svg import MARK, Drawn, drawn
@@ -223,6 +225,8 @@ def page(run: RunEvidence) -> dict[str, Any]:
         "next_doses": doses,
         "course_figures": [course(run, s.name) for s in run.model.readouts if s.kind == "moment"],
         "window_figures": [window(run, s.name) for s in run.model.readouts if s.kind != "moment"],
+        "end_points": end_point_rows(run.readouts),
+        "images": guarded(lambda: images(run)),
         "coverage": guarded(lambda: coverage(run)),
         "review": guarded(lambda: review(run)) if run.calibrations else None,
         "parameters": guarded(lambda: parameters(run)),
@@ -365,6 +369,13 @@ def window(run: RunEvidence, readout: str) -> Drawn:
 
     label = f"{readout} of every chip and cycle, with bands"
     return drawn(f"chips-{readout}", label, draw, run.run.simulated, run.refused)
+
+
+def images(run: RunEvidence) -> list[ChipImage]:
+    """Return what was found in the last cycle's images, one per chip."""
+    found = run.record.measurements(run.run.run_id)
+    store = RawFileStore(run.folder / "raw")
+    return image_of_chips(found, run.study.assays, store, run.run.simulated)
 
 
 def coverage(run: RunEvidence) -> dict[str, tuple[int, int]]:

@@ -35,9 +35,10 @@ def junction_figure(
     measured: JunctionMeasure,
     pixel_size_um: float,
     readout: Readout,
+    shown_um: float = SHOWN_UM,
 ) -> Figure:
     """Return the middle of a plane, bare and with the places along interfaces that were asked."""
-    figure, axes, corner = _monolayer(image, pixel_size_um)
+    figure, axes, corner = _monolayer(image, pixel_size_um, shown_um)
     points = measured.points_px - corner
     covered = measured.points_covered
     for which, colour, shape, told in (
@@ -135,10 +136,12 @@ def write_overlay(draw: Callable[[], Figure], path: Path, simulated: bool = Fals
     write_file(marked, path)
 
 
-def _monolayer(image: np.ndarray | Plane, pixel_size_um: float) -> tuple[Figure, Any, np.ndarray]:
+def _monolayer(
+    image: np.ndarray | Plane, pixel_size_um: float, shown_um: float = SHOWN_UM
+) -> tuple[Figure, Any, np.ndarray]:
     """Return a figure of two panels with the middle of a plane in both, and that part's first row and column."""
     plane = as_plane(image)
-    part = [min(size, max(8, int(SHOWN_UM / pixel_size_um))) for size in plane.shape]
+    part = [min(size, max(8, int(shown_um / pixel_size_um))) for size in plane.shape]
     top, left = ((size - shown) // 2 for size, shown in zip(plane.shape, part, strict=True))
     values = plane.read(top, top + part[0], left, left + part[1])
     figure, axes = _two_panels(part[0] / part[1])

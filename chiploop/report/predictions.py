@@ -23,8 +23,9 @@ from chiploop.inference.levels import levels_of
 from chiploop.inference.likelihood import Likelihood, on_scale, scaled
 from chiploop.inference.posterior import NORMAL_POINTS, Posterior
 from chiploop.measurement import Readout
+from chiploop.models.facts import ReadoutSpec
 from chiploop.models.study_model import model_of
-from chiploop.next_exposure import EXPECTED_SD, drugs_of_chips, likelihood_of, scatter_of
+from chiploop.next_exposure import drugs_of_chips, expected_sd, likelihood_of, scatter_of
 from chiploop.study import Goal, Study
 
 LEVEL = 0.9
@@ -131,12 +132,12 @@ def band(values: np.ndarray) -> Band:
     return Band(*np.quantile(finite, tails, axis=0))
 
 
-def predictive_band(mean: np.ndarray, sd: float | np.ndarray, log_scale: bool) -> Band:
+def predictive_band(mean: np.ndarray, sd: float | np.ndarray, spec: ReadoutSpec) -> Band:
     """Return the interval of one reading around means (n, ...) with a sd on the readout's own scale."""
-    centre = on_scale(mean, log_scale)
+    centre = on_scale(mean, spec)
     spread = np.multiply.outer(NORMAL_POINTS, np.broadcast_to(sd, centre.shape[1:]))
     values = (centre[:, None] + spread).reshape(-1, *centre.shape[1:])
-    return band(np.exp(values) if log_scale else values)
+    return band(np.exp(values) if spec.scale == "log" else values)
 
 
 class Predictions:
@@ -180,15 +181,14 @@ class Predictions:
         """(n, chips, sampling times, readouts)."""
         self.effects = posterior.effects([e.name for e in self.likelihood.effects], chosen)
 
-    def is_log(self, readout: str) -> bool:
-        """Return whether a readout scatters on the log scale."""
-        return self.model.readouts[self.names.index(readout)].scale == "log"
+    def spec_of(self, readout: str) -> ReadoutSpec:
+        """Return how a readout is taken from the model."""
+        return self.model.readouts[self.names.index(readout)]
 
     def assay_sd(self, readout: str) -> float:
         """Return the typical assay sd of a readout on its own scale."""
         sds = [r.sd for r in self.likelihood.used if r.readout == readout and r.censoring == "none"]
-        kind = self.model.readouts[self.names.index(readout)].kind
-        return float(np.median(sds)) if sds else EXPECTED_SD[kind]
+        return float(np.median(sds)) if sds else expected_sd(self.spec_of(readout))
 
     def reading_sd(self, readout: str, assay_sd: float | None = None) -> float:
         """Return the sd of one reading of a new chip and donor around the model's mean."""
@@ -227,13 +227,13 @@ class Predictions:
             sd = self.reading_sd(spec.name)
             for c, inlet in enumerate(inlets):
                 mean = simulated[:, c, :, r]
-                own = band(on_scale(mean, log_scale) + shift[:, c, None]).median
+                own = band(on_scale(mean, spec) + shift[:, c, None]).median
                 found.setdefault(spec.name, {})[inlet.chip_id] = Course(
                     inlet.chip_id,
                     spec.name,
                     times,
                     band(mean),
-                    predictive_band(mean, sd, log_scale),
+                    predictive_band(mean, sd, spec),
                     np.exp(own) if log_scale else own,
                 )
         return found
@@ -258,7 +258,7 @@ class Predictions:
             mean = self.at(reading)
             inner = band(mean)
             sd = self.reading_sd(reading.readout, reading.sd)
-            outer = predictive_band(mean, sd, self.is_log(reading.readout))
+            outer = predictive_band(mean, sd, self.spec_of(reading.readout))
             drug_nm = self.dose_at(reading.chip_id, reading.time_h)
             found.append(
                 Predicted(
@@ -287,7 +287,8 @@ class Predictions:
         this chip's genotype, schedule and collection window).
         """
         r = self.names.index(goal.readout)
-        log_scale = self.is_log(goal.readout)
+        spec = self.spec_of(goal.readout)
+        log_scale = spec.scale == "log"
         curves = curves_of(self.model, self.study, goal, self.particles, self.donors)
         rest, vehicle, treated = (
             part[..., r] for part in (curves.rest, curves.vehicle, curves.treated)
@@ -313,7 +314,7 @@ class Predictions:
                 if drug_nm > 0.0
                 else base.median
             )
-            predicted = float(np.median(on_scale(self.at(reading), log_scale)))
+            predicted = float(np.median(on_scale(self.at(reading), spec)))
             gap = scaled(reading.value, log_scale) - predicted
             value = level * np.exp(gap) if log_scale else level + gap
             moved.append(MovedReading(chip_id, cycle, drug_nm, float(value)))
@@ -321,10 +322,10 @@ class Predictions:
             goal=goal,
             concentrations_nm=GRID_NM,
             mean=curve,
-            predictive=predictive_band(treated, self.reading_sd(goal.readout), log_scale),
+            predictive=predictive_band(treated, self.reading_sd(goal.readout), spec),
             unstimulated=float(np.median(rest)),
             vehicle=base,
-            vehicle_predictive=predictive_band(vehicle, self.reading_sd(goal.readout), log_scale),
+            vehicle_predictive=predictive_band(vehicle, self.reading_sd(goal.readout), spec),
             half=np.median(goal_level(goal, rest, vehicle)),
             readings=tuple(moved),
             censored=censored,

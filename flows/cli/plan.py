@@ -71,13 +71,15 @@ def _text(study: Study, planned: StudyPlan, noted: tuple[str, ...]) -> list[str]
     for plate in planned.plates:
         assay = study.assays[plate.assay]
         lines += [
-            f"Plate {plate.plate_id}, {assay.kit.title or assay.kit.name}: "
+            f"Images {plate.plate_id}, {assay.kit.title or assay.kit.name}: {len(plate.wells)}"
+            if assay.kit.method == "microscopy"
+            else f"Plate {plate.plate_id}, {assay.kit.title or assay.kit.name}: "
             f"{len(plate.wells)} wells, samples diluted {assay.dilution:g} times",
             plate_picture(plate),
             "",
         ]
     lines += [
-        "S standard, B blank, X maximal release, U untreated, D dead, . empty. Samples stand at",
+        "S standard, B blank, X maximal release, U untreated, D dead, T donor, . empty. Samples are at",
         "random, in every cycle elsewhere: --cycle 2 shows the next plates.",
         f"Meter: {planned.teer_readings} spectra. Reader: "
         f"{planned.plate_reads - planned.plates_from_files} plates"

@@ -56,18 +56,17 @@ class ReaderElsewhere:
         for sent in due:
             fault = self.faults.pop(0) if self.faults and not sent["cut"] else ""
             sent["due_h"] = None
-            if fault == "lost":
-                continue
-            name, content = FILE_WRITERS[sent["kind"]](sent["plate"], self.tissue, fault)
-            if fault == "cut":
-                content, sent["due_h"], sent["cut"] = (
-                    content[: len(content) * 3 // 5],
-                    time_h + CUT_FOR_H,
-                    True,
-                )
             folder = Path(sent["folder"])
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(content)
+            files = FILE_WRITERS[sent["kind"]](sent["plate"], self.tissue, fault)
+            for number, (name, whole) in enumerate(files):
+                content = whole
+                if number == 0 and fault == "lost":
+                    continue
+                if number == 0 and fault == "cut":
+                    content = whole[: len(whole) * 3 // 5]
+                    sent["due_h"], sent["cut"] = time_h + CUT_FOR_H, True
+                (folder / name).write_bytes(content)
         return bool(due)
 
     def check_fault(self, request: dict[str, Any]) -> None:
@@ -87,4 +86,4 @@ class ReaderElsewhere:
 
 FILE_FAULTS = ("lost", "cut", "turned", "other label")
 """What may happen to the next file: it never comes, hangs half written, is of a plate that was put in the wrong
-way round, or names another plate."""
+way round, or names another plate. Of a set of images it happens to the first."""

@@ -6,10 +6,12 @@ Written from the formats alone: nothing of the readers of these formats is used,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+
+from instruments.emulators.image_files import ome_tiff_files
 
 ROWS = "ABCDEFGH"
 COLUMNS = range(1, 13)
@@ -23,8 +25,11 @@ def _read(plate: dict[str, Any], tissue: Any, fault: str) -> tuple[str, dict[int
     grids = {nm: np.asarray(tissue.absorbance(plate, nm)) for nm in plate["wavelengths_nm"]}
     if fault == "turned":
         grids = {nm: grid[::-1, ::-1] for nm, grid in grids.items()}
-    label = plate["label"] if fault != "other label" else plate["label"][:-1] + "0"
-    return label, grids
+    return _label(plate, fault), grids
+
+
+def _label(plate: dict[str, Any], fault: str) -> str:
+    return str(plate["label"] if fault != "other label" else plate["label"][:-1] + "0")
 
 
 def _samples(plate: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -100,9 +105,33 @@ def _group(title: str, names: dict[str, list[dict[str, Any]]], reduced: np.ndarr
     return [*lines, "", "Group Summaries"]
 
 
+def _gen5_read(
+    plate: dict[str, Any], tissue: Any, fault: str
+) -> tuple[str, list[str], dict[str, list[list[str]]]]:
+    """Return the label, the lines of the procedure's read, and label of results -> cells (8, 12)."""
+    if "excitation_nm" in plate:
+        counts = np.asarray(tissue.fluorescence(plate))
+        counts = counts[::-1, ::-1] if fault == "turned" else counts
+        (emission,) = plate["wavelengths_nm"]
+        light = f"{plate['excitation_nm']}/20", f"{emission}/20"
+        read = ["Read\ttracer", "\tFluorescence Endpoint", "\tFull Plate", "\tFilter Set 1 (Green)"]
+        read += [f"\t    Excitation: {light[0]},  Emission: {light[1]}"]
+        read += ["\t    Mirror: Top 510 nm,  Gain: 50"]
+        cells = [[f"{count:.0f}" for count in row] for row in counts]
+        return _label(plate, fault), read, {f"tracer:{','.join(light)}": cells}
+    label, grids = _read(plate, tissue, fault)
+    read = ["Read\tod", "\tAbsorbance Endpoint", "\tFull Plate"]
+    read += [f"\tWavelengths:  {', '.join(map(str, grids))}"]
+    return (
+        label,
+        read,
+        {f"od:{nm}": [[f"{od:.6f}" for od in row] for row in grid] for nm, grid in grids.items()},
+    )
+
+
 def gen5_file(plate: dict[str, Any], tissue: Any, fault: str = "") -> Content:
     """Return what Gen5 3.12 exports: named values, procedure, layout, results."""
-    label, grids = _read(plate, tissue, fault)
+    label, read, results = _gen5_read(plate, tissue, fault)
     names = {w["well"]: name for name, wells in _samples(plate).items() for w in wells}
     levels = {w["well"]: w["concentration"] or "" for w in plate["wells"]}
     head = "\t".join(["", *map(str, COLUMNS)])
@@ -110,12 +139,7 @@ def gen5_file(plate: dict[str, Any], tissue: Any, fault: str = "") -> Content:
     lines += [f"Experiment File Path:\tSIMULATED {plate['plate_id']}.xpt", "Protocol File Path:\t"]
     lines += ["", "", f"Plate Number\t{label}", "Date\t", "Time\t"]
     lines += ["Reader Type:\tn/a", "Reader Serial Number:\tn/a", "Reading Type\tReader", ""]
-    lines += ["Procedure Details", "", "Plate Type\t96 WELL PLATE (Use plate lid)", "Read\tod"]
-    lines += [
-        "\tAbsorbance Endpoint",
-        "\tFull Plate",
-        f"\tWavelengths:  {', '.join(map(str, grids))}",
-    ]
+    lines += ["Procedure Details", "", "Plate Type\t96 WELL PLATE (Use plate lid)", *read]
     lines += ["", "Layout", head]
     for row in ROWS:
         wells = [f"{row}{column}" for column in COLUMNS]
@@ -124,14 +148,14 @@ def gen5_file(plate: dict[str, Any], tissue: Any, fault: str = "") -> Content:
         lines.append("\t".join(["", *stated, "Conc/Dil"]))
     lines += ["", "Results", head]
     for i, row in enumerate(ROWS):
-        for k, (nm, grid) in enumerate(grids.items()):
-            cells = (f"{od:.6f}" for od in grid[i])
-            lines.append("\t".join(["" if k else row, *cells, f"od:{nm}"]))
+        for k, (read_label, cells) in enumerate(results.items()):
+            lines.append("\t".join(["" if k else row, *cells[i], read_label]))
     return f"{label}.txt", ("\r\n".join(lines) + "\r\n").encode("ascii")
 
 
-FILE_WRITERS: dict[str, Callable[[dict[str, Any], Any, str], Content]] = {
-    "softmax_pro": softmax_pro_file,
-    "gen5": gen5_file,
+FILE_WRITERS: dict[str, Callable[[dict[str, Any], Any, str], Iterable[Content]]] = {
+    "softmax_pro": lambda plate, tissue, fault: [softmax_pro_file(plate, tissue, fault)],
+    "gen5": lambda plate, tissue, fault: [gen5_file(plate, tissue, fault)],
+    "ome_tiff": ome_tiff_files,
 }
-"""Kind of file -> (plate, tissue, what goes wrong) to its name and bytes."""
+"""Kind of file -> (plate or set of images, tissue, what goes wrong) to names and bytes of its files."""

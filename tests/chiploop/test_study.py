@@ -193,7 +193,12 @@ SHAPE = [
     ("- {id: L2,", "- {id: 2,", "lines[1].id", "not text"),
     ("C02: D2", '"C 02": D2', "lines[0].chips.C 02", "holds space"),
     ("name: ad_jak_dose_finding", "name: 17", "name", "not text"),
-    ("CCL26: {kit", "TEER: {kit", "assays.TEER", "known: CCL26, viability, CCL17, TSLP, IL-8. "),
+    (
+        "CCL26: {kit",
+        "TEER: {kit",
+        "assays.TEER",
+        "known: CCL26, viability, CCL17, TSLP, IL-8, P_app, ",
+    ),
 ]
 
 

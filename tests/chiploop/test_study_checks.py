@@ -13,6 +13,8 @@ from tests.chiploop.drug_mistakes import TWO_DRUGS
 
 EXAMPLE = Path(__file__).with_name("example_study.yaml")
 
+TRACER = "P_app: {kit: fitc_dextran_permeability, replicates: 1, export: gen5"
+
 BROKEN = [
     ("_chips_are_unique", "C08: D2", "C01: D2", "lines[2].chips.C01", "also on line L1"),
     ("_chips_are_unique", "- {id: L3", "- {id: L1", "lines[2].id", "here twice"),
@@ -411,6 +413,41 @@ BROKEN = [
         "nothing is waited for",
     ),
     (
+        "_file_holds_the_signal",
+        "ccl26_elisa, replicates: 2}",
+        "ccl26_elisa, replicates: 2, export: ome_tiff}",
+        "assays.CCL26.export",
+        "no ome_tiff file of ccl26_elisa, elisa, is read; softmax_pro, gen5",
+    ),
+    (
+        "_file_holds_the_signal",
+        "ccl26_elisa, replicates: 2}",
+        "ccl26_elisa, replicates: 2}\n  junction_coverage: {kit: junction_stain, replicates: 2}",
+        "assays.junction_coverage",
+        "no instrument of the bench reads junction_stain",
+    ),
+    (
+        "_tracer_comes_after_the_effluent",
+        "ccl26_elisa, replicates: 2}",
+        f"ccl26_elisa, replicates: 2}}\n  {TRACER}, dilution: 3}}",
+        "sampling.effluent[1]",
+        "the tracer of P_app is given from 44 h on",
+    ),
+    (
+        "_tracer_comes_after_the_effluent",
+        "ccl26_elisa, replicates: 2}",
+        f"ccl26_elisa, replicates: 2}}\n  {TRACER}, dilution: 2}}",
+        "assays.P_app.kit",
+        "a sample of P_app is 80 uL once it is diluted; its wells need 100 uL",
+    ),
+    (
+        "_plate_has_room",
+        "ccl26_elisa, replicates: 2}",
+        f"ccl26_elisa, replicates: 2}}\n  {TRACER}, dilution: 3}}",
+        "assays.P_app.replicates",
+        "need 114 wells",
+    ),
+    (
         "_plate_has_room",
         "ccl26_elisa, replicates: 2",
         "ccl26_elisa, replicates: 7",
@@ -437,6 +474,10 @@ ALSO = {
     ("_arms_without_stimulus_are_stimulated", "no effect to take away"): (
         ("stocks: ", "arms:\n  rest: {IL-13: 0 ng/mL}\nstocks: "),
     ),
+    (
+        "_tracer_comes_after_the_effluent",
+        "a sample of P_app is 80 uL once it is diluted; its wells need 100 uL",
+    ): (("effluent: [24 h, 48 h]", "effluent: [24 h, 44 h]"),),
     ("_misfit_can_be_asked_about", "no doses are proposed"): (
         ("approval:\n", "stop: {ask_on_misfit: true}\napproval:\n"),
     ),

@@ -79,7 +79,7 @@ def test_matched_truth_is_the_fitted_model_and_the_other_is_not(
     for factors in matched.factors.values():
         assert {len(set(factors[np.array(donor) == d])) for d in set(donor)} == {1}
         assert len(set(factors)) == len(set(donor))
-    assert set(lab.factors) == {"s26", "R_max", "IC50", "kB"}
+    assert set(lab.factors) == {"s26", "R_max", "IC50", "kB", "P_open"}
     assert matched.truth()["matched"] and not lab.truth()["matched"]
 
 

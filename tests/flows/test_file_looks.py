@@ -84,7 +84,7 @@ class Bench:
 
     def write(self, asked: dict[str, Any], name: str = "plate.txt", lift: float = 0.0) -> bytes:
         """Put a file of the plate into the folder."""
-        _, content = FILE_WRITERS["softmax_pro"](asked, Tissue(lift), "")
+        ((_, content),) = FILE_WRITERS["softmax_pro"](asked, Tissue(lift), "")
         (self.arriving / name).write_bytes(content)
         return content
 

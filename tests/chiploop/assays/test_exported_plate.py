@@ -17,6 +17,7 @@ from chiploop.exports import read_export
 from chiploop.measurement import AbsorbancePlate
 from chiploop.plan import plate_map
 from chiploop.study import Study, load_study
+from tests.chiploop.assays.kits import ELISA
 
 STUDY_FILE = Path(__file__).parents[3] / "protocols" / "studies" / "ad_jak_dose_finding.yaml"
 
@@ -73,7 +74,7 @@ def test_a_plate_of_gen5_is_read_at_its_wavelength_with_the_cells_of_its_file(
     shared_data: Path,
 ) -> None:
     path = shared_data / "vendor_exports" / "gen5_absorbance_stdcurve_singleplate.txt"
-    plate = labelled_plate(read_export(path), "Plate 1", "p1", 72.0)
+    plate = labelled_plate(read_export(path), "Plate 1", "p1", 72.0, ELISA)
     assert list(plate.absorbance) == [630]
     assert plate.absorbance[630][0, :2].tolist() == [3.337, 3.394]
     assert plate.absorbance[630][7, 11] == 0.194
@@ -81,13 +82,13 @@ def test_a_plate_of_gen5_is_read_at_its_wavelength_with_the_cells_of_its_file(
     cells = path.read_text(encoding="latin-1").splitlines()[int(line) - 1].split("\t")
     assert float(cells[int(column) - 1]) == plate.absorbance[630][1, 1] == 1.131
     with pytest.raises(FileNotValid, match="no absorbance plate named 'CLOTHER'"):
-        labelled_plate(read_export(path), "CLOTHER", "p1", 72.0)
+        labelled_plate(read_export(path), "CLOTHER", "p1", 72.0, ELISA)
 
 
 def test_a_file_of_no_absorbance_reader_is_refused(shared_data: Path) -> None:
     path = shared_data / "vendor_exports" / "luminex_xponent_example02.csv"
     with pytest.raises(FileNotValid, match="an absorbance plate of softmax_pro or gen5 is needed"):
-        labelled_plate(read_export(path), "x", "p1", 72.0)
+        labelled_plate(read_export(path), "x", "p1", 72.0, ELISA)
 
 
 # --- layouts and maps

@@ -100,7 +100,7 @@ def test_a_slip_is_told_with_its_line(tmp_path: Path, old: str, new: str, messag
 
 UNMEASURED = [
     ("  TEER: {symbol: TEER, kind: moment", "  TER: {symbol: TEER, kind: moment", "TEER is missing"),
-    ("symbol: C26, kind: window_mean", "symbol: C26, kind: moment", "it alone is of kind moment"),
+    ("symbol: C26, kind: window_mean", "symbol: C26, kind: moment", "they alone are of kind moment"),
     ("unit: ohm*cm2, scale: log", "unit: kohm*cm2, scale: log", "TEER is measured in ohm*cm2"),
     ("symbol: C26, kind: window_mean, unit: pg/mL", "symbol: C26, kind: window_mean, unit: ng/mL",
      "CCL26 is measured in pg/mL on the log scale, not in ng/mL"),

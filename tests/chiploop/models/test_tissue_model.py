@@ -13,7 +13,14 @@ from chiploop.errors import FileNotValid
 from chiploop.models import tissue_model
 from chiploop.models.tissue_model import MODELS, TissueModel, load_model
 from tests.chiploop.models.chips import DEMO, inlet, parameters
-from tests.chiploop.models.tissue_reference import DEFAULTS, Segment, teer, trajectory
+from tests.chiploop.models.tissue_reference import (
+    DEFAULTS,
+    Segment,
+    coverage,
+    p_app,
+    teer,
+    trajectory,
+)
 
 LOW = (0.5 / 15.0, 1.0 / 12.6)
 """The demo's stimulus in nM: 0.5 ng/mL IL-4 and 1 ng/mL IL-13."""
@@ -63,6 +70,8 @@ def test_every_state_agrees_with_an_independent_solution(
         ("CCL17", reference[:, 14]),
         ("TSLP", reference[:, 15]),
         ("IL-8", reference[:, 16]),
+        ("P_app", p_app(reference, {**DEFAULTS, **changed})),
+        ("junction_coverage", coverage(reference, {**DEFAULTS, **changed})),
     ):
         got = found.readouts[0, 0, :, names.index(name)]
         assert np.abs(got - wanted).max() <= 2e-6 * np.abs(wanted).max(), name

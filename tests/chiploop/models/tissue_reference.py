@@ -52,6 +52,10 @@ DEFAULTS: dict[str, float] = {
     "b8": 1.0,
     "R_leak": 80.0,
     "R_max": 1500.0,
+    "P_open": 2e-5,
+    "k_P": 5.0,
+    "J_closed": 0.95,
+    "J_loss": 0.5,
 }
 STATES = (
     *("drug_channel", "drug_tissue", "drug_wall", "il4_channel", "il4_tissue"),
@@ -139,3 +143,15 @@ def teer(states: np.ndarray, k: Mapping[str, float]) -> np.ndarray:
     """Return TEER in ohm cm2 of states (..., 18)."""
     integrity = states[..., 9] * states[..., 11] * states[..., 12]
     return np.asarray(k["R_leak"] + k["R_max"] * np.maximum(integrity, 0.0) ** 1.5)
+
+
+def p_app(states: np.ndarray, k: Mapping[str, float]) -> np.ndarray:
+    """Return P_app of the tracer in cm/s of states (..., 18)."""
+    integrity = states[..., 9] * states[..., 11] * states[..., 12]
+    return np.asarray(k["P_open"] / np.exp(k["k_P"] * integrity))
+
+
+def coverage(states: np.ndarray, k: Mapping[str, float]) -> np.ndarray:
+    """Return the covered share of the cell borders of states (..., 18)."""
+    lost = k["J_loss"] * (1 - states[..., 11] * states[..., 12])
+    return np.asarray(k["J_closed"] - k["J_closed"] * lost)

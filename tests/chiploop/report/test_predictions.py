@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from chiploop.models.facts import ReadoutSpec
 from chiploop.report.html_report import RunEvidence
 from chiploop.report.predictions import Predictions, band, predictive_band
 
@@ -19,7 +20,8 @@ def predictions(hand_run: Any) -> Predictions:
 
 @pytest.mark.parametrize("log_scale", [True, False])
 def test_a_predictive_band_around_one_value_is_the_normal_interval(log_scale: bool) -> None:
-    found = predictive_band(np.full((50, 1), 100.0), 0.2, log_scale)
+    spec = ReadoutSpec("TEER", "moment", "ohm*cm2", "log" if log_scale else "linear")
+    found = predictive_band(np.full((50, 1), 100.0), 0.2, spec)
     z = norm.ppf(0.95)
     expected = 100.0 * np.exp(0.2 * z) if log_scale else 100.0 + 0.2 * z
     assert found.upper[0] == pytest.approx(expected, rel=0.02)
