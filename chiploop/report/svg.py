@@ -101,7 +101,7 @@ AXES: dict[str, Axis] = {
     "TEER": Axis("TEER", "Ω cm²"),
     "P_app": Axis("P_app", "10⁻⁶ cm/s", 1e6),
     "junction_coverage": Axis("Covered cell borders", "%", 100.0),
-    "ldh_release": Axis("Lost viability or LDH release", "% of maximum", 100.0),
+    "ldh_release": Axis("Viability lost", "% of maximum", 100.0),
 }
 
 

@@ -264,7 +264,6 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
         from flows.cli.progress import progress_display
         from flows.opening import open_laboratory
         from flows.run_log import run_log
-        from flows.telling import telling
         from instruments.drivers import load_lab_settings
         from instruments.notify_settings import NotifySettings
 
@@ -273,6 +272,8 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
             Heart(files.folder) as heart,
             run_log(files.folder, both(show, heart.tell), show_devices=not files.simulated) as tell,
         ):
+            from flows.telling import telling  # imports Prefect: the log must be there before
+
             tell(0.0, 0, "starting: model, instruments, flow engine")
             model_of(files.study)
             ways = NotifySettings() if settings is None else load_lab_settings(settings).notify

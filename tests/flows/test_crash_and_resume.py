@@ -215,6 +215,7 @@ def test_simulate_and_its_lab_are_killed_together_and_the_study_finishes(tmp_pat
     while "fitting the model" not in (tmp_path / "err").read_text():
         assert process.poll() is None and time.monotonic() < until_s, (tmp_path / "err").read_text()
         time.sleep(0.01)
+    assert "chiploop.steps" not in (tmp_path / "err").read_text(), "Prefect prints the log too"
     run_id = only_run(runs)
     family = {line.split(":")[0]: line for line in alive_of(runs / run_id)}
     (lab,) = [int(pid) for pid, line in family.items() if "lab_process" in line]

@@ -344,7 +344,7 @@ def test_the_plot_is_marked_and_names_every_line_and_unit(
     assert drawn.count(">SIMULATED</text>") == 2
     for words in (
         "TEER",
-        "Lost viability or LDH release",
+        "Viability lost",
         "Ω cm²",
         "pg/mL",
         "time (h)",
