@@ -258,7 +258,8 @@ def suggest(
                     chosen = dict(drawn.chosen)
                     measure = NestedMonteCarlo(table.predictable(), rng)
                     order = [chosen[i] for i in range(len(lines))]
-                    batch = scored_batch(table, order, measure, batch.ties, batch.note)
+                    ties = tuple(tie for tie in batch.ties if list(tie.candidates) != order)
+                    batch = scored_batch(table, order, measure, ties, batch.note)
                 notes += (drawn.sentence,) if drawn.sentence else ()
             information = {at[choice.line]: choice.information_nats for choice in batch.choices}
             notes += (batch.note,) if batch.note else ()

@@ -22,6 +22,8 @@ from chiploop.policies.prediction_table import PredictionTable
 
 AS_GOOD = 0.99
 """Share of the chosen order's information that another order must have to count as one that teaches as much."""
+AS_DEAR = 1.0 + 1e-9
+"""Most that another order may cost, over the chosen one."""
 MOST_TRIED = 120
 """Orders that are looked at: all where there are no more, otherwise as many random ones."""
 
@@ -68,7 +70,12 @@ def draw_order(
         return DrawnOrder(dict(chosen), 1)
     measure: Measure = LinearGaussian(table.predictable())
     least = AS_GOOD * measure.information(dict(chosen))
-    as_good = [order for order in orders if measure.information(order) >= least]
+    most = AS_DEAR * _cost(table, dict(chosen))
+    as_good = [
+        order
+        for order in orders
+        if measure.information(order) >= least and _cost(table, order) <= most
+    ]
     names = sorted({donor for own in donors for donor in own})
     chips = np.array([[list(own).count(name) for name in names] for own in donors])
     was_high = _is_high(np.asarray(before_nm, dtype=float), drugs)
@@ -81,6 +88,13 @@ def draw_order(
     scores = [score(order) for order in as_good]
     best = [order for order, own in zip(as_good, scores, strict=True) if own == min(scores)]
     return DrawnOrder(best[int(rng.integers(len(best)))], len(best))
+
+
+def _cost(table: PredictionTable, order: Mapping[int, int]) -> float:
+    """Return what an order costs; nothing where the study states no costs."""
+    if table.cost is None:
+        return 0.0
+    return float(sum(table.cost[i][k] for i, k in order.items()))
 
 
 def _is_high(doses_nm: np.ndarray, drugs: Sequence[str]) -> np.ndarray:

@@ -21,6 +21,8 @@ from chiploop.models.tissue_model import TissueModel
 from chiploop.policies.prediction_table import Pending, PlannedReadout
 from chiploop.study import Study
 
+SAME_WINDOW = 0.1
+"""Part by which a window may be longer or shorter than planned and still be the effluent's."""
 Plate = tuple[int, str]
 """(cycle, assay as the study names it)."""
 
@@ -51,13 +53,23 @@ def awaited_readings(
         own = [r for r in known if r.cycle == cycle]
         if name is None or any(r.readout == name for r in own):
             continue
+        planned = study.effluent_window_h(cycle)
         windows = [(r.window_start_h, r.time_h) for r in own if r.window_start_h is not None]
-        window_h = max(windows, default=study.effluent_window_h(cycle), key=lambda one: one[1])
+        alike = [
+            one for one in windows if _as_long(one, planned)
+        ]  # not a tracer's, nor a dye's from 0 h
+        window_h = max(alike, default=planned, key=lambda one: one[1])
         if name in AT_THE_END:
             begin_h = window_h[0] - study.sampling.effluent_h[0]
             window_h = (begin_h, begin_h + study.timeline.exposure_h)
         found.append(Awaited(names.index(name), window_h))
     return tuple(found)
+
+
+def _as_long(window_h: tuple[float, float], planned_h: tuple[float, float]) -> bool:
+    """Return whether a window is as long as the effluent is collected, but for the bench's minutes."""
+    lasts, planned = window_h[1] - window_h[0], planned_h[1] - planned_h[0]
+    return abs(lasts - planned) <= SAME_WINDOW * planned
 
 
 def samplings_of(awaited: Collection[Awaited]) -> tuple[np.ndarray, np.ndarray]:

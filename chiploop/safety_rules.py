@@ -34,7 +34,7 @@ from chiploop.study_limits import (
     readout_age_limit_h,
     total_volume_limit_ul,
 )
-from chiploop.study_schedules import LATEST_START_H
+from chiploop.study_schedules import LATEST_START_H, STIMULUS
 
 if TYPE_CHECKING:
     from chiploop.study import Drug, Study
@@ -141,6 +141,12 @@ def _steps_are_sound(facts: DoseFacts) -> str | None:
             if facts.study.further_arms_ng_ml:
                 what = f"neither a stimulus of line {programme.line} nor {what}, in one of them"
             return f"{step.pump} holds {step.stock}, which is {what}"
+        arm = {"dose": programme.arm, "medium": ""}.get(programme.purpose, STIMULUS)
+        if facts.study.arm_of_stock(step.stock) != arm:
+            return (
+                f"{step.pump} holds {step.stock}, which is not {arm or 'plain medium'}: a {programme.purpose} is "
+                "made of that alone"
+            )
         if step.pump != pump_name(programme.line, step.stock):
             return f"{step.pump} is not the pump of {step.stock} in line {programme.line}"
         lasts_h = step.volume_ul / step.flow_rate_ul_h if step.flow_rate_ul_h else math.inf

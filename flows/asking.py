@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from chiploop.approvals import (
     Moment,
@@ -32,6 +33,7 @@ from chiploop.record.approvals import GivenApproval
 from chiploop.record.chain import RecordConflict, canonical, digest
 from chiploop.record.record import Record
 from chiploop.record.rows import RecordedContent
+from chiploop.record.sessions import RecordAway
 from chiploop.study_parts import Approval
 from flows.clock import BEGUN_FILE
 
@@ -41,6 +43,10 @@ if TYPE_CHECKING:
 
 ASKED = "asked"
 """Kind of the event that a proposal was put to people."""
+_APPROVED_PARTS: WeakKeyDictionary[Record, dict[tuple[str, int], list[PumpProgramme]]] = (
+    WeakKeyDictionary()
+)
+"""Record -> (run, cycle) -> parts of doses whose approval was seen before a pump moved."""
 CLOCK = "clock"
 """Who ends a proposal that nobody decided in time."""
 
@@ -196,6 +202,19 @@ def refuse_unapproved(lab: Perfused, programme: PumpProgramme, cycle: int) -> No
     """
     if programme.purpose != "dose" or lab.study.approval.by == "auto":
         return
+    seen = _APPROVED_PARTS.setdefault(lab.record, {}).setdefault((lab.run_id, cycle), [])
+    try:
+        _refuse_unapproved(lab, programme, cycle, seen)
+    except RecordAway:
+        # a later part of a dose whose approval was seen does not wait for a network
+        if programme not in seen:
+            raise
+
+
+def _refuse_unapproved(
+    lab: Perfused, programme: PumpProgramme, cycle: int, seen: list[PumpProgramme]
+) -> None:
+    """Ask the record; ``seen`` takes every part of the proposal that is approved."""
     approved = [
         p
         for p, decision in lab.record.proposed(lab.run_id, cycle)
@@ -206,6 +225,7 @@ def refuse_unapproved(lab: Perfused, programme: PumpProgramme, cycle: int) -> No
         why = fault_of(lab, proposal.key)
         doses = proposal_from_dict(proposal.content).doses
         if not why and any(programme in dose.programme.parts for dose in doses):
+            seen[:] = [part for dose in doses for part in dose.programme.parts]
             return
         why = why or f"{proposal.key}, which is approved, has another dose there"
         break

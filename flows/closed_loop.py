@@ -109,7 +109,12 @@ def first_doses(lab: Laboratory, campaign: Campaign) -> Proposal:
 
 
 def wait_before_dosing(lab: Laboratory, campaign: Campaign) -> Campaign:
-    """Keep the chips on plain medium as long as a person holds the run before its first dose."""
+    """Keep the chips on plain medium as long as a person holds the run before its first dose.
+
+    A hold that was put on later, of a run that is taken up again, belongs to what comes after: here it is over.
+    """
+    if perfusion.begun(lab, 1, "dose"):
+        return campaign
     for turn in count(1):
         phase, by = f"hold-{turn}", held_by(lab.record, lab.run_id)
         if not by and not perfusion.begun(lab, 0, phase):
@@ -272,6 +277,8 @@ def next_doses(
         campaign = finish_hold(lab, campaign, hold)
         proposal_id, decision = standing(lab, campaign.cycle + 1)
         by = held_by(lab.record, lab.run_id)
+        if perfusion.begun(lab, campaign.cycle + 1, "dose"):
+            by = ""  # taken up again: these doses were begun before anybody held the run
         if is_offered and not by and decision is not None and decision.action == "approve":
             if not (fault := asking.fault_of(lab, proposal_id)):
                 return campaign, approved(lab, proposal_id)

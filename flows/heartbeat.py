@@ -61,6 +61,7 @@ class Heart:
         self.every_s, self._steady_s = every_s, steady_s
         self._started = process_started(os.getpid()) or 0.0
         self._flow_s = steady_s()
+        self._owns = False
         self._told: tuple[float, int, str] = (0.0, 0, "starting")
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._write_on, name="heartbeat", daemon=True)
@@ -81,16 +82,27 @@ class Heart:
         self.write()
 
     def beat(self) -> None:
-        """Say that the flow is at work; costs nothing."""
+        """Say that the flow is at work; costs nothing. From then on the file is this process's."""
+        self._touch()
+        if not self._owns:
+            self._owns = True
+            self.write()
+
+    def _touch(self) -> None:
         self._flow_s = self._steady_s()
 
     def tell(self, time_h: float, cycle: int, what: str) -> None:
         """Say what the flow does now."""
         self._told = (time_h, cycle, what)
-        self.beat()
+        self._touch()
 
     def write(self) -> None:
-        """Write the file whole or not at all; a full disk is not the heart's to tell."""
+        """Write the file whole or not at all; a full disk is not the heart's to tell.
+
+        Nothing before the flow has begun: another process may own the run, and its heart must be seen.
+        """
+        if not self._owns:
+            return
         time_h, cycle, doing = self._told
         now = Beat(
             os.getpid(),

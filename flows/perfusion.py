@@ -120,7 +120,8 @@ def start_lines(
         trouble: ChiploopError | None = None
         if not why and one.programme is not None:
             try:
-                end_supervised(lab, one.line, key)
+                if not lab.journal.programme(key):
+                    end_supervised(lab, one.line)
                 progress = start_programme(
                     lab.journal,
                     lab.bench.pumps,
@@ -132,6 +133,7 @@ def start_lines(
                 )
                 begun.append(progress)
                 begun_h.append(progress.begins_h)
+                kept += in_place_of_stopped(lab, progress, cycle, phase)
                 if progress.held:
                     kept += tell_held(lab, progress)
             except RunStopped:
@@ -158,10 +160,28 @@ def start_lines(
     return begun + kept
 
 
-def end_supervised(lab: Laboratory, line: str, key: str) -> None:
+def in_place_of_stopped(
+    lab: Laboratory, progress: ProgrammeProgress, cycle: int, phase: str
+) -> list[ProgrammeProgress]:
+    """Return what perfuses a line to the end of a phase whose programme the supervisor ended before its time.
+
+    The run has been taken up again since. What the supervisor gave has an end of its own that nobody else sees to.
+    """
+    left_h = progress.ends_h - lab.clock.now_h()
+    actions = lab.journal.programme(progress.programme_key)
+    was_stopped = all(a.end is not None and a.stood_h is not None for a in actions)
+    if progress.held or not was_stopped or left_h <= LOOK_AGAIN_H:
+        return []
+    line = progress.programme.line
+    supervised = [a for a in line_actions(lab, line) if f"/{SUPERVISED}-" in a.intent.programme_key]
+    if not supervised and not lab.journal.programme(f"{progress.programme_key}-plain"):
+        return []
+    end_supervised(lab, line)
+    return keep_alive(lab, line, left_h, cycle, phase, "its programme was ended before its time")
+
+
+def end_supervised(lab: Laboratory, line: str) -> None:
     """End the plain medium that the supervisor gave a line while nobody worked on the run: something follows."""
-    if lab.journal.programme(key):
-        return
     for action in line_actions(lab, line):
         own = action.intent.programme_key
         if f"/{SUPERVISED}-" in own:

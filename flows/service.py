@@ -23,6 +23,8 @@ from flows.heartbeat import last_beat
 from flows.record_place import VARIABLE
 
 LOG_NAME, ENDED_NAME = "service.log", "ended.json"
+STOPPED_NAME = "stopped.json"
+"""In a run's folder from ``chiploop stop`` to ``resume``: nobody starts a pump of it meanwhile."""
 STARTING = "starting"
 """How the first step is told; a later one means that ports, record and journal are open."""
 START_BUDGET_S = 180.0
@@ -114,7 +116,11 @@ def how_it_ended(folder: Path) -> Ended | None:
 def serve(folder: Path) -> int:
     """Carry out a run to its end; return the exit code that the command has."""
     from flows.cli.main import command_line
+    from flows.opening import known_run
+    from flows.supervisor import start_supervisor
 
+    if not known_run(str(folder), folder.parent).simulated:  # a virtual lab ends with its process
+        start_supervisor(folder)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     begin = _log_size(folder)
     code = command_line(["resume", folder.name, "--runs", str(folder.parent), "--here"])

@@ -20,17 +20,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from chiploop.errors import ChiploopError
 from chiploop.record.journal import Journal
 from chiploop.record.progress import pump_progress
-from chiploop.record.record import Record
 from chiploop.safe_state import LineFlow, SafeStep, safe_steps
 from chiploop.study import Study
 from flows.clock import Clock, WallClock, since_boot_s
@@ -39,7 +39,7 @@ from flows.opening import SETTINGS_FILE, RunFiles, RunInUse, known_run, only_own
 from flows.plain_medium import SUPERVISED, keep_alive
 from flows.readouts_at_hand import ReadoutsAtHand
 from flows.record_place import place_of
-from flows.service import how_it_ended
+from flows.service import STOPPED_NAME, how_it_ended
 from instruments.bench import Bench, open_bench
 from instruments.delivery import look_at_programme, stop_programme
 from instruments.drivers import load_lab_settings
@@ -47,9 +47,19 @@ from instruments.lab_settings import LabSettings, SupervisorSettings
 
 EVERY_S = 5.0
 """Between two looks at the heartbeat."""
+LOOKS = 2
+"""Looks in a row at which a run must seem left alone."""
 AGAIN_S = 60.0
 """Between two looks at the pumps of a run that nobody works on."""
 ALARM_FILE, LOG_NAME, LOCK_NAME = "ALARM.txt", "supervisor.log", "supervisor.lock"
+
+
+class Nothing:
+    """Readouts of a record that is away."""
+
+    def now(self) -> tuple[()]:
+        """Return none."""
+        return ()
 
 
 @dataclass
@@ -58,7 +68,8 @@ class Keeper:
 
     study: Study
     run_id: str
-    record: Record
+    record: Any
+    """The run's record, or None where it is away."""
     journal: Journal
     bench: Bench
     clock: Clock
@@ -67,9 +78,9 @@ class Keeper:
     """A virtual lab ends with its process; there is nothing to keep alive."""
 
     @cached_property
-    def at_hand(self) -> ReadoutsAtHand:
-        """Readouts for the last look at the limits."""
-        return ReadoutsAtHand(self.record, self.run_id)
+    def at_hand(self) -> Any:
+        """Readouts for the last look at the limits; none where the record is away: plain medium needs none."""
+        return Nothing() if self.record is None else ReadoutsAtHand(self.record, self.run_id)
 
     def say(self, cycle: int, what: str) -> None:
         """Tell what happens now."""
@@ -79,6 +90,8 @@ class Keeper:
 def flows_of(keeper: Keeper) -> list[LineFlow]:
     """Return what flows in every line, once its pumps were looked at: what has ended is on record then."""
     now_h = keeper.clock.now_h()
+    if not keeper.journal.actions(keeper.run_id):
+        return []  # no pump of it ever moved: first doses that were turned down
     mine = [a for a in keeper.journal.actions(keeper.run_id) if a.open]
     for key in dict.fromkeys(a.intent.programme_key for a in mine):
         look_at_programme(keeper.journal, keeper.bench.pumps, key, now_h)
@@ -187,12 +200,15 @@ def supervise(folder: Path, steady_s: Callable[[], float] = since_boot_s) -> Non
 def _supervise(folder: Path, steady_s: Callable[[], float]) -> None:
     files = known_run(str(folder), folder.parent)
     settings = load_lab_settings(folder / SETTINGS_FILE)
-    told = False
+    told, looks = False, 0
     while not has_ended(files):
         beat = last_beat(folder)
         why = is_gone(beat, settings.supervisor, steady_s())
-        if not why:
-            told = False
+        if why and (folder / STOPPED_NAME).exists():
+            why = ""  # a person stopped it: nobody starts a pump until a person takes it up
+        looks = looks + 1 if why else 0
+        if looks < LOOKS:  # a computer that wakes up has old beats for a moment
+            told = told and bool(why)
             time.sleep(EVERY_S)
             continue
         if beat is not None:
@@ -214,7 +230,11 @@ def safe_once(files: RunFiles, settings: LabSettings) -> None:
     """Open the pumps of a run, make its chips safe, and close them: they run to their targets by themselves."""
     pumps = settings.model_copy(update={"plate_readers": {}, "impedance_meters": {}, "valves": {}})
     with ExitStack() as stack:
-        record = stack.enter_context(place_of(files.runs).open())
+        record = None
+        try:  # chips are made safe by journal and pumps; the record is for the last look at the limits alone
+            record = stack.enter_context(place_of(files.runs).open(create=False))
+        except ChiploopError as trouble:
+            say(files, f"the record is away: {trouble}")
         journal = stack.enter_context(Journal(files.journal))
         bench = stack.enter_context(open_bench(pumps, files.folder / "wire", run=files.folder))
         clock = WallClock(files.folder)
@@ -236,12 +256,15 @@ def has_ended(files: RunFiles) -> bool:
     ended = how_it_ended(files.folder)
     if ended is not None and ended.exit_code == 0:
         return True
-    place = place_of(files.runs)
-    if not place.is_there():
-        return False
-    with place.open() as record:
-        run = record.run(files.run_id)
-        return run is not None and run.state == "finished"
+    try:
+        place = place_of(files.runs)
+        if not place.is_there():
+            return False
+        with place.open(create=False) as record:
+            run = record.run(files.run_id)
+            return run is not None and run.state == "finished"
+    except ChiploopError:
+        return False  # a record that is away says nothing
 
 
 def alarm(files: RunFiles, why: str) -> None:
@@ -250,10 +273,14 @@ def alarm(files: RunFiles, why: str) -> None:
         f"{files.run_id}: NOBODY WORKS ON THIS RUN: {why}. Drug is stopped, plain medium flows, as lab.toml says. "
         f"Look at the bench, then: chiploop resume {files.run_id}"
     )
-    (files.folder / ALARM_FILE).write_text(text + "\n", encoding="utf-8")
     say(files, text)
-    with place_of(files.runs).open() as record:
-        record.add_event(files.run_id, "alarm", WallClock(files.folder).now_h(), {"why": why})
+    with suppress(OSError):
+        (files.folder / ALARM_FILE).write_text(text + "\n", encoding="utf-8")
+    try:
+        with place_of(files.runs).open() as record:
+            record.add_event(files.run_id, "alarm", WallClock(files.folder).now_h(), {"why": why})
+    except ChiploopError as trouble:
+        say(files, f"the alarm is not on record: {trouble}")
 
 
 def say(files: RunFiles, what: str) -> None:

@@ -21,7 +21,10 @@ def by_schedule(
     programmes: Sequence[ExposureProgramme], places: Iterable[int], schedule: str
 ) -> list[int]:
     """Return those of some candidates that go by a schedule; what has no drug by every one of its stimulus."""
-    arm = next((one.arm for one in programmes if one.schedule == schedule), STIMULUS)
+    usual = (
+        STIMULUS if schedule == WHOLE else None
+    )  # a schedule that the line has no candidate of is nobody's
+    arm = next((one.arm for one in programmes if one.schedule == schedule), usual)
     return [
         k
         for k in places

@@ -27,8 +27,8 @@ def hold(
     set_hold(run, runs, True, why, as_json)
 
 
-def set_hold(run: str, runs: Path, on: bool, why: str, as_json: bool) -> None:
-    """Put a hold or its end on record and say so."""
+def set_hold(run: str, runs: Path, on: bool, why: str, as_json: bool) -> bool:
+    """Put a hold or its end on record and say so; return whether that was new."""
     from flows.holding import put_hold
     from flows.opening import known_run
     from flows.record_place import place_of
@@ -44,7 +44,7 @@ def set_hold(run: str, runs: Path, on: bool, why: str, as_json: bool) -> None:
     if as_json:
         held_by = (f"{by}: {why.strip()}" if why.strip() else by) if on else ""
         print_json({"ok": True, "run": files.run_id, "held_by": held_by, "new": new})
-        return
+        return new
     mark = "  SIMULATED" if files.simulated else ""
     if on and not new:
         print(f"{files.run_id} is on hold already: {now.held_by}{mark}")
@@ -54,3 +54,4 @@ def set_hold(run: str, runs: Path, on: bool, why: str, as_json: bool) -> None:
         print(f"  chiploop resume {files.run_id} lets it go on")
     else:
         print(f"{files.run_id} goes on: the hold has ended{mark}")
+    return new

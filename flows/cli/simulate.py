@@ -167,10 +167,6 @@ def begin_service(files: RunFiles, as_json: bool, is_shown: bool) -> None:
     from flows.service import start_service
 
     process = start_service(files.folder, option_named())
-    if not files.simulated:  # a virtual lab ends with its process
-        from flows.supervisor import start_supervisor
-
-        start_supervisor(files.folder)
     if as_json:
         print_json({"ok": True, "run": files.run_id, "process": process})
         return
@@ -183,7 +179,10 @@ def begin_service(files: RunFiles, as_json: bool, is_shown: bool) -> None:
 
 
 def show_and_ask(files: RunFiles) -> None:
-    """Show a run until it ends. Ctrl-C holds it at safe flow and asks; twice leaves it on hold."""
+    """Show a run until it ends. Ctrl-C holds it at safe flow and asks; twice leaves it on hold.
+
+    A hold that somebody else has put on is not ended from here.
+    """
     from flows.cli.hold import set_hold
     from flows.cli.watch import follow
 
@@ -195,15 +194,23 @@ def show_and_ask(files: RunFiles) -> None:
                 raise typer.Exit(code)
             return
         except KeyboardInterrupt:
-            set_hold(run, runs, True, "Ctrl-C", False)
+            is_mine = set_hold(run, runs, True, "Ctrl-C", False)
+        answer = asked_what_now()
+        if is_mine and answer != "l":
+            set_hold(run, runs, False, "", False)
+        if answer != "g":
+            return
+
+
+def asked_what_now() -> str:
+    """Return ``g``, ``l`` or ``d``; a second Ctrl-C leaves the run on hold."""
+    while True:
         try:
             answer = typer.prompt("[g]o on, [l]eave it on hold, [d]etach and let it go on", "g")
         except (KeyboardInterrupt, typer.Abort):
-            answer = "l"
-        if answer[:1].lower() != "l":
-            set_hold(run, runs, False, "", False)
-        if answer[:1].lower() != "g":
-            return
+            return "l"
+        if answer.strip().lower()[:1] in ("g", "l", "d"):
+            return str(answer.strip().lower()[0])
 
 
 def confirm_start(study: Any) -> None:
@@ -257,6 +264,7 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
     """Open the laboratory, run the flow to its end, and return the summary of the run."""
     from flows.heartbeat import Heart
     from flows.prefect_server import FlowEngineTrouble, start_in_background
+    from flows.service import STOPPED_NAME
 
     server = start_in_background(files.folder / "prefect")
     try:
@@ -277,6 +285,7 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
             tell(0.0, 0, "starting: model, instruments, flow engine")
             model_of(files.study)
             ways = NotifySettings() if settings is None else load_lab_settings(settings).notify
+            (files.folder / STOPPED_NAME).unlink(missing_ok=True)
             with (
                 telling(files, ways),
                 open_laboratory(files, settings, tell, heart.beat) as lab,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from instruments.stop_request import StopReport
 
 WHY = typer.Option("", "--why", help="Kept in the record of the bytes.")
-FACTS, SETTINGS = "run.json", "lab.toml"
+FACTS, SETTINGS, STOPPED_NAME = "run.json", "lab.toml", "stopped.json"
 BY_HAND = "Go there now: press its STOP key, or pull its plug."
 
 
@@ -58,10 +58,15 @@ def stop(
             left = []
     else:
         folder = _folder(run, runs)
+        _mark(folder, why)  # before: the supervisor must not start what is stopped
         reports = request_stop(run=folder, why=why, directory=shared.LOCKS)
         left = [] if reports else [folder.name]
         runs = folder.parent
+    for report in reports:
+        if report.run:
+            _mark(Path(report.run), why)
     for name in left:
+        _mark(runs / name, why)
         reports += _stop_what_is_left(runs / name, why)
     _tell(reports, as_json, runs, nothing=_nothing(run, runs))
 
@@ -90,6 +95,12 @@ def _stop_pumps(settings: LabSettings, why: str, wire: Path) -> list[StopReport]
     from instruments.stop_request import request_stop
 
     return request_stop(lab=settings, why=why, directory=shared.LOCKS, wire_dir=wire)
+
+
+def _mark(folder: Path, why: str) -> None:
+    """Leave word in a run's folder that a person stopped it; ``resume`` takes it away."""
+    if (folder / FACTS).is_file():
+        (folder / STOPPED_NAME).write_text(json.dumps({"why": why}), encoding="utf-8")
 
 
 def _folder(run: str, runs: Path) -> Path:

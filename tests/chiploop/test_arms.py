@@ -180,6 +180,41 @@ def test_a_person_gets_the_stimulus_asked_for_without_drug_too(usual: Campaign) 
         )
 
 
+def test_a_stimulus_that_a_line_has_no_pump_of_is_refused_without_drug_too(usual: Campaign) -> None:
+    with pytest.raises(SafetyRefusal, match="0 nM by in_il13 on L3"):
+        suggest(
+            usual,
+            exact,
+            FULL,
+            AFTER_PILOT,
+            np.random.default_rng(0),
+            own_nm={"L1": 0.0, "L2": 0.0, "L3": 0.0},
+            own_schedules={"L3": "in_il13"},
+        )
+
+
+def test_what_is_mixed_of_two_stimuli_or_is_not_what_it_says_is_refused_before_the_wire() -> None:
+    dose = make_exposure(STUDY, "L1", 120.0, "whole", exact, FULL).parts[0]
+    other = tuple(
+        replace(step, pump="L1-il13", stock="il13") if step.stock == "stimulus" else step
+        for step in dose.steps
+    )
+    thinned = tuple(
+        replace(step, pump="L1-medium", stock="medium") if step.stock == "stimulus" else step
+        for step in dose.steps
+    )
+    plain = make_programme(STUDY, "L1", "medium", 0.0, 24.0, exact, FULL)
+    wrong = replace(plain, steps=(replace(plain.steps[0], pump="L1-il13", stock="il13"),))
+    for spoiled, said in (
+        (replace(dose, steps=other), "il13, which is not stimulus"),
+        (replace(dose, steps=thinned), "medium, which is not stimulus"),
+        (replace(dose, arm="il13"), "which is not il13"),
+        (wrong, "il13, which is not plain medium"),
+    ):
+        with pytest.raises(SafetyRefusal, match=said):
+            check_before_wire(STUDY, spoiled, AFTER_PILOT, 76.0, 72.0, cycle=2)
+
+
 @pytest.mark.parametrize("policy", ["log_grid", "thompson"])
 def test_doses_chosen_without_a_measure_are_in_the_usual_stimulus(
     usual: Campaign, policy: str

@@ -70,6 +70,17 @@ def test_an_order_that_teaches_less_is_never_drawn() -> None:
     assert {order[0] for order in found} == {30.0} and len(found) == 6
 
 
+def test_an_order_that_costs_more_is_never_drawn() -> None:
+    dear = tuple(np.array([0.0, 1.0, 2.0, 3.0]) * (5.0 if i == 1 else 1.0) for i in range(LINES))
+    table = replace(alike(), cost=dear)
+    chosen = {0: 3, 1: 0, 2: 1, 3: 2}
+    found = {
+        doses(table, dict(draw_order(table, chosen, ONE_DONOR, ONE_DRUG, NO_DOSE, rng).chosen))
+        for rng in (np.random.default_rng(seed) for seed in range(40))
+    }
+    assert len(found) == 6 and {order[1] for order in found} == {0.0}
+
+
 def test_a_dose_that_a_line_may_not_get_stays_away_from_it() -> None:
     table = alike()
     allowed = [np.ones(LINES, dtype=bool) for _ in range(LINES)]

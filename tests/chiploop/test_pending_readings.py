@@ -60,6 +60,10 @@ def test_a_plate_that_is_on_its_way_is_one_reading_of_every_chip_over_its_window
     assert found.window_h == (49.5, 73.5), "as the cycle's other plate says that it really was"
     ends, starts = samplings_of([found, found])
     assert (ends.tolist(), starts.tolist()) == ([73.5], [49.5])
+    dye = replace(late, window_start_h=0.0)
+    tracer = replace(late, readout="P_app", time_h=74.0, window_start_h=72.0)
+    (found,) = awaited_readings(STUDY, MODEL, [PLATE], [dye, tracer])
+    assert found.window_h == WINDOW, "windows of another length are none of the effluent's"
 
 
 def test_a_plate_that_was_read_meanwhile_and_one_that_the_model_knows_nothing_of_are_not() -> None:

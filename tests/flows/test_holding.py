@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from chiploop.record.record import Record
+from flows import closed_loop
 from flows.heartbeat import Heart, last_beat
 from flows.holding import held_by, put_hold
 from flows.run_status import state_of
@@ -80,6 +84,12 @@ def test_a_hold_stands_on_record_until_it_is_ended(tmp_path: Path) -> None:
 def test_the_heart_tells_the_process_from_the_flow(tmp_path: Path) -> None:
     now = [100.0]
     with Heart(tmp_path, every_s=60.0, steady_s=lambda: now[0]) as heart:
+        heart.tell(2.5, 1, "starting")
+        heart.write()
+        assert last_beat(tmp_path) is None, (
+            "the run is not this process's before its flow has begun"
+        )
+        heart.beat()
         heart.tell(2.5, 1, "measuring TEER")
         now[0] = 160.0
         heart.write()
@@ -94,6 +104,30 @@ def test_the_heart_tells_the_process_from_the_flow(tmp_path: Path) -> None:
     (tmp_path / "heartbeat.json").write_text("{")
     assert last_beat(tmp_path) is None
     assert last_beat(tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_hold_put_on_later_begins_nothing_in_a_phase_that_is_over(
+    begun: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab: Any = SimpleNamespace(record=None, run_id="r", simulated=False, said=[])
+    lab.study = SimpleNamespace(timeline=SimpleNamespace(turnaround_h=2.0))
+    lab.say = lambda cycle, what: lab.said.append(what)
+    asked: list[str] = []
+
+    def is_begun(lab: Any, cycle: int, phase: str) -> bool:
+        return begun and (cycle, phase) == (1, "dose")
+
+    def perfuse(lab: Any, campaign: Any, purpose: str, hours: float, phase: str) -> Any:
+        asked.append(phase)
+        return campaign
+
+    answers = iter(["eva", "eva", ""])
+    monkeypatch.setattr(closed_loop.perfusion, "begun", is_begun)
+    monkeypatch.setattr(closed_loop, "held_by", lambda record, run_id: next(answers))
+    monkeypatch.setattr(closed_loop, "perfuse", perfuse)
+    assert closed_loop.wait_before_dosing(lab, "campaign") == "campaign"  # type: ignore[comparison-overlap, arg-type]
+    assert asked == ([] if begun else ["hold-1", "hold-2"])
 
 
 def test_a_state_follows_from_the_record_and_from_who_works_on_it() -> None:

@@ -74,28 +74,55 @@ def test_plain_medium_is_given_again_as_long_as_nobody_comes(rig: Callable[..., 
     assert moved["starts"] == 4 and moved["moved"] == pytest.approx(3 * 6 * 60.0, rel=0.01)
 
 
-def test_the_run_goes_on_where_it_was_and_its_next_phase_ends_the_plain_medium(
+def test_the_run_goes_on_where_it_was_on_plain_medium_to_the_end_of_the_phase(
     rig: Callable[..., Rig],
 ) -> None:
     on = rig()
     running = on.start("L1")
     on.world.advance_to(START_H + 5.0)
-    make_safe(keeper(on), SETTINGS)
-    # taken up again: the dose is not begun again, the line is not held
+    make_safe(keeper(on), SupervisorSettings(plain_medium_h=2.0))
+    on.world.advance_to(START_H + 6.0)
+    # taken up again: the dose is not begun again, the line is not held and does not stand dry after 2 h
     again = on.start("L1")
-    assert [p.programme_key for p in again] == [p.programme_key for p in running]
+    assert again[0].programme_key == running[0].programme_key
     assert on.world.load()["pumps"]["L1-low"]["starts"] == 1
-    on.watch(again, 2.0)
+    again = on.watch(again, 10.0)
+    assert on.runs("L1-medium") and on.flow_ul_h("L1") == pytest.approx(60.0)
+    on.finish(on.watch(again, HOURS - 16.0 + 0.2))
+    assert not on.journal.held("r")
     hold = on.programme("L1", 0.0, "stimulus", 2.0)
     held = perfusion.start_pumps.fn(on.lab, [Wanted("L1", 2.0, hold)], 1, "hold")
     assert on.runs("L1-stimulus") and not on.runs("L1-medium")
-    assert on.flow_ul_h("L1") == pytest.approx(60.0)
     on.finish(on.watch(held, 2.5))
-    dose, plain, stimulus = schedules_of(on.journal, STUDY, "r")["C01"].segments
-    assert plain.drug_nm == 0.0 and not any(plain.stimulus_ng_ml.values())
-    assert (plain.start_h, plain.end_h) == pytest.approx((START_H + 5.0, START_H + 7.0), abs=0.01)
+    dose, *plain, stimulus = schedules_of(on.journal, STUDY, "r")["C01"].segments
+    assert all(one.drug_nm == 0.0 and not any(one.stimulus_ng_ml.values()) for one in plain)
+    assert plain[0].start_h == pytest.approx(dose.end_h) == pytest.approx(START_H + 5.0)
+    assert plain[-1].end_h == pytest.approx(START_H + HOURS, abs=0.3)
     assert stimulus.stimulus_ng_ml["IL-4"] == pytest.approx(0.5)
-    assert dose.end_h == pytest.approx(plain.start_h)
+
+
+def test_the_next_phase_ends_the_plain_medium(rig: Callable[..., Rig]) -> None:
+    on = rig()
+    on.start("L1")
+    on.world.advance_to(START_H + HOURS + 0.5)
+    make_safe(keeper(on), SETTINGS)
+    assert on.runs("L1-medium")
+    hold = on.programme("L1", 0.0, "stimulus", 2.0)
+    perfusion.start_pumps.fn(on.lab, [Wanted("L1", 2.0, hold)], 1, "hold")
+    assert on.runs("L1-stimulus") and not on.runs("L1-medium")
+    assert on.flow_ul_h("L1") == pytest.approx(60.0)
+
+
+def test_a_run_of_which_no_pump_moved_is_left_alone_and_a_record_that_is_away_stops_nothing(
+    rig: Callable[..., Rig],
+) -> None:
+    on = rig()
+    assert make_safe(keeper(on), SETTINGS) == []
+    on.start("L1")
+    on.world.advance_to(START_H + 1.0)
+    alone = replace(keeper(on), record=None)
+    make_safe(alone, SETTINGS)
+    assert on.runs("L1-medium") and not on.runs("L1-low")
 
 
 def test_a_pump_that_does_not_stop_is_told_and_plain_medium_does_not_come_on_top(
