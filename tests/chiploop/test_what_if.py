@@ -137,6 +137,7 @@ def test_values_with_which_a_chip_does_not_simulate_are_told(model: TissueModel)
 
 def test_rows_are_tidy_and_leave_out_windows_that_have_not_begun(model: TissueModel) -> None:
     found = list(rows(what_if(model, ASKED)))
-    assert len(found) == 4 * (9 + 5 * 8)
+    # TEER, P_app and coverage at moments; proteins and release by window
+    assert len(found) == 4 * (3 * 9 + 5 * 8)
     assert found[0][:3] == (0.0, "control", "TEER")
-    assert {row[4] for row in found} == {"ohm*cm2", "pg/mL", "1"}
+    assert {row[4] for row in found} == {"ohm*cm2", "cm/s", "pg/mL", "1"}

@@ -58,7 +58,7 @@ def case(tmp_path: Path) -> Iterator[Case]:
 
 def export_again(case: Case, folder: Path, lift: float = 0.0, **changes: Any) -> str:
     """Write an export of the plate elsewhere; return its name."""
-    _, content = FILE_WRITERS["softmax_pro"](case.asked | changes, Tissue(lift), "")
+    ((_, content),) = FILE_WRITERS["softmax_pro"](case.asked | changes, Tissue(lift), "")
     (folder / "again.txt").write_bytes(content)
     return str(folder / "again.txt")
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from chiploop.errors import FileNotValid
 from chiploop.exports import read_export_bytes
+from chiploop.exports.fluorescence import fluorescence_plate
 from chiploop.file_kinds import FILE_KINDS
+from chiploop.microscopy.field_file import read_field
 from instruments.emulators.reader_elsewhere import (
     CUT_FOR_H,
     FILE_FAULTS,
@@ -41,10 +45,20 @@ class Tissue:
         """Return OD (8, 12), to six digits."""
         return np.arange(96.0).reshape(8, 12) / 100.0 + wavelength_nm * 1e-6
 
+    def fluorescence(self, plate: dict[str, Any]) -> np.ndarray:
+        """Return counts (8, 12) that tell the well."""
+        return np.arange(96.0).reshape(8, 12) + 400.0
 
-@pytest.mark.parametrize("kind", FILE_WRITERS)
+    def monolayer(self, chip: str, time_h: float, place: int) -> Any:
+        """Return an image that tells the place."""
+        plane = np.full((8, 8), place, np.uint16)
+        settings = SimpleNamespace(pixel_size_um=0.325)
+        return SimpleNamespace(junctions=plane, nuclei=plane, settings=settings)
+
+
+@pytest.mark.parametrize("kind", ["softmax_pro", "gen5"])
 def test_a_written_file_is_read_to_its_last_well_with_label_and_layout(kind: str) -> None:
-    name, content = FILE_WRITERS[kind](PLATE, Tissue(), "")
+    ((name, content),) = FILE_WRITERS[kind](PLATE, Tissue(), "")
     export = read_export_bytes(content, name)
     assert export.format == kind
     assert FILE_KINDS[kind].labels(export) == ("CLABCDEFGH",)
@@ -65,6 +79,41 @@ def test_a_written_file_is_read_to_its_last_well_with_label_and_layout(kind: str
         "A1": "STD1", "A2": "STD1", "B1": "STD2", "B2": "STD2", "C1": "BLK", "C2": "BLK",
         "D1": "SPL1", "E1": "SPL1",
     }  # fmt: skip
+
+
+def test_a_tracer_plate_is_written_as_the_reader_of_fluorescence_writes_it() -> None:
+    asked = PLATE | {"wavelengths_nm": [520], "excitation_nm": 490}
+    ((name, content),) = FILE_WRITERS["gen5"](asked, Tissue(), "")
+    export = read_export_bytes(content, name)
+    plate = fluorescence_plate(export, "p", 1.0, "CLABCDEFGH", 490.0, 520.0)
+    assert np.array_equal(plate.absorbance[520], Tissue().fluorescence({}))
+    ((_, turned),) = FILE_WRITERS["gen5"](asked, Tissue(), "turned")
+    seen = fluorescence_plate(read_export_bytes(turned, name), "p", 1.0, "CLABCDEFGH", 490.0, 520.0)
+    assert seen.absorbance[520][0, 0] == 495.0
+
+
+@pytest.mark.parametrize("fault", ["", "lost", "cut"])
+def test_what_happens_to_a_set_of_images_happens_to_its_first(fault: str, tmp_path: Path) -> None:
+    reader = ReaderElsewhere(Tissue())
+    reader.faults += [fault] if fault else []
+    places = [
+        {"well": w, "kind": "image", "chip": "C01", "window_h": [36.0, 36.0]} for w in ("A1", "B1")
+    ]
+    images = {
+        "plate_id": "set", "assay": "coverage", "label": "CLX", "wells": places,
+        "names": ["CLX C01 1", "CLX C01 2"], "channels": ["ZO-1", "nuclei"],
+    }  # fmt: skip
+    reader.send({"plate": images, "kind": "ome_tiff", "folder": str(tmp_path)}, 36.0)
+    reader.write_due(40.0)
+    first, second = (tmp_path / f"CLX_C01_{place}.ome.tiff" for place in (1, 2))
+    assert read_field(second.read_bytes(), "x").planes["ZO-1"][0, 0] == 2
+    assert first.exists() == (fault != "lost")
+    if fault == "cut":
+        with pytest.raises(FileNotValid):
+            read_field(first.read_bytes(), "x")
+        reader.write_due(40.0 + CUT_FOR_H)
+    if fault != "lost":
+        assert read_field(first.read_bytes(), "x").title == "CLX C01 1"
 
 
 def test_every_kind_that_a_study_may_name_is_written() -> None:
@@ -104,7 +153,7 @@ def test_what_happens_to_one_file_does_not_happen_to_the_next(fault: str, tmp_pa
     reader.write_due(40.0)
     name = "CLABCDEFG0.txt" if fault == "other label" else "CLABCDEFGH.txt"
     file = tmp_path / "in" / name
-    _, good = FILE_WRITERS["gen5"](PLATE, Tissue(), "")
+    ((_, good),) = FILE_WRITERS["gen5"](PLATE, Tissue(), "")
     assert file.exists() == (fault != "lost")
     assert not file.exists() or file.read_bytes() != good
     if fault == "cut":
