@@ -3,9 +3,10 @@
 Every policy begins with the same pilot of four chips on the same hidden truths, then runs batches of four fresh
 chips until the 90 % interval of the EC50 is within a factor of 2, or 80 chips are used. One row per seed and
 policy is appended to --out, so that an interrupted run goes on; the report is of all rows of these seeds. Parts:
-``plain`` (the comparison), ``wrong`` (truths of another model, the gate off and on, 20 seeds), ``schedules``
-(concentration and schedule), ``time`` (how long one proposal takes). Scenario and policies are told in
-proposal_scenario, proposal_schedules and proposal_policies.
+``plain`` (the comparison), ``wrong`` (truths of another model, the gate off and on, 20 seeds), ``flaws`` (the same
+with truths whose flaw misleads the EC50), ``schedules`` (concentration and schedule), ``fresh`` (the default and
+its rivals on seeds that were never looked at), ``time`` (how long one proposal takes). Scenario and policies are
+told in proposal_scenario, proposal_flaws, proposal_schedules and proposal_policies.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from benchmarks.proposal_botorch import is_installed
 from benchmarks.proposal_figures import write_figures
+from benchmarks.proposal_flaws import FLAWS
 from benchmarks.proposal_policies import OF_BOTORCH, POLICIES
 from benchmarks.proposal_report import bars, lines_of, report
 from benchmarks.proposal_run import Case, read, row_of, run_missing
@@ -31,10 +33,17 @@ from benchmarks.proposal_timing import measured, sentences
 
 DOCS = Path(__file__).parents[1] / "docs"
 ROWS = DOCS / "proposal_rows.jsonl"
-PARTS = ("plain", "wrong", "schedules", "time")
+PARTS = ("plain", "wrong", "flaws", "schedules", "fresh", "time")
 WRONG_SEEDS = 20
 WRONG = (("eig", False), ("eig", True), ("random", False), ("grid", False))
 """Policy and whether it hears the gate, on truths of another model."""
+FLAWED = (*WRONG, ("eig_batch_limit", True))
+"""The same on truths with a planted flaw; the last is what a study has unless it says otherwise."""
+FRESH = range(100, 140)
+"""Seeds on which ``eig_batch_limit`` is confirmed: it was added after the rows of eig on the first seeds had been
+seen. Written down before any policy was run on them."""
+CONFIRMED = ("eig_batch_limit", "eig", "random", "grid")
+"""What is run on the fresh seeds."""
 ABSENT = "BoTorch is not installed (pip install 'chiploop[bench-peers]'): its policies are left out"
 
 
@@ -52,6 +61,15 @@ def cases(parts: Sequence[str], policies: Sequence[str], seeds: range) -> Iterat
         for policy, gate in WRONG:
             if policy in policies:
                 yield Case(seed, policy, True, gate)
+    for flaw in FLAWS if "flaws" in parts else ():
+        for seed in seeds[:WRONG_SEEDS]:
+            for policy, gate in FLAWED:
+                if policy in policies:
+                    yield Case(seed, policy, True, gate, flaw)
+    for seed in FRESH if "fresh" in parts else ():
+        for policy in CONFIRMED:
+            if policy in policies:
+                yield Case(seed, policy)
 
 
 def main() -> None:

@@ -36,21 +36,23 @@ class Case:
     seed: int
     policy: str
     wrong: bool = False
-    """Whether the truth is of the virtual laboratory's other model."""
+    """Whether the truth is of the virtual laboratory's other model, or has a flaw."""
     gate: bool = False
     """Whether the misfit gate is heard: spread-out doses while it fires, and no end by an interval in doubt."""
+    flaw: str = ""
+    """Which one is planted in a wrong truth; empty: the laboratory's other model."""
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> Case:
         """Return which case a stored row is."""
-        return cls(row["seed"], row["policy"], row["wrong"], row["gate"])
+        return cls(row["seed"], row["policy"], row["wrong"], row["gate"], row.get("flaw", ""))
 
 
 def row_of(tissue: Tissue, case: Case) -> dict[str, Any]:
     """Run one policy on one hidden truth."""
     begun = time.process_time()
     is_scheduled = case.policy in SCHEDULED
-    bench = (ScheduleBench if is_scheduled else Bench)(tissue, case.seed, case.wrong)
+    bench = (ScheduleBench if is_scheduled else Bench)(tissue, case.seed, case.wrong, case.flaw)
     # of the policy's name alone: another policy in the table changes no run of this one
     rng = np.random.default_rng([56, case.seed, zlib.crc32(case.policy.encode())])
     horizon = GATED_HORIZON if case.gate else HORIZON

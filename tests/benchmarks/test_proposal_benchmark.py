@@ -12,10 +12,18 @@ import pytest
 from benchmarks import proposal
 from benchmarks.proposal_botorch import half_shares, inputs, is_installed, place
 from benchmarks.proposal_figures import LABELS, write_figures
+from benchmarks.proposal_flaws import FLAWS, flawed_text
 from benchmarks.proposal_policies import GRID_DOSES_NM, OF_BOTORCH, POLICIES, in_doubt
 from benchmarks.proposal_report import bars, ratio, report, share
 from benchmarks.proposal_run import Case, read, run_missing
-from benchmarks.proposal_scenario import CANDIDATES_NM, PILOT_NM, Bench, Tissue
+from benchmarks.proposal_scenario import (
+    CANDIDATES_NM,
+    PILOT_NM,
+    STARTS_H,
+    TIMES_H,
+    Bench,
+    Tissue,
+)
 from benchmarks.proposal_schedules import CANDIDATES, SCHEDULED, SCHEDULES, ScheduleBench
 from chiploop.inference.posterior import Posterior
 
@@ -97,6 +105,43 @@ def test_in_doubt_doses_are_spread_out_and_none_is_above_what_was_read(
     assert len(doses) == 4 and set(doses) <= set(CANDIDATES_NM)
     assert 0.0 in doses and len(set(doses)) == 3
     assert 800.0 < max(doses) <= 1.02 * max(PILOT_NM)
+
+
+def test_a_flaw_changes_the_truth_and_not_the_fitted_model(tissue: Tissue) -> None:
+    right = Bench(tissue, 204)
+    for name in FLAWS:
+        flawed = Bench(tissue, 204, True, name)
+        assert flawed.likelihood().model is tissue.model
+        assert flawed.truth == pytest.approx(right.truth)
+        assert np.isfinite(flawed.goal_nm()) and flawed.goal_nm() != right.goal_nm()
+
+
+def test_a_signal_that_no_drug_blocks_keeps_its_fifth_and_needs_more_drug(tissue: Tissue) -> None:
+    right, flawed = Bench(tissue, 204), Bench(tissue, 204, True, "unblocked")
+    assert flawed.goal_nm() > 1.5 * right.goal_nm()
+    shown = []
+    for bench in (right, flawed):
+        inlets = [bench.given(bench.truth_model, 0, dose) for dose in (0.0, 1e6)]
+        got = bench.truth_model.simulate(bench.truth[None], inlets, TIMES_H, STARTS_H)
+        shown.append(got.readouts[0, :, -1, 1])
+    assert shown[0][0] == pytest.approx(shown[1][0])
+    assert shown[0][1] < 0.02 * shown[0][0] and shown[1][1] > 0.1 * shown[1][0]
+
+
+def test_dying_tissue_releases_ccl26_where_a_dose_kills_and_nowhere_else(tissue: Tissue) -> None:
+    right, flawed = Bench(tissue, 204), Bench(tissue, 204, True, "dying")
+    shown = []
+    for bench in (right, flawed):
+        inlets = [bench.given(bench.truth_model, 0, dose) for dose in (0.0, 10.0, 1e5)]
+        got = bench.truth_model.simulate(bench.truth[None], inlets, TIMES_H, STARTS_H)
+        shown.append(got.readouts[0, :, -1, 1])
+    assert shown[0][:2] == pytest.approx(shown[1][:2], rel=1e-3)
+    assert shown[1][2] > 3.0 * shown[0][2]
+
+
+def test_a_flaw_whose_line_the_model_no_longer_has_is_refused() -> None:
+    with pytest.raises(ValueError, match="0 times, not once"):
+        flawed_text("J := 1;", FLAWS["unblocked"])
 
 
 @pytest.mark.parametrize("name", SCHEDULED)
@@ -219,15 +264,20 @@ def test_a_run_that_has_a_row_is_not_run_again(tmp_path: Path) -> None:
         ran.append(case)
         if len(ran) == 3:
             raise KeyboardInterrupt
-        return row(case.seed, case.policy, 8, wrong=case.wrong, gate=case.gate)
+        return row(case.seed, case.policy, 8, wrong=case.wrong, gate=case.gate, flaw=case.flaw)
 
-    asked = [Case(0, "eig"), Case(0, "grid"), Case(0, "eig", True), Case(0, "eig", True, True)]
+    asked = [Case(0, "eig"), Case(0, "eig", True), Case(0, "eig", True, True)]
+    asked.append(Case(0, "eig", True, False, "dying"))
     with pytest.raises(KeyboardInterrupt):
         run_missing(asked, path, run)
     rows = run_missing([*asked, asked[0]], path, run)
     assert ran == [asked[0], asked[1], asked[2], asked[2], asked[3]]
     assert [Case.of(one) for one in rows] == asked
     assert [json.loads(line) for line in path.read_text("utf-8").splitlines()] == rows
+
+
+def test_a_row_without_a_flaw_is_of_the_other_model() -> None:
+    assert Case.of(row(3, "eig", 8, wrong=True)) == Case(3, "eig", True)
 
 
 def test_a_case_that_two_processes_ran_counts_once(tmp_path: Path) -> None:
@@ -247,6 +297,12 @@ def test_policies_of_botorch_are_run_only_where_it_is_there(
     assert len(set(found)) == len(found)
     assert any(case.policy in OF_BOTORCH for case in found) == there
     assert {case.seed for case in found if case.wrong} == set(range(20))
+    flawed = list(proposal.cases(["flaws"], every, range(30)))
+    assert {case.flaw for case in flawed} == set(FLAWS) and all(case.wrong for case in flawed)
+    assert len(set(flawed)) == len(flawed) == 20 * len(FLAWS) * len(proposal.FLAWED)
+    fresh = list(proposal.cases(["fresh"], every, range(30)))
+    assert {case.seed for case in fresh} == set(range(100, 140))
+    assert {case.policy for case in fresh} == {"eig", "eig_batch_limit", "random", "grid"}
     assert {case.policy for case in found} >= set(SCHEDULED) | {"eig", "random", "grid"}
 
 
