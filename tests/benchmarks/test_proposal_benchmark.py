@@ -25,6 +25,7 @@ from benchmarks.proposal_scenario import (
     Tissue,
 )
 from benchmarks.proposal_schedules import CANDIDATES, SCHEDULED, SCHEDULES, ScheduleBench
+from benchmarks.proposal_tables import tables, wrong_table
 from chiploop.inference.posterior import Posterior
 
 BOUNDED = ("eig", "eig_batch_limit", "voi", "thompson", "d_optimal_bounded")
@@ -242,10 +243,50 @@ def test_bars_say_what_is_not_reached() -> None:
     rows += [row(s, "random", 16) for s in range(10)] + [row(s, "grid", 24) for s in range(10)]
     told = bars(report(rows))
     assert [bar["reached"] for bar in told] == [False, True, True, False]
-    assert told[1]["aim_reached"] and "0.50" in told[1]["found"]
+    assert told[1]["aim_reached"] and "0.500" in told[1]["found"]
+    assert not bars(report(rows), "eig_batch_limit")
     assert "10 of 10" in told[3]["found"]
     harmed = bars(report([{**one, "unsafe": 1} for one in rows]))
     assert not harmed[2]["reached"]
+
+
+def test_fresh_seeds_stand_beside_the_first_ones_and_are_not_mixed_with_them() -> None:
+    rows = [row(s, p, 8) for s in range(4) for p in ("eig", "eig_batch_limit", "random", "grid")]
+    rows += [row(100 + s, "eig_batch_limit", 12) for s in range(4)]
+    rows += [row(100 + s, p, 16) for s in range(4) for p in ("eig", "random", "grid")]
+    told = proposal.told_of(rows, range(40))
+    assert told["policies"]["eig_batch_limit"]["chips_median"] == 8.0
+    assert told["fresh"]["policies"]["eig_batch_limit"]["chips_median"] == 12.0
+    assert told["every_seed"]["eig_batch_limit"]["seeds"] == 8
+    assert told["policies"]["random"]["eig_batch_limit_over_this"]["ratio"] == 1.0
+    assert told["fresh"]["policies"]["random"]["eig_batch_limit_over_this"]["ratio"] == 0.75
+    assert [bar["policy"] for bar in told["fresh"]["bars"]] == ["eig"] * 4 + ["eig_batch_limit"] * 4
+    text = proposal.text_of(told)
+    assert "| `eig_batch_limit` | 4 | 12 [12, 12] | 12.0 | 4 | 1.33 [1.33, 1.33] |" in text
+    bar = next(line for line in text.splitlines() if "0.67 x random" in line)
+    assert bar.count("NO") == 4 and "0.750 [0.75, 0.75]" in bar
+
+
+def test_wrong_truths_are_told_by_their_kind() -> None:
+    wrong: dict[str, Any] = {"wrong": True, "truth": 300.0}
+    rows = [row(0, "eig", 8, **wrong), row(0, "eig", 12, flaw="dying", doubt=True, **wrong)]
+    told = proposal.told_of(rows, range(40))
+    assert told["wrong"]["eig"]["chips_median"] == 8.0
+    assert told["flaws"]["dying"]["eig"]["chips_median"] == 12.0
+    assert not told["policies"] and not told["flaws"]["unblocked"]
+    lines = wrong_table({"other model": told["wrong"], **told["flaws"]}).splitlines()
+    # misses, ends undoubted, of these misses, doubted at some time
+    assert lines[2].split(" | ")[4:8] == ["1", "1", "1", "0"]
+    assert lines[3].split(" | ")[4:8] == ["1", "0", "0", "1"]
+
+
+def test_the_page_shows_the_tables_that_the_stored_rows_give() -> None:
+    page = (proposal.DOCS / "benchmarks_proposal.md").read_text("utf-8")
+    told = proposal.told_of(read(proposal.ROWS), range(40))
+    shown = list(tables(told, tuple(LABELS)))
+    assert len(shown) == 5
+    for one in shown:
+        assert one in page
 
 
 def test_an_interval_in_doubt_is_not_counted_as_trusted() -> None:
