@@ -5,7 +5,8 @@ chips until the 90 % interval of the EC50 is within a factor of 2, or 80 chips a
 policy is appended to --out, so that an interrupted run goes on; the report is of all rows of these seeds. Parts:
 ``plain`` (the comparison), ``wrong`` (truths of another model, the gate off and on, 20 seeds), ``flaws`` (the same
 with truths whose flaw misleads the EC50), ``schedules`` (concentration and schedule), ``fresh`` (the default and
-its rivals on seeds that were never looked at), ``time`` (how long one proposal takes). Scenario and policies are
+its rivals on seeds that were never looked at), ``fixed`` (how often an interval holds the truth where no run is
+ended by it), ``time`` (how long one proposal takes). Scenario and policies are
 told in proposal_scenario, proposal_flaws, proposal_schedules and proposal_policies.
 """
 
@@ -26,7 +27,7 @@ from benchmarks.proposal_figures import LABELS, write_figures
 from benchmarks.proposal_flaws import FLAWS
 from benchmarks.proposal_policies import OF_BOTORCH, POLICIES
 from benchmarks.proposal_report import OURS, RIVALS, bars, report
-from benchmarks.proposal_run import Case, read, row_of, run_missing
+from benchmarks.proposal_run import FIXED, Case, read, row_of, run_missing
 from benchmarks.proposal_scenario import Tissue
 from benchmarks.proposal_schedules import SCHEDULED
 from benchmarks.proposal_tables import tables
@@ -34,7 +35,7 @@ from benchmarks.proposal_timing import measured, sentences
 
 DOCS = Path(__file__).parents[1] / "docs"
 ROWS = DOCS / "proposal_rows.jsonl"
-PARTS = ("plain", "wrong", "flaws", "schedules", "fresh", "time")
+PARTS = ("plain", "wrong", "flaws", "schedules", "fresh", "fixed", "time")
 WRONG_SEEDS = 20
 WRONG = (("eig", False), ("eig", True), ("random", False), ("grid", False))
 """Policy and whether it hears the gate, on truths of another model."""
@@ -45,6 +46,7 @@ FRESH = range(100, 140)
 seen. Written down before any policy was run on them."""
 CONFIRMED = ("eig_batch_limit", "eig", "random", "grid")
 """What is run on the fresh seeds."""
+FIXED_SEEDS = range(300, 400)
 ABSENT = "BoTorch is not installed (pip install 'chiploop[bench-peers]'): its policies are left out"
 
 
@@ -71,6 +73,8 @@ def cases(parts: Sequence[str], policies: Sequence[str], seeds: range) -> Iterat
         for policy in CONFIRMED:
             if policy in policies:
                 yield Case(seed, policy)
+    for seed in FIXED_SEEDS if "fixed" in parts else ():
+        yield Case(seed, FIXED)
 
 
 def main() -> None:
@@ -114,7 +118,7 @@ def told_of(rows: Sequence[dict[str, Any]], seeds: range) -> dict[str, Any]:
             flaw: report([row for row in wrong if row.get("flaw") == flaw]) for flaw in FLAWS
         },
         "fresh": of_seeds(right, FRESH),
-        "every_seed": report([row for row in right if row["policy"] in (*OURS, *RIVALS)]),
+        "every_seed": report([row for row in right if row["policy"] in (*OURS, *RIVALS, FIXED)]),
     }
 
 

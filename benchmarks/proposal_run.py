@@ -25,6 +25,9 @@ from chiploop.inference.posterior import Posterior
 FOLD = 2.0
 EVERY: dict[str, Doses] = {**POLICIES, **SCHEDULED}
 """Name -> policy, of both scenarios."""
+FIXED = "fixed"
+FIXED_NM = (0.0, 0.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0) * 2 + (0.0, 0.0, 30.0, 100.0)
+"""Not a policy: the same 20 chips on every truth and one fit of them, so that nothing ends by what was read."""
 GATED_HORIZON = 48
 """A run in doubt never ends by its interval; it ends here."""
 
@@ -55,8 +58,11 @@ def row_of(tissue: Tissue, case: Case) -> dict[str, Any]:
     bench = (ScheduleBench if is_scheduled else Bench)(tissue, case.seed, case.wrong, case.flaw)
     # of the policy's name alone: another policy in the table changes no run of this one
     rng = np.random.default_rng([56, case.seed, zlib.crc32(case.policy.encode())])
+    first = FIXED_NM if case.policy == FIXED else PILOT_NM
     horizon = GATED_HORIZON if case.gate else HORIZON
-    bench.run(PILOT_NM)
+    if case.policy == FIXED:
+        horizon = len(first)
+    bench.run(first)
     goal = tissue.study.goals[0]
     truth = bench.goal_nm()
     posterior: Posterior | None = None

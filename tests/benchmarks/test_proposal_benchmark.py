@@ -15,7 +15,7 @@ from benchmarks.proposal_figures import LABELS, write_figures
 from benchmarks.proposal_flaws import FLAWS, flawed_text
 from benchmarks.proposal_policies import GRID_DOSES_NM, OF_BOTORCH, POLICIES, in_doubt
 from benchmarks.proposal_report import bars, ratio, report, share
-from benchmarks.proposal_run import Case, read, run_missing
+from benchmarks.proposal_run import FIXED, Case, read, row_of, run_missing
 from benchmarks.proposal_scenario import (
     CANDIDATES_NM,
     PILOT_NM,
@@ -315,6 +315,13 @@ def test_a_run_that_has_a_row_is_not_run_again(tmp_path: Path) -> None:
     assert ran == [asked[0], asked[1], asked[2], asked[2], asked[3]]
     assert [Case.of(one) for one in rows] == asked
     assert [json.loads(line) for line in path.read_text("utf-8").splitlines()] == rows
+
+
+def test_the_fixed_chips_are_fitted_once(tissue: Tissue) -> None:
+    found = row_of(tissue, Case(300, FIXED))
+    assert found["chips"] == len(found["doses"]) == 20 and found["doses"][-1] == 100.0
+    assert len(found["steps"]) == 1 and found["steps"][0]["chips"] == 20
+    assert found["steps"][0]["lower"] < found["steps"][0]["upper"]
 
 
 def test_a_row_without_a_flaw_is_of_the_other_model() -> None:
