@@ -17,10 +17,10 @@ from benchmarks.simulation_figures import write
 from chiploop.report.svg import QUIET, STYLE, WIDTH_IN, set_margins
 
 LABELS = {
-    "eig": "default: information on the EC50",
-    "eig_batch_limit": "default, bound on the batch too",
-    "eig_schedules": "default, with schedules",
-    "eig_unbounded": "default, no bound on harm",
+    "eig": "information on the EC50",
+    "eig_batch_limit": "the same, batch bounded: default",
+    "eig_schedules": "information, with schedules",
+    "eig_unbounded": "information, no bound on harm",
     "voi": "value of information",
     "thompson": "Thompson",
     "random": "random",

@@ -1,6 +1,6 @@
 """What the stored runs say: chips needed, paired ratios, harm, coverage, and which bars they reach.
 
-Belongs here: counting. Not here: running (proposal_run), drawing (proposal_figures).
+Belongs here: counting. Not here: running (proposal_run), tables (proposal_tables), drawing (proposal_figures).
 
 A run that does not reach a 2-fold interval counts as the chips it used. Ratios are those of the medians over the
 seeds that both policies have, with a paired bootstrap over seeds; beside them the geometric mean of each seed's
@@ -17,6 +17,8 @@ from scipy.stats import beta
 
 BOOTSTRAPS = 4000
 DEFAULT = "eig"
+OURS = (DEFAULT, "eig_batch_limit")
+"""The default policy as it chooses, and as a proposal hands it on, with the bound on a whole batch."""
 RIVALS = ("random", "grid")
 """What most people do; the bars are against these."""
 RATIO_BAR, RATIO_END, RATIO_AIM = 0.67, 0.85, 0.6
@@ -115,7 +117,7 @@ def name_of(row: dict[str, Any]) -> str:
 
 
 def report(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return what each policy needed, beside the default on the same seeds; the rows are of one kind of truth."""
+    """Return what each policy needed, beside ours on the same seeds; the rows are of one kind of truth."""
     found: dict[str, Any] = {}
     names = list(dict.fromkeys(name_of(row) for row in rows))
     by = {(name_of(row), row["seed"]): row for row in rows}
@@ -124,82 +126,57 @@ def report(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         one = one_policy(own)
         if any(row["wrong"] for row in own):
             one |= trusted(own)
-        pairs = [
-            (by[DEFAULT, row["seed"]]["chips"], row["chips"])
-            for row in own
-            if name != DEFAULT and (DEFAULT, row["seed"]) in by
-        ]
-        if pairs:
-            one["eig_over_this"] = ratio(np.array(pairs, dtype=float))
+        for ours in OURS:
+            pairs = [
+                (by[ours, row["seed"]]["chips"], row["chips"])
+                for row in own
+                if name != ours and (ours, row["seed"]) in by
+            ]
+            if pairs:
+                one[f"{ours}_over_this"] = ratio(np.array(pairs, dtype=float))
         found[name] = one
     return found
 
 
-def bars(found: dict[str, Any]) -> list[dict[str, Any]]:
+def bars(found: dict[str, Any], ours: str = DEFAULT) -> list[dict[str, Any]]:
     """Return each bar with what came out and whether it is reached; those without runs are left out."""
     told: list[dict[str, Any]] = []
-    if DEFAULT not in found:
+    if ours not in found:
         return told
     for rival in RIVALS:
         if rival in found:
-            r = found[rival]["eig_over_this"]
+            r = found[rival][f"{ours}_over_this"]
             told.append(
                 {
-                    "bar": f"chips to 2-fold at most {RATIO_BAR} x {rival}, 90 % bootstrap end below "
-                    f"{RATIO_END} (aim {RATIO_AIM})",
-                    "found": f"{r['ratio']:.2f} ({r['lower']:.2f} to {r['upper']:.2f}), "
-                    f"{r['pairs']} seeds",
+                    "policy": ours,
+                    "bar": f"chips to 2-fold at most {RATIO_BAR} x {rival}, upper end of the 90 % bootstrap "
+                    f"below {RATIO_END} (aim {RATIO_AIM})",
+                    "found": f"{r['ratio']:.3f} [{r['lower']:.2f}, {r['upper']:.2f}]",
                     "reached": r["ratio"] <= RATIO_BAR and r["upper"] < RATIO_END,
                     "aim_reached": r["ratio"] <= RATIO_AIM,
                 }
             )
-    ours = found[DEFAULT]
+    own = found[ours]
     told.append(
         {
+            "policy": ours,
             "bar": f"unsafe chips at most {UNSAFE_BAR:g} %",
-            "found": "{:.1f} % (90 % bootstrap {:.1f} to {:.1f}), ".format(
-                ours["unsafe_percent"], *ours["unsafe_percent_interval"]
-            )
-            + ", ".join(f"{r} {found[r]['unsafe_percent']:.1f} %" for r in RIVALS if r in found),
-            "reached": ours["unsafe_percent"] <= UNSAFE_BAR,
+            "found": "{:.1f} % [{:.1f}, {:.1f}]".format(
+                own["unsafe_percent"], *own["unsafe_percent_interval"]
+            ),
+            "beside": {r: found[r]["unsafe_percent"] for r in RIVALS if r in found},
+            "reached": own["unsafe_percent"] <= UNSAFE_BAR,
         }
     )
-    held = ours["coverage"]
+    held = own["coverage"]
     told.append(
         {
+            "policy": ours,
             "bar": "90 % interval holds the truth in {:.0%} to {:.0%} of seeds".format(
                 *COVERAGE_BAR
             ),
-            "found": f"{held['hits']} of {held['of']} ({held['share']:.0%}, exact 95 % interval "
-            f"{held['lower']:.0%} to {held['upper']:.0%})",
+            "found": f"{held['hits']} of {held['of']} [{held['lower']:.0%}, {held['upper']:.0%}]",
             "reached": COVERAGE_BAR[0] <= held["share"] <= COVERAGE_BAR[1],
         }
     )
     return told
-
-
-def lines_of(found: dict[str, Any]) -> list[str]:
-    """Return a line of text for each policy."""
-    lines = []
-    for name, one in found.items():
-        low, high = one["chips_quartiles"]
-        held = one["coverage"]
-        line = (
-            f"{name:18} {one['chips_median']:3.0f} chips [{low:.0f}, {high:.0f}], met {one['met']} of "
-            f"{one['seeds']}, held {held['hits']} ({held['lower']:.0%} to {held['upper']:.0%}), unsafe "
-            f"{one['unsafe_percent']:.1f} %, vehicle {one['vehicle_percent']:.0f} %"
-        )
-        if "eig_over_this" in one:
-            r = one["eig_over_this"]
-            line += (
-                f", eig / this {r['ratio']:.2f} ({r['lower']:.2f} to {r['upper']:.2f}), mean of ratios "
-                f"{r['mean_ratio']:.2f} ({r['mean_lower']:.2f} to {r['mean_upper']:.2f})"
-            )
-        if "not_doubted" in one:
-            sure, missed = one["not_doubted"], one["not_doubted_and_missed"]
-            line += (
-                f", ends undoubted {sure['hits']} and of these misses {missed['hits']}; "
-                f"doubted at some time {one['ever_doubted']['hits']}"
-            )
-        lines.append(line)
-    return lines

@@ -25,6 +25,9 @@ from chiploop.inference.posterior import Posterior
 FOLD = 2.0
 EVERY: dict[str, Doses] = {**POLICIES, **SCHEDULED}
 """Name -> policy, of both scenarios."""
+FIXED = "fixed"
+FIXED_NM = (0.0, 0.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0) * 2 + (0.0, 0.0, 30.0, 100.0)
+"""Not a policy: the same 20 chips on every truth and one fit of them, so that nothing ends by what was read."""
 GATED_HORIZON = 48
 """A run in doubt never ends by its interval; it ends here."""
 
@@ -36,25 +39,30 @@ class Case:
     seed: int
     policy: str
     wrong: bool = False
-    """Whether the truth is of the virtual laboratory's other model."""
+    """Whether the truth is of the virtual laboratory's other model, or has a flaw."""
     gate: bool = False
     """Whether the misfit gate is heard: spread-out doses while it fires, and no end by an interval in doubt."""
+    flaw: str = ""
+    """Which one is planted in a wrong truth; empty: the laboratory's other model."""
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> Case:
         """Return which case a stored row is."""
-        return cls(row["seed"], row["policy"], row["wrong"], row["gate"])
+        return cls(row["seed"], row["policy"], row["wrong"], row["gate"], row.get("flaw", ""))
 
 
 def row_of(tissue: Tissue, case: Case) -> dict[str, Any]:
     """Run one policy on one hidden truth."""
     begun = time.process_time()
     is_scheduled = case.policy in SCHEDULED
-    bench = (ScheduleBench if is_scheduled else Bench)(tissue, case.seed, case.wrong)
+    bench = (ScheduleBench if is_scheduled else Bench)(tissue, case.seed, case.wrong, case.flaw)
     # of the policy's name alone: another policy in the table changes no run of this one
     rng = np.random.default_rng([56, case.seed, zlib.crc32(case.policy.encode())])
+    first = FIXED_NM if case.policy == FIXED else PILOT_NM
     horizon = GATED_HORIZON if case.gate else HORIZON
-    bench.run(PILOT_NM)
+    if case.policy == FIXED:
+        horizon = len(first)
+    bench.run(first)
     goal = tissue.study.goals[0]
     truth = bench.goal_nm()
     posterior: Posterior | None = None

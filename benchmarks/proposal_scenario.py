@@ -8,7 +8,7 @@ The tissue is skin_chip with its 16 parameters, the drug one whose potency nobod
 CCL26 and LDH in the effluent of the last 24 h: four readings a chip. Chips of one batch of tissue differ as
 published ones do (``CHIP_SD``), donors and readings as in the shipped study. Truths are drawn from the prior that
 the fit has, every scatter as what it is. One fit for all policies, so that they differ in doses alone. ``wrong``
-truths are those of the virtual laboratory's other model.
+truths are those of the virtual laboratory's other model, or have a planted flaw (proposal_flaws).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.proposal_flaws import flawed_model
 from chiploop.dosing import PumpProgramme
 from chiploop.exposure import ExposureProgramme
 from chiploop.goal_curves import GRID_NM, REST_H
@@ -111,6 +112,8 @@ class Bench:
     tissue: Tissue
     seed: int
     wrong: bool = False
+    flaw: str = ""
+    """Of a wrong truth: the one that is planted in the fitted model; empty: the laboratory's other model."""
     doses_nm: list[float] = field(default_factory=list)
     readouts: list[Readout] = field(default_factory=list)
     unsafe: int = 0
@@ -121,7 +124,11 @@ class Bench:
         prior = self.tissue.prior
         self.truth_model = self.tissue.model
         self.truth = prior.parameters(rng.standard_normal((1, len(prior.specs))))[0]
-        if self.wrong:
+        if self.flaw:
+            self.truth_model = flawed_model(self.tissue.study, self.flaw)
+            while not np.isfinite(self.goal_nm()):
+                self.truth = prior.parameters(rng.standard_normal((1, len(prior.specs))))[0]
+        elif self.wrong:
             study = self.tissue.study
             self.truth_model = truth_model(study)
             self.truth = hidden_parameters(self.truth_model, study, False, rng)[0]

@@ -12,11 +12,20 @@ import pytest
 from benchmarks import proposal
 from benchmarks.proposal_botorch import half_shares, inputs, is_installed, place
 from benchmarks.proposal_figures import LABELS, write_figures
+from benchmarks.proposal_flaws import FLAWS, flawed_text
 from benchmarks.proposal_policies import GRID_DOSES_NM, OF_BOTORCH, POLICIES, in_doubt
 from benchmarks.proposal_report import bars, ratio, report, share
-from benchmarks.proposal_run import Case, read, run_missing
-from benchmarks.proposal_scenario import CANDIDATES_NM, PILOT_NM, Bench, Tissue
+from benchmarks.proposal_run import FIXED, Case, read, row_of, run_missing
+from benchmarks.proposal_scenario import (
+    CANDIDATES_NM,
+    PILOT_NM,
+    STARTS_H,
+    TIMES_H,
+    Bench,
+    Tissue,
+)
 from benchmarks.proposal_schedules import CANDIDATES, SCHEDULED, SCHEDULES, ScheduleBench
+from benchmarks.proposal_tables import tables, wrong_table
 from chiploop.inference.posterior import Posterior
 
 BOUNDED = ("eig", "eig_batch_limit", "voi", "thompson", "d_optimal_bounded")
@@ -97,6 +106,43 @@ def test_in_doubt_doses_are_spread_out_and_none_is_above_what_was_read(
     assert len(doses) == 4 and set(doses) <= set(CANDIDATES_NM)
     assert 0.0 in doses and len(set(doses)) == 3
     assert 800.0 < max(doses) <= 1.02 * max(PILOT_NM)
+
+
+def test_a_flaw_changes_the_truth_and_not_the_fitted_model(tissue: Tissue) -> None:
+    right = Bench(tissue, 204)
+    for name in FLAWS:
+        flawed = Bench(tissue, 204, True, name)
+        assert flawed.likelihood().model is tissue.model
+        assert flawed.truth == pytest.approx(right.truth)
+        assert np.isfinite(flawed.goal_nm()) and flawed.goal_nm() != right.goal_nm()
+
+
+def test_a_signal_that_no_drug_blocks_keeps_its_fifth_and_needs_more_drug(tissue: Tissue) -> None:
+    right, flawed = Bench(tissue, 204), Bench(tissue, 204, True, "unblocked")
+    assert flawed.goal_nm() > 1.5 * right.goal_nm()
+    shown = []
+    for bench in (right, flawed):
+        inlets = [bench.given(bench.truth_model, 0, dose) for dose in (0.0, 1e6)]
+        got = bench.truth_model.simulate(bench.truth[None], inlets, TIMES_H, STARTS_H)
+        shown.append(got.readouts[0, :, -1, 1])
+    assert shown[0][0] == pytest.approx(shown[1][0])
+    assert shown[0][1] < 0.02 * shown[0][0] and shown[1][1] > 0.1 * shown[1][0]
+
+
+def test_dying_tissue_releases_ccl26_where_a_dose_kills_and_nowhere_else(tissue: Tissue) -> None:
+    right, flawed = Bench(tissue, 204), Bench(tissue, 204, True, "dying")
+    shown = []
+    for bench in (right, flawed):
+        inlets = [bench.given(bench.truth_model, 0, dose) for dose in (0.0, 10.0, 1e5)]
+        got = bench.truth_model.simulate(bench.truth[None], inlets, TIMES_H, STARTS_H)
+        shown.append(got.readouts[0, :, -1, 1])
+    assert shown[0][:2] == pytest.approx(shown[1][:2], rel=1e-3)
+    assert shown[1][2] > 3.0 * shown[0][2]
+
+
+def test_a_flaw_whose_line_the_model_no_longer_has_is_refused() -> None:
+    with pytest.raises(ValueError, match="0 times, not once"):
+        flawed_text("J := 1;", FLAWS["unblocked"])
 
 
 @pytest.mark.parametrize("name", SCHEDULED)
@@ -197,10 +243,50 @@ def test_bars_say_what_is_not_reached() -> None:
     rows += [row(s, "random", 16) for s in range(10)] + [row(s, "grid", 24) for s in range(10)]
     told = bars(report(rows))
     assert [bar["reached"] for bar in told] == [False, True, True, False]
-    assert told[1]["aim_reached"] and "0.50" in told[1]["found"]
+    assert told[1]["aim_reached"] and "0.500" in told[1]["found"]
+    assert not bars(report(rows), "eig_batch_limit")
     assert "10 of 10" in told[3]["found"]
     harmed = bars(report([{**one, "unsafe": 1} for one in rows]))
     assert not harmed[2]["reached"]
+
+
+def test_fresh_seeds_stand_beside_the_first_ones_and_are_not_mixed_with_them() -> None:
+    rows = [row(s, p, 8) for s in range(4) for p in ("eig", "eig_batch_limit", "random", "grid")]
+    rows += [row(100 + s, "eig_batch_limit", 12) for s in range(4)]
+    rows += [row(100 + s, p, 16) for s in range(4) for p in ("eig", "random", "grid")]
+    told = proposal.told_of(rows, range(40))
+    assert told["policies"]["eig_batch_limit"]["chips_median"] == 8.0
+    assert told["fresh"]["policies"]["eig_batch_limit"]["chips_median"] == 12.0
+    assert told["every_seed"]["eig_batch_limit"]["seeds"] == 8
+    assert told["policies"]["random"]["eig_batch_limit_over_this"]["ratio"] == 1.0
+    assert told["fresh"]["policies"]["random"]["eig_batch_limit_over_this"]["ratio"] == 0.75
+    assert [bar["policy"] for bar in told["fresh"]["bars"]] == ["eig"] * 4 + ["eig_batch_limit"] * 4
+    text = proposal.text_of(told)
+    assert "| `eig_batch_limit` | 4 | 12 [12, 12] | 12.0 | 4 | 1.33 [1.33, 1.33] |" in text
+    bar = next(line for line in text.splitlines() if "0.67 x random" in line)
+    assert bar.count("NO") == 4 and "0.750 [0.75, 0.75]" in bar
+
+
+def test_wrong_truths_are_told_by_their_kind() -> None:
+    wrong: dict[str, Any] = {"wrong": True, "truth": 300.0}
+    rows = [row(0, "eig", 8, **wrong), row(0, "eig", 12, flaw="dying", doubt=True, **wrong)]
+    told = proposal.told_of(rows, range(40))
+    assert told["wrong"]["eig"]["chips_median"] == 8.0
+    assert told["flaws"]["dying"]["eig"]["chips_median"] == 12.0
+    assert not told["policies"] and not told["flaws"]["unblocked"]
+    lines = wrong_table({"other model": told["wrong"], **told["flaws"]}).splitlines()
+    # misses, ends undoubted, of these misses, doubted at some time
+    assert lines[2].split(" | ")[4:8] == ["1", "1", "1", "0"]
+    assert lines[3].split(" | ")[4:8] == ["1", "0", "0", "1"]
+
+
+def test_the_page_shows_the_tables_that_the_stored_rows_give() -> None:
+    page = (proposal.DOCS / "benchmarks_proposal.md").read_text("utf-8")
+    told = proposal.told_of(read(proposal.ROWS), range(40))
+    shown = list(tables(told, tuple(LABELS)))
+    assert len(shown) == 5
+    for one in shown:
+        assert one in page
 
 
 def test_an_interval_in_doubt_is_not_counted_as_trusted() -> None:
@@ -219,15 +305,27 @@ def test_a_run_that_has_a_row_is_not_run_again(tmp_path: Path) -> None:
         ran.append(case)
         if len(ran) == 3:
             raise KeyboardInterrupt
-        return row(case.seed, case.policy, 8, wrong=case.wrong, gate=case.gate)
+        return row(case.seed, case.policy, 8, wrong=case.wrong, gate=case.gate, flaw=case.flaw)
 
-    asked = [Case(0, "eig"), Case(0, "grid"), Case(0, "eig", True), Case(0, "eig", True, True)]
+    asked = [Case(0, "eig"), Case(0, "eig", True), Case(0, "eig", True, True)]
+    asked.append(Case(0, "eig", True, False, "dying"))
     with pytest.raises(KeyboardInterrupt):
         run_missing(asked, path, run)
     rows = run_missing([*asked, asked[0]], path, run)
     assert ran == [asked[0], asked[1], asked[2], asked[2], asked[3]]
     assert [Case.of(one) for one in rows] == asked
     assert [json.loads(line) for line in path.read_text("utf-8").splitlines()] == rows
+
+
+def test_the_fixed_chips_are_fitted_once(tissue: Tissue) -> None:
+    found = row_of(tissue, Case(300, FIXED))
+    assert found["chips"] == len(found["doses"]) == 20 and found["doses"][-1] == 100.0
+    assert len(found["steps"]) == 1 and found["steps"][0]["chips"] == 20
+    assert found["steps"][0]["lower"] < found["steps"][0]["upper"]
+
+
+def test_a_row_without_a_flaw_is_of_the_other_model() -> None:
+    assert Case.of(row(3, "eig", 8, wrong=True)) == Case(3, "eig", True)
 
 
 def test_a_case_that_two_processes_ran_counts_once(tmp_path: Path) -> None:
@@ -247,6 +345,12 @@ def test_policies_of_botorch_are_run_only_where_it_is_there(
     assert len(set(found)) == len(found)
     assert any(case.policy in OF_BOTORCH for case in found) == there
     assert {case.seed for case in found if case.wrong} == set(range(20))
+    flawed = list(proposal.cases(["flaws"], every, range(30)))
+    assert {case.flaw for case in flawed} == set(FLAWS) and all(case.wrong for case in flawed)
+    assert len(set(flawed)) == len(flawed) == 20 * len(FLAWS) * len(proposal.FLAWED)
+    fresh = list(proposal.cases(["fresh"], every, range(30)))
+    assert {case.seed for case in fresh} == set(range(100, 140))
+    assert {case.policy for case in fresh} == {"eig", "eig_batch_limit", "random", "grid"}
     assert {case.policy for case in found} >= set(SCHEDULED) | {"eig", "random", "grid"}
 
 
