@@ -160,7 +160,7 @@ def test_sbml_is_shown_with_its_equations(
     facts = MODELS["skin_chip"].with_suffix(".yaml").read_text(encoding="utf-8")
     path.with_suffix(".yaml").write_text(facts, encoding="utf-8")
     told = as_json(capsys, "show", str(path))
-    assert len(told["equations"]["rates"]) == 17 and len(told["estimated"]) == 19
+    assert len(told["equations"]["rates"]) == 17 and len(told["estimated"]) == 21
     assert said(capsys, "check", str(path)).startswith("ok  skin_chip: 17 states")
 
 
@@ -279,7 +279,7 @@ def test_json_holds_what_the_csv_holds(tmp_path: Path, capsys: pytest.CaptureFix
         assert row["unit"] == one["unit"]
         for key in ("value", "low", "high"):
             assert float(row[key]) == pytest.approx(one[key][c][t], rel=1e-8, abs=1e-12)
-    assert len(found) == 2 * (4 + 5 * 3)
+    assert len(found) == 2 * (3 * 4 + 5 * 3)  # three readouts of a moment, five of a window
     assert "is there already" in said(capsys, "simulate", "skin_chip", "--csv", str(path), code=2)
 
 
@@ -352,7 +352,7 @@ def test_the_plot_is_marked_and_names_every_line_and_unit(
         "+ 100 nM",
     ):
         assert f">{words}</text>" in drawn
-    assert drawn.count(">control</text>") == 6
+    assert drawn.count(">control</text>") == 8
     again = tmp_path / "again.svg"
     said(capsys, "simulate", "skin_chip", *asked, "--plot", str(again))
     assert again.read_bytes() == path.read_bytes()
