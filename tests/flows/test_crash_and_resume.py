@@ -148,7 +148,7 @@ def test_killed_at_the_first_and_at_a_later_passage_the_study_finishes_as_if_und
 def test_killed_right_before_a_start_goes_on_where_the_counter_proves_that_it_never_left(
     warm: Warm, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
-    for passage in (undisturbed.proven[0], undisturbed.proven[-1]):
+    for passage in (undisturbed.proven[-1],):  # every one by the slow tests
         runs = tmp_path / str(passage)
         kill_at(warm, f"{AFTER_SENT}@{passage}", runs, "simulate", SMALL_STUDY)
         resume_to_the_end(warm, runs, undisturbed)
