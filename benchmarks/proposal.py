@@ -40,7 +40,8 @@ WRONG_SEEDS = 20
 WRONG = (("eig", False), ("eig", True), ("random", False), ("grid", False))
 """Policy and whether it hears the gate, on truths of another model."""
 FLAWED = (*WRONG, ("eig_batch_limit", True))
-"""The same on truths with a planted flaw; the last is what a study has unless it says otherwise."""
+"""The same on truths with a planted flaw. The last still lacks what the loop has besides: doses closed after harm
+that was read, and the bound of a batch while doses are spread out."""
 FRESH = range(100, 140)
 """Seeds on which ``eig_batch_limit`` is confirmed: it was added after the rows of eig on the first seeds had been
 seen. Written down before any policy was run on them."""

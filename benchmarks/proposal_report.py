@@ -100,10 +100,12 @@ def harm_interval(unsafe: np.ndarray, chips: np.ndarray) -> list[float]:
 
 
 def trusted(own: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return how many runs end with an interval that the gate does not doubt, and how many of those miss."""
+    """Return how many runs end by their interval, or with one that the gate does not doubt, and how many miss."""
     sure = [row for row in own if not row["steps"][-1]["doubt"]]
     missed = sum(not holds(row, row["steps"][-1]) for row in sure)
+    ended = [row for row in own if row["met"]]
     return {
+        "met_and_missed": sum(not holds(row, row["steps"][-1]) for row in ended),
         "not_doubted": share(len(sure), len(own)),
         "not_doubted_and_missed": share(missed, len(own)),
         "held_of_not_doubted": share(len(sure) - missed, len(sure)) if sure else None,

@@ -27,7 +27,8 @@ WRONG = (
     "Policy",
     "Runs",
     "Chips, median [quartiles]",
-    "Misses the truth",
+    "Ends by its interval",
+    "of these misses",
     "Ends undoubted",
     "of these misses",
     "Doubted at some time",
@@ -93,7 +94,8 @@ def wrong_table(found: dict[str, dict[str, Any]]) -> str:
                     name,
                     f"{one['seeds']}",
                     chips_of(one),
-                    f"{one['coverage']['of'] - one['coverage']['hits']}",
+                    f"{one['met']}",
+                    f"{one['met_and_missed']}",
                     f"{sure['hits']}",
                     f"{missed['hits']}",
                     f"{one['ever_doubted']['hits']}",
@@ -155,7 +157,8 @@ def tables(told: dict[str, Any], order: Sequence[str]) -> Iterator[str]:
         yield policies_table(told["fresh"]["policies"], order)
     if here:
         yield bars_table({seeds: one["bars"] for seeds, one in here.items()})
-        yield ratios_table({seeds: one["policies"] for seeds, one in here.items()})
+        found = {seeds: one["policies"] for seeds, one in here.items()}
+        yield ratios_table(found | {"all": told["every_seed"]})
     wrong = {OTHER_MODEL: told["wrong"]} if told["wrong"] else {}
     wrong |= {flaw: found for flaw, found in told["flaws"].items() if found}
     if wrong:

@@ -269,15 +269,15 @@ def test_fresh_seeds_stand_beside_the_first_ones_and_are_not_mixed_with_them() -
 
 def test_wrong_truths_are_told_by_their_kind() -> None:
     wrong: dict[str, Any] = {"wrong": True, "truth": 300.0}
-    rows = [row(0, "eig", 8, **wrong), row(0, "eig", 12, flaw="dying", doubt=True, **wrong)]
+    rows = [row(0, "eig", 8, **wrong), row(0, "eig", 80, flaw="dying", doubt=True, **wrong)]
     told = proposal.told_of(rows, range(40))
     assert told["wrong"]["eig"]["chips_median"] == 8.0
-    assert told["flaws"]["dying"]["eig"]["chips_median"] == 12.0
+    assert told["flaws"]["dying"]["eig"]["chips_median"] == 80.0
     assert not told["policies"] and not told["flaws"]["unblocked"]
     lines = wrong_table({"other model": told["wrong"], **told["flaws"]}).splitlines()
-    # misses, ends undoubted, of these misses, doubted at some time
-    assert lines[2].split(" | ")[4:8] == ["1", "1", "1", "0"]
-    assert lines[3].split(" | ")[4:8] == ["1", "0", "0", "1"]
+    # ends by its interval, misses; ends undoubted, misses; doubted at some time
+    assert lines[2].split(" | ")[4:9] == ["1", "1", "1", "1", "0"]
+    assert lines[3].split(" | ")[4:9] == ["0", "0", "0", "0", "1"]
 
 
 def test_the_page_shows_the_tables_that_the_stored_rows_give() -> None:
