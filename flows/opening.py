@@ -221,6 +221,7 @@ def open_laboratory(
     with ExitStack() as stack:
         folder, study = files.folder, files.study
         stack.enter_context(only_owner(folder))
+        beat()  # the run is this process's from here on
         place = place_of(files.runs)
         record = stack.enter_context(place.open())
         place.keep()

@@ -82,7 +82,7 @@ def test_all_figures_are_drawn_with_their_text_as_text(text: str) -> None:
     assert 'class="broken"' not in text
     for words in ("concentration at the inlet (nM)", "TEER (Ω cm²)", "CCL26 in effluent (pg/mL)"):
         assert any(f">{words}</text>" in figure for figure in drawn), words
-    assert any("LDH release (% of maximum)" in figure for figure in drawn)
+    assert any("Viability lost (% of maximum)" in figure for figure in drawn)
 
 
 def test_simulated_stands_in_the_header_and_in_every_figure(text: str) -> None:
