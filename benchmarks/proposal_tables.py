@@ -34,6 +34,7 @@ WRONG = (
     "Doubted at some time",
     "Unsafe, %",
 )
+CALLED = {DEFAULT: f"`{DEFAULT}`", "eig_batch_limit": "`eig_batch_limit` (the product's default)"}
 OTHER_MODEL = "other model"
 
 
@@ -113,7 +114,7 @@ def bars_table(sets: dict[str, list[dict[str, Any]]]) -> str:
     for bar in dict.fromkeys(bar for _, _, bar in by):
         cells = [by.get((*column, bar)) for column in columns]
         rows.append([bar, *("" if cell is None else said(cell) for cell in cells)])
-    return table(["Bar", *(f"`{ours}`, seeds {seeds}" for seeds, ours in columns)], rows)
+    return table(["Bar", *(f"{CALLED[ours]}, seeds {seeds}" for seeds, ours in columns)], rows)
 
 
 def said(bar: dict[str, Any]) -> str:
