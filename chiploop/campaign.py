@@ -246,12 +246,13 @@ def suggest(
             at = {line: i for i, line in enumerate(table.lines)}
             chosen = {at[choice.line]: choice.candidate for choice in batch.choices}
             if own_nm is None:
+                before_nm = last_doses(campaign)
                 drawn = draw_order(
                     table,
                     chosen,
                     [tuple(line.chips.values()) for line in lines],
                     [study.drug_of(line.id).name for line in lines],
-                    [last_doses(campaign)[line.id] for line in lines],
+                    [before_nm[line.id] for line in lines],
                     rng,
                 )
                 if drawn.chosen != chosen:

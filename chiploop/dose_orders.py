@@ -11,6 +11,7 @@ over doses best are kept, of them those in which fewest lines are again among th
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -140,13 +141,8 @@ def _permutations(
     groups: Sequence[Sequence[tuple[float, str]]], rng: np.random.Generator
 ) -> Iterator[Sequence[Sequence[tuple[float, str]]]]:
     """Yield all orders within every group where there are few, otherwise ``MOST_TRIED`` random ones."""
-    count = float(np.prod([_factorial(len(group)) for group in groups]))
-    if count <= MOST_TRIED:
+    if math.prod(math.factorial(len(group)) for group in groups) <= MOST_TRIED:
         yield from itertools.product(*(itertools.permutations(group) for group in groups))
         return
     for _ in range(MOST_TRIED):
         yield [[group[j] for j in rng.permutation(len(group))] for group in groups]
-
-
-def _factorial(n: int) -> float:
-    return float(np.prod(np.arange(1, n + 1, dtype=float)))

@@ -188,12 +188,3 @@ def changed(before: RunStatus | None, now: RunStatus) -> bool:
         now.doing,
         now.held_lines,
     )
-
-
-def wait_for_change(before: RunStatus, files: RunFiles, every_s: float = 0.5) -> RunStatus:
-    """Return the status once there is anything new to tell."""
-    while True:
-        now = status_of(files, now_s())
-        if changed(before, now):
-            return now
-        time.sleep(every_s)

@@ -12,12 +12,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from chiploop.errors import FileNotValid, Problem
 from chiploop.file_kinds import FILE_KINDS
+from chiploop.safe_state import OnDeath
 from instruments.make import Make
 from instruments.notify_settings import WAYS, NotifySettings
 
@@ -149,9 +150,6 @@ class FileFolder(Entry):
     path: Annotated[str, Field(min_length=1)]
     """A folder of this computer or a share; relative to where chiploop is started."""
     look_every_s: float = Field(60.0, ge=1.0, le=3600.0)
-
-
-OnDeath = Literal["plain_medium", "finish_dose", "stop"]
 
 
 class SupervisorSettings(Entry):
