@@ -23,8 +23,6 @@ from flows.heartbeat import last_beat
 from flows.record_place import VARIABLE
 
 LOG_NAME, ENDED_NAME = "service.log", "ended.json"
-STOPPED_NAME = "stopped.json"
-"""In a run's folder from ``chiploop stop`` to ``resume``: nobody starts a pump of it meanwhile."""
 STARTING = "starting"
 """How the first step is told; a later one means that ports, record and journal are open."""
 START_BUDGET_S = 180.0

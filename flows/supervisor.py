@@ -39,7 +39,8 @@ from flows.opening import SETTINGS_FILE, RunFiles, RunInUse, known_run, only_own
 from flows.plain_medium import SUPERVISED, keep_alive
 from flows.readouts_at_hand import ReadoutsAtHand
 from flows.record_place import place_of
-from flows.service import STOPPED_NAME, how_it_ended
+from flows.service import how_it_ended
+from flows.stop_mark import is_stopped
 from instruments.bench import Bench, open_bench
 from instruments.delivery import look_at_programme, stop_programme
 from instruments.drivers import load_lab_settings
@@ -204,7 +205,7 @@ def _supervise(folder: Path, steady_s: Callable[[], float]) -> None:
     while not has_ended(files):
         beat = last_beat(folder)
         why = is_gone(beat, settings.supervisor, steady_s())
-        if why and (folder / STOPPED_NAME).exists():
+        if why and is_stopped(folder):
             why = ""  # a person stopped it: nobody starts a pump until a person takes it up
         looks = looks + 1 if why else 0
         if looks < LOOKS:  # a computer that wakes up has old beats for a moment

@@ -264,7 +264,7 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
     """Open the laboratory, run the flow to its end, and return the summary of the run."""
     from flows.heartbeat import Heart
     from flows.prefect_server import FlowEngineTrouble, start_in_background
-    from flows.service import STOPPED_NAME
+    from flows.stop_mark import lift_stop
 
     server = start_in_background(files.folder / "prefect")
     try:
@@ -285,7 +285,7 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
             tell(0.0, 0, "starting: model, instruments, flow engine")
             model_of(files.study)
             ways = NotifySettings() if settings is None else load_lab_settings(settings).notify
-            (files.folder / STOPPED_NAME).unlink(missing_ok=True)
+            lift_stop(files.folder)
             with (
                 telling(files, ways),
                 open_laboratory(files, settings, tell, heart.beat) as lab,

@@ -18,13 +18,14 @@ import typer
 from chiploop.errors import ChiploopError, FileNotValid, InstrumentTrouble, WrongUse
 from flows.cli import instruments_lab as shared
 from flows.cli.screen import JSON_OPTION, paint, print_json
+from flows.stop_mark import mark_stopped
 
 if TYPE_CHECKING:
     from instruments.lab_settings import LabSettings
     from instruments.stop_request import StopReport
 
 WHY = typer.Option("", "--why", help="Kept in the record of the bytes.")
-FACTS, SETTINGS, STOPPED_NAME = "run.json", "lab.toml", "stopped.json"
+FACTS, SETTINGS = "run.json", "lab.toml"
 BY_HAND = "Go there now: press its STOP key, or pull its plug."
 
 
@@ -100,7 +101,7 @@ def _stop_pumps(settings: LabSettings, why: str, wire: Path) -> list[StopReport]
 def _mark(folder: Path, why: str) -> None:
     """Leave word in a run's folder that a person stopped it; ``resume`` takes it away."""
     if (folder / FACTS).is_file():
-        (folder / STOPPED_NAME).write_text(json.dumps({"why": why}), encoding="utf-8")
+        mark_stopped(folder, why)
 
 
 def _folder(run: str, runs: Path) -> Path:

@@ -1,0 +1,27 @@
+"""Word in a run's folder that a person stopped it: nobody starts a pump of it before ``chiploop resume``.
+
+Belongs here: that file. Not here: stopping (cli.stop), who must heed it (supervisor). Imports nothing of weight: a
+stop must not wait for libraries.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+FILE_NAME = "stopped.json"
+
+
+def mark_stopped(folder: Path, why: str) -> None:
+    """Leave the word in a run's folder."""
+    (folder / FILE_NAME).write_text(json.dumps({"why": why}), encoding="utf-8")
+
+
+def is_stopped(folder: Path) -> bool:
+    """Return whether a person stopped the run and nobody has taken it up since."""
+    return (folder / FILE_NAME).exists()
+
+
+def lift_stop(folder: Path) -> None:
+    """Take the word away: the run is taken up."""
+    (folder / FILE_NAME).unlink(missing_ok=True)
