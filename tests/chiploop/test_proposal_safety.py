@@ -279,7 +279,7 @@ def run_of_cases(cases: int, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return happened
 
 
-@pytest.mark.parametrize("cases", [150, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("cases", [60, pytest.param(1000, marks=pytest.mark.slow)])
 def test_no_posterior_brings_an_unsafe_infeasible_or_too_high_dose_into_a_proposal(
     cases: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

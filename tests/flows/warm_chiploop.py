@@ -14,6 +14,7 @@ by its pid. {"do": "wait", "pid", "timeout_s"} -> {"code"}, null while it runs, 
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
@@ -27,17 +28,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
-import h5netcdf  # noqa: F401
-import rich.progress  # noqa: F401
-import xarray  # noqa: F401
-
 import chiploop.campaign
 import chiploop.report.html_report
-import flows.cli.progress  # noqa: F401
-import flows.cli.simulate  # noqa: F401
-import flows.closed_loop  # noqa: F401
-import flows.ending  # noqa: F401
-import flows.opening  # noqa: F401
 import flows.prefect_server
 import instruments.delivery
 import instruments.fault_points
@@ -51,6 +43,34 @@ from flows.cli.main import command_line
 from instruments.emulators import control, lab_process
 
 QUICK = Effort(starts=2, particles=32, moves=1, final_moves=2, most_final=2)
+USED_LATER = (
+    "dask.array",
+    "fastapi",
+    "flows.cli.decide",
+    "flows.cli.hold",
+    "flows.cli.progress",
+    "flows.cli.simulate",
+    "flows.cli.status",
+    "flows.closed_loop",
+    "flows.ending",
+    "flows.heartbeat",
+    "flows.notify",
+    "flows.opening",
+    "flows.service",
+    "flows.telling",
+    "graphviz",
+    "h5netcdf",
+    "pint",
+    "prefect.engine",
+    "prefect.flow_engine",
+    "prefect.task_engine",
+    "rich.progress",
+    "skimage.measure",
+    "skimage.morphology",
+    "sqlalchemy.dialects.sqlite",
+    "xarray",
+)
+"""What commands, or libraries as late as they can, import when they come to it: here once, before the forks."""
 LAB_PIDS = "lab_pids.txt"
 PASSAGES = "CHIPLOOP_TEST_PASSAGES"
 """Variable that names a file into which every passage of a fault point is written."""
@@ -184,6 +204,8 @@ def wait_for(pid: int, timeout_s: float) -> int | None:
 
 def main() -> None:
     """Answer requests until standard input ends."""
+    for name in USED_LATER:
+        importlib.import_module(name)
     chiploop.campaign.recalibrate = quick_recalibrate  # type: ignore[assignment]
     chiploop.report.html_report.write_report = quick_report
     flows.prefect_server.start_in_background = lambda home: SessionServer()  # type: ignore[assignment, return-value]
