@@ -30,6 +30,7 @@ from typing import IO, Any
 
 import chiploop.campaign
 import chiploop.report.html_report
+import flows.fault_points
 import flows.prefect_server
 import instruments.delivery
 import instruments.fault_points
