@@ -28,6 +28,7 @@ from chiploop.study_schedules import WHOLE, schedule_words
 if TYPE_CHECKING:
     from chiploop.assays.perfused_tracer import PerfusedChip
     from chiploop.assays.plate_map import PlateMap
+    from chiploop.measurement import Readout
 
 ROWS = "ABCDEFGH"
 COLUMNS = 12
@@ -273,7 +274,7 @@ def plate_map(
     from chiploop.assays import PLATE_MAPS
 
     asked = study.assays[assay]
-    plate_id = f"{study.name}-{assay}-cycle{cycle}"
+    plate_id = plate_id_of(study, assay, cycle)
     seed = int.from_bytes(hashlib.sha256(plate_id.encode()).digest()[:8], "big")
     wells = PLATE_MAPS[asked.kit.method](
         study.chip_ids,
@@ -284,6 +285,17 @@ def plate_map(
         np.random.default_rng(seed),
     )
     return PlannedPlate(plate_id, assay, cycle, wells)
+
+
+def plate_id_of(study: Study, assay: str, cycle: int) -> str:
+    """Return the name of the plate of an assay in a cycle."""
+    return f"{study.name}-{assay}-cycle{cycle}"
+
+
+def exposure_read(readout: Readout) -> int:
+    """Return the cycle whose exposure a readout is of; a late plate is learned from by a later one."""
+    number = readout.plate.rpartition("-cycle")[2]
+    return int(number) if number.isdecimal() else readout.cycle
 
 
 def sampled_window_h(

@@ -150,7 +150,12 @@ def is_before_fit(programme_key: str, cycle: int) -> bool:
     """
     _, numbered, _, phase = programme_key.rsplit("/", 3)
     own = int(numbered.removeprefix("c"))
-    return own < cycle or (own == cycle and not phase.startswith("hold"))
+    return own < cycle or (own == cycle and not is_hold(phase))
+
+
+def is_hold(phase: str) -> bool:
+    """Return whether a phase is stimulus without drug after an exposure, for people, a fit or files."""
+    return phase.startswith(("hold", "files"))
 
 
 @dataclass(frozen=True)

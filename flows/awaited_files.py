@@ -33,9 +33,10 @@ from flows.clock import refuse_when_stopped
 from flows.export_watch import Watch, look
 from flows.fault_points import reached
 from flows.laboratory import Laboratory
+from flows.late_plates import LATE, LOST, NOTED, late_plates
 
-NOTED, MISSING, REFUSED, LOST = "plate sent away", "file missing", "file refused", "plate lost"
-"""Kinds of events on record."""
+MISSING, REFUSED = "file missing", "file refused"
+"""Kinds of events on record, as ``NOTED``, ``LOST``, ``LATE``."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,9 @@ def noted(lab: Laboratory, cycle: int, assay: str, window_h: tuple[float, float]
         "label": label,
         "kind": settings.export,
         "deadline_h": now_h + settings.awaited_h,
+        "cycle": cycle,
+        "assay": assay,
+        "window_h": list(window_h),
     }
     lab.record.add_event(lab.run_id, NOTED, now_h, content, key=label)
     return AwaitedPlate(planned, settings.export, label, now_h + settings.awaited_h)
@@ -145,11 +149,12 @@ def asked_for(lab: Laboratory, awaited: AwaitedPlate) -> dict[str, Any]:
 
 
 def is_done(lab: Laboratory, awaited: AwaitedPlate, cycle: int) -> bool:
-    """Return whether nothing more is awaited of a plate: it is read, or a person has said that it is lost."""
+    """Return whether nobody waits for a plate: it is read, or a person has said that it is lost or comes later."""
     plate = awaited.planned.plate_id
-    if any(r.plate == plate for r in lab.record.readouts(lab.run_id, cycle)):
+    if any(r.plate == plate for r in lab.record.readouts(lab.run_id)):
         return True
-    return any(e.content["plate"] == plate for e in lab.record.events(lab.run_id, LOST))
+    said = (*lab.record.events(lab.run_id, LOST), *lab.record.events(lab.run_id, LATE))
+    return any(event.content["plate"] == plate for event in said)
 
 
 def use_rest_of_lost(lab: Laboratory, cycle: int, window_h: tuple[float, float]) -> None:
@@ -165,14 +170,37 @@ def use_rest_of_lost(lab: Laboratory, cycle: int, window_h: tuple[float, float])
 
 
 def readouts_of_files(lab: Laboratory, cycle: int) -> list[Readout]:
-    """Return the readouts on record of a cycle's plates that came as files, in the study's order."""
+    """Return the readouts that a cycle has from files: its own plates' in the study's order, then late ones.
+
+    What a late plate says is on record in the cycle that learns from it; its times are those of its effluent.
+    """
     readouts = lab.record.readouts(lab.run_id, cycle)
     plates = [
         plate_map(lab.study, assay, cycle).plate_id
         for assay, settings in lab.study.assays.items()
         if settings.export is not None
     ]
+    said = [event.content["plate"] for event in lab.record.events(lab.run_id, LATE)]
+    plates += [plate for plate in said if plate not in plates]
     return [r for plate in plates for r in readouts if r.plate == plate]
+
+
+def take_late(lab: Laboratory, cycle: int, folders: dict[str, Folder]) -> None:
+    """Use the files of late plates that are there by now, before a cycle is fitted; say which are still to come.
+
+    A cycle that is fitted already learned from what was there then.
+    """
+    if any(one.cycle == cycle for one in lab.record.calibrations(lab.run_id)):
+        return
+    for late in late_plates(lab.record, lab.run_id):
+        if late.cycle == cycle:
+            continue
+        awaited = noted(lab, late.cycle, late.assay, late.window_h)
+        for _ in range(2 if lab.simulated else 1):
+            look_into(lab, cycle, folders[awaited.kind_name], awaited.kind)
+        is_there = use_file(lab, awaited, cycle, folders[awaited.kind_name])
+        told = f"is here now: cycle {cycle} learns from it" if is_there else "is still to come"
+        lab.say(cycle, f"{awaited.thing} {late.plate_id}, which comes later, {told}")
 
 
 @task(name="wait for files", cache_policy=NO_CACHE, persist_result=False)
@@ -194,6 +222,10 @@ def wait_for_files(
         open_plates = look_for_files(lab, cycle, window_h, folders)
         if not open_plates:
             use_rest_of_lost(lab, cycle, window_h)
+            take_late(lab, cycle, folders)
+            run = lab.record.run(lab.run_id)
+            if run is not None and run.state != "running":
+                lab.record.add_state(lab.run_id, "running", lab.clock.now_h())
             return running, True
         refuse_when_stopped(lab.clock.stopped_by())
         now_h = lab.clock.now_h()
@@ -267,9 +299,6 @@ def use_file(lab: Laboratory, awaited: AwaitedPlate, cycle: int, folder: Folder)
     if len(kept) < len(awaited.names):
         return False
     derive_kept(lab, awaited, kept, cycle)
-    run = lab.record.run(lab.run_id)
-    if run is not None and run.state != "running":
-        lab.record.add_state(lab.run_id, "running", lab.clock.now_h())
     return True
 
 
@@ -383,7 +412,8 @@ def tell_missing(lab: Laboratory, late: Sequence[AwaitedPlate], cycle: int, unti
     if lab.simulated or math.isinf(until_h):
         raise WaitingForPerson(
             f"{said}. Nothing is dosed meanwhile, and no value takes its place. Put the file there and go on "
-            f"with chiploop resume {lab.run_id}, or say that it will not come: chiploop lost {lab.run_id}"
+            f"with chiploop resume {lab.run_id}, or say that it will not come: chiploop lost {lab.run_id}, "
+            "or that it comes later: the same with --comes-later"
         )
 
 

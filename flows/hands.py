@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chiploop.measurement import Readout
-from chiploop.plan import PlannedPlate
+from chiploop.plan import PlannedPlate, exposure_read, plate_id_of
 from chiploop.record.actions import Action
 from chiploop.record.journal import Journal
 from chiploop.record.progress import ProgrammeProgress
@@ -101,9 +101,11 @@ def tasks_on_record(
     found = set()
     for task in tasks:
         is_plate = task.kind in ("plate", "export")
-        if is_plate and f"{study.name}-{task.assay}-cycle{task.cycle}" in plates:
+        if is_plate and plate_id_of(study, task.assay, task.cycle) in plates:
             found.add(task.task_id)
-        if task.kind == "collect" and any(r.plate and r.cycle == task.cycle for r in readouts):
+        if task.kind == "collect" and any(
+            r.plate and exposure_read(r) == task.cycle for r in readouts
+        ):
             found.add(task.task_id)
         if task.kind == "teer" and any(
             task.due_h - 1.0 <= time_h <= task.late_h + 6.0 for _, time_h in entered

@@ -28,10 +28,11 @@ from chiploop.record.journal import Journal
 from chiploop.record.posterior_file import read_posterior
 from chiploop.record.record import Record
 from chiploop.record.rows import RecordedContent
-from chiploop.refit import evidence_up_to, readouts_of
+from chiploop.refit import evidence_up_to, is_hold, readouts_of
 from chiploop.study import Study
 from chiploop.toxicity_closures import Reopened
 from flows.fit import calibration_path
+from flows.late_plates import late_plates
 from flows.opening import SETTINGS_FILE, RunFiles
 from instruments.drivers import load_lab_settings
 from instruments.rounding import rounding_of
@@ -128,6 +129,7 @@ def offer(
         own_nm=own_nm,
         own_schedules=own_schedules,
         kept=kept,
+        awaited=[(one.cycle, one.assay) for one in late_plates(books.record, books.run_id)],
     )
     with suppress(OSError):  # it only saves time
         kept.save()
@@ -144,7 +146,7 @@ def may_begin_h(books: Books, standing: RecordedContent) -> float:
     begin_h = books.study.exposure_start_h(cycle) if asked_h is None else float(asked_h)
     for action in books.journal.actions(books.run_id):
         _, own, _, phase = action.intent.programme_key.rsplit("/", 3)
-        if own == f"c{cycle - 1:02d}" and phase.startswith("hold") and action.sent_h:
+        if own == f"c{cycle - 1:02d}" and is_hold(phase) and action.sent_h:
             end_h = action.begun_h + action.intent.programme.duration_h
             begin_h = end_h if end_h > begin_h + SAME_TIME_H else begin_h
     return begin_h

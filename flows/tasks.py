@@ -38,9 +38,8 @@ from chiploop.exports.absorbance import absorbance_plate
 from chiploop.measurement import AbsorbancePlate, Derivation, Measurement, Readout
 from chiploop.plan import perfused_chip, plate_map
 from chiploop.record.posterior_file import read_posterior, write_posterior
-from chiploop.record.replay import unknown_since
 from chiploop.record.rows import RawFile
-from chiploop.refit import explained, rng_of_fit
+from chiploop.refit import evidence_of, rng_of_fit
 from chiploop.stopping import Verdict
 from chiploop.study import Kit
 from flows import hands
@@ -218,8 +217,9 @@ def recalibrate(
     lab: Laboratory, campaign: Campaign, readouts: Sequence[Readout], cycle: int
 ) -> Campaign:
     """Fit the model to everything read so far; a calibration on record is taken from its file."""
-    unknown = unknown_since(lab.journal.actions(lab.run_id))
-    readouts = explained(lab.study, campaign.schedules, unknown, readouts)
+    # the holds since are left out, as wherever the fit is made again
+    evidence = evidence_of(lab.study, lab.journal.actions(lab.run_id), readouts, cycle)
+    campaign, readouts = replace(campaign, schedules=evidence.schedules), evidence.readouts
     path = lab.folder / f"cal-{cycle:02d}" / "posterior.nc"
     done = [c for c in lab.record.calibrations(lab.run_id) if c.cycle == cycle]
     if done and path.exists():

@@ -17,6 +17,7 @@ from matplotlib.patches import Patch
 
 from chiploop.dosing import ChipSchedule
 from chiploop.measurement import Readout
+from chiploop.plan import exposure_read
 from chiploop.report.predictions import Course, Predicted
 from chiploop.report.svg import (
     DOSE,
@@ -172,12 +173,15 @@ def window_figure(
     figure = Figure(figsize=(WIDTH_IN, 2.5))
     axes = np.atleast_1d(figure.subplots(1, len(study.lines), sharey=True))
     set_margins(figure, 0.6, 0.1, 0.58, 0.48, wspace=0.06)
-    cycles = sorted({p.reading.cycle for p in own} | {r.cycle for r in failed})
+    cycles = sorted({exposure_read(r) for r in (*(p.reading for p in own), *failed)})
     aside = {d: 0.24 * (i - (len(styles) - 1) / 2) for i, d in enumerate(styles)}
     for ax, line in zip(axes, study.lines, strict=True):
         here = [p for p in own if p.reading.chip_id in line.chips]
-        at = [cycles.index(p.reading.cycle) + aside[line.chips[p.reading.chip_id]] for p in here]
-        doses = {p.reading.cycle: p.drug_nm for p in here}
+        at = [
+            cycles.index(exposure_read(p.reading)) + aside[line.chips[p.reading.chip_id]]
+            for p in here
+        ]
+        doses = {exposure_read(p.reading): p.drug_nm for p in here}
         ax.vlines(
             at,
             [k * p.predictive_lower for p in here],
@@ -193,7 +197,7 @@ def window_figure(
             one_reading(ax, x, p.reading, k, *styles[line.chips[p.reading.chip_id]])
         for r in (r for r in failed if r.chip_id in line.chips):
             donor = line.chips[r.chip_id]
-            one_reading(ax, cycles.index(r.cycle) + aside[donor], r, k, *styles[donor])
+            one_reading(ax, cycles.index(exposure_read(r)) + aside[donor], r, k, *styles[donor])
         labels = [f"{c}\n{doses[c]:.4g}" if c in doses else f"{c}\n" for c in cycles]
         ax.set_xticks(range(len(cycles)), labels)
         ax.set_xlim(-0.6, len(cycles) - 0.4)

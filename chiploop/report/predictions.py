@@ -26,6 +26,7 @@ from chiploop.measurement import Readout
 from chiploop.models.facts import ReadoutSpec
 from chiploop.models.study_model import model_of
 from chiploop.next_exposure import drugs_of_chips, expected_sd, likelihood_of, scatter_of
+from chiploop.plan import exposure_read
 from chiploop.study import Goal, Study
 
 LEVEL = 0.9
@@ -298,7 +299,7 @@ class Predictions:
         moved, censored = [], 0
         last: dict[tuple[str, int], Readout] = {}
         for reading in self.likelihood.used:
-            key = (reading.chip_id, reading.cycle)
+            key = (reading.chip_id, exposure_read(reading))
             stimulated = reading.time_h > self.study.timeline.stimulus_from_h + 1e-6
             met = drugs_of_chips(self.study).get(reading.chip_id)
             if reading.readout == goal.readout and stimulated and met in (None, goal.drug):

@@ -222,6 +222,7 @@ def _refuse_wrong(
     volumes_ul: dict[str, float],
 ) -> None:
     """Raise WrongUse for what can not have been so."""
+    from chiploop.plan import plate_id_of
     from flows.hands import begun_exposures_h, said_of, states
 
     begun_h = begun_exposures_h(books.journal.actions(books.run_id))
@@ -243,7 +244,7 @@ def _refuse_wrong(
         there = {r.plate for r in books.record.readouts(books.run_id)}
         said = {one.task: one.state for one in said_of(books.record, books.run_id)}
         for other, _ in now:
-            plate = f"{books.study.name}-{other.assay}-cycle{other.cycle}"
+            plate = plate_id_of(books.study, other.assay, other.cycle)
             if (
                 other.kind == "plate"
                 and other.task_id != task.task_id

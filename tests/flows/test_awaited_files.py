@@ -17,11 +17,13 @@ import pytest
 from chiploop.assays import derived_from_plate
 from chiploop.assays.plate_map import plate_from_dict
 from chiploop.measurement import AbsorbancePlate
+from chiploop.plan import exposure_read
 from chiploop.record.record import Record
 from chiploop.study import load_study
 from chiploop.virtual_lab import VirtualLab
 from flows.awaited_files import LOST, MISSING, NOTED, REFUSED
 from flows.fault_points import FILE_FAULT_POINTS
+from flows.late_plates import late_plates
 from tests.flows.conftest import SMALL_STUDY, Warm, edited
 from tests.flows.run_checks import (
     check_volumes,
@@ -38,7 +40,7 @@ KIT = "CCL26: {kit: ccl26_elisa, replicates: 2"
 ONE_CYCLE = ("cycles: 2", "cycles: 1")
 SHORT_HOLD = ("turnaround: 2 h", "turnaround: 1 h")
 """It ends before the file comes, 1.25 h after it was asked for."""
-PLATE = "small-CCL26-cycle1"
+PLATE, SECOND = "small-CCL26-cycle1", "small-CCL26-cycle2"
 
 
 def study_of(folder: Path, export: str, *changes: tuple[str, str]) -> Path:
@@ -201,6 +203,42 @@ def test_a_plate_that_stood_the_wrong_way_round_is_not_used_and_the_right_file_i
         (refused,) = record.events(run_id, REFUSED)
         assert refused.content["plate"] == PLATE
         assert [r for r in record.readouts(run_id) if r.plate == PLATE] == []
+
+
+def test_a_plate_that_comes_later_is_learned_from_by_the_cycle_in_which_it_is_there(
+    warm: Warm, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    study = study_of(tmp_path, "softmax_pro, deadline: 1 h", SHORT_HOLD)  # it comes after 1.25 h
+    runs = tmp_path / "runs"
+    assert warm.run("simulate", study, "--runs", runs).code == 7
+    run_id = only_run(runs)
+    said = warm.run("lost", run_id, "--runs", runs, "--comes-later", "--why", "queue", "--json")
+    assert said.code == 0 and said.json["comes_later"] is True, said.err
+    assert warm.run("lost", run_id, "--runs", runs, "--comes-later", "--why", "again").code == 2
+    ended = warm.run("resume", run_id, "--runs", runs)
+    assert ended.code == 7, ended.err  # the second plate is late as well, and stays away
+    with Record(str(runs / "record.sqlite")) as record:
+        assert [(one.cycle, one.assay) for one in late_plates(record, run_id)] == [(1, "CCL26")]
+        assert [c.cycle for c in record.calibrations(run_id)] == [1]
+    assert warm.run("lost", run_id, "--runs", runs, "--why", "gone", "--plate", SECOND).code == 0
+    done = warm.run("resume", run_id, "--runs", runs)
+    assert done.code == 0, done.err
+    check_volumes(runs, run_id)
+    with Record(str(runs / "record.sqlite")) as record:
+        late = [r for r in record.readouts(run_id) if r.plate == PLATE]
+        assert late_plates(record, run_id) == ()
+    on_time = {
+        chip: value for (chip, cycle), value in values(undisturbed.runs).items() if cycle == 1
+    }
+    assert {r.chip_id: r.value for r in late} == on_time
+    assert {(r.cycle, exposure_read(r), r.window_start_h, r.time_h) for r in late} == {
+        (2, 1, 24.0, 36.0)
+    }
+    # two chips: TEER before and after, LDH; then both again, and the late plate
+    for cycle, used in (("1", 6), ("2", 12)):
+        again = warm.run("fit", run_id, "--runs", runs, "--cycle", cycle, "--no-review", "--json")
+        assert again.json["readouts"]["used"] == used
+        assert again.json["same_as_loop"] is True
 
 
 @pytest.mark.slow
