@@ -266,6 +266,12 @@ def _stop() -> Command:
     return stop
 
 
+def _twin() -> typer.Typer:
+    from flows.cli.twin import twin_app
+
+    return twin_app
+
+
 VERBS: dict[str, Verb] = {
     "check": Verb("Say everything that is wrong with a study; touches nothing.", _check),
     "plan": Verb("Show timetable, syringe volumes and plate maps of a study.", _plan),
@@ -298,6 +304,7 @@ VERBS: dict[str, Verb] = {
     "notify": Verb("Show or try how a bench tells people that a run waits.", _notify),
     "model": Verb("Look at tissue models, check your own, simulate chips.", _model),
     "instruments": Verb("Find, test, prime, stop or simulate instruments.", _instruments),
+    "twin": Verb("The patient's twin; research use only.", _twin),
     "petab": Verb("Evaluate and fit problems of the PEtab standard.", _petab),
     "audit": Verb("Verify that no record was altered.", _audit),
     "mirror": Verb("Copy what the record lacks of the action journals.", _mirror),

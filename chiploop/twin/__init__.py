@@ -1,0 +1,1 @@
+"""The patient's twin: disease model, drugs in a patient, what-if, virtual control arms. Research use only."""
