@@ -39,8 +39,8 @@ from flows.hands import begun_exposures_h
 from flows.laboratory import reserve_nothing
 from instruments.bench import BenchPort, bench_ports
 from instruments.lab_settings import LabSettings
-from instruments.port_identity import device_at
-from instruments.port_lock import process_started, same_process
+from instruments.port_identity import device_at, lock_name_now
+from instruments.port_lock import held_ports, process_started, same_process
 
 if TYPE_CHECKING:
     from flows.clock import Clock
@@ -154,6 +154,21 @@ def standing(record: Record, now_s: float, but: str = "") -> list[Standing]:
         left = one.host == platform.node() and not same_process(one.pid, one.process_started)
         found.append(Standing(one, left, now_s))
     return found
+
+
+def held_unreserved(settings: LabSettings, others: Sequence[Standing]) -> tuple[str, ...]:
+    """Return the ports of a bench that programs hold just now whose run has not reserved them on this record: of
+    another record, or an older chiploop.
+    """
+    known = {one.recorded.run_id for one in others}
+    ports = {lock_name_now(port.url): port for port in bench_ports(settings) if not port.shared}
+    found = []
+    for held in held_ports():
+        run = Path(str(held.about.get("run", ""))).name
+        if held.name in ports and run not in known:
+            whose = f"run {run}, which is not on this record" if run else "another program"
+            found.append(f"{_called(ports[held.name])}: process {held.pid}, {whose}")
+    return tuple(found)
 
 
 def conflicts_with(
@@ -283,8 +298,3 @@ def told(one: Conflict, left: bool = False) -> str:
     whose = f"{one.other_what} of run {one.other}" if one.whose_late else one.what
     behind = one.what if one.whose_late else f"{one.other_what} of run {one.other}"
     return f"{one.name}: {clock(one.from_s)} {whose} stands behind {behind} and is {late}"
-
-
-def run_folder_of(one: RecordedReservation) -> Path:
-    """Return the folder of a run that has reserved something."""
-    return Path(one.folder)

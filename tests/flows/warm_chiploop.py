@@ -49,6 +49,7 @@ from chiploop.study import load_study
 from chiploop.virtual_lab import truth_model
 from flows.cli.main import command_line
 from instruments.emulators import control, lab_process
+from tests.flows import shared_lab
 
 QUICK = Effort(starts=2, particles=32, moves=1, final_moves=2, most_final=2)
 LAB_PIDS = "lab_pids.txt"
@@ -146,6 +147,8 @@ def become_command(arguments: list[str], environment: dict[str, str], folder: Pa
     os.dup2(err, 2)
     os.environ.update(environment)
     random.seed()
+    if shared_lab.VARIABLE in environment:
+        shared_lab.use_shared_lab(environment[shared_lab.VARIABLE])
     if PASSAGES in environment:
         write_passages(Path(environment[PASSAGES]))
     code = 1
