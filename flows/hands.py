@@ -22,6 +22,7 @@ from chiploop.measurement import Readout
 from chiploop.plan import PlannedPlate
 from chiploop.record.actions import Action
 from chiploop.record.journal import Journal
+from chiploop.record.next_event import add_next_event
 from chiploop.record.progress import ProgrammeProgress
 from chiploop.record.record import Record
 from chiploop.study import Study
@@ -70,8 +71,7 @@ def said_of(record: Record, run_id: str) -> tuple[HandDone, ...]:
 
 def say_of(record: Record, run_id: str, said: HandDone, time_h: float) -> None:
     """Put one word about a task on record."""
-    number = sum(one.task == said.task for one in said_of(record, run_id)) + 1
-    record.add_event(run_id, HAND, time_h, asdict(said), key=f"{said.task}/{number}")
+    add_next_event(record, run_id, HAND, time_h, asdict(said), about=said.task)
 
 
 def tasks_of(

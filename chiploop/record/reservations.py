@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from chiploop.record.chain import canonical
-from chiploop.record.database import add_row, rows_of
+from chiploop.record.database import rows_of
+from chiploop.record.next_event import Before, add_next_event
 from chiploop.record.record import Record
 from chiploop.record.tables import EventRow
 from chiploop.reservations import Stretch, stretch_from
@@ -60,25 +61,15 @@ def release(record: Record, run_id: str, time_h: float, by: str, why: str) -> bo
 
 
 def _add(record: Record, run_id: str, time_h: float, content: dict[str, Any]) -> bool:
-    """Add the next event of a run, where it says anything new: two who add at once see each other's."""
-    with record.sessions.writing() as session:
-        rows = [
-            row
-            for row in rows_of(session, EventRow, EventRow.run_id == run_id)
-            if row.kind == RESERVATION
-        ]
-        newest = rows[-1].content if rows else canonical({"stretches": []})
-        text = canonical(content)
-        if newest == text or not (content["stretches"] or json.loads(newest)["stretches"]):
-            return False
-        row = EventRow(
-            natural_key=f"{run_id}/{RESERVATION}/{len(rows) + 1}",
-            run_id=run_id,
-            kind=RESERVATION,
-            time_h=time_h,
-            content=text,
-        )
-        return add_row(session, row, record.now_utc())[1]
+    """Add the next event of a run, where it says anything new."""
+
+    def is_news(before: Before) -> bool:
+        newest = before[-1] if before else {"stretches": []}
+        if not content["stretches"]:
+            return bool(newest["stretches"])
+        return canonical(newest) != canonical(content)
+
+    return add_next_event(record, run_id, RESERVATION, time_h, content, is_news=is_news)
 
 
 def reservations_on(record: Record) -> tuple[RecordedReservation, ...]:

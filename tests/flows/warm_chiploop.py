@@ -49,7 +49,7 @@ from chiploop.study import load_study
 from chiploop.virtual_lab import truth_model
 from flows.cli.main import command_line
 from instruments.emulators import control, lab_process
-from tests.flows import shared_lab
+from tests.flows import shared_lab, users_at_once
 
 QUICK = Effort(starts=2, particles=32, moves=1, final_moves=2, most_final=2)
 LAB_PIDS = "lab_pids.txt"
@@ -153,7 +153,10 @@ def become_command(arguments: list[str], environment: dict[str, str], folder: Pa
         write_passages(Path(environment[PASSAGES]))
     code = 1
     try:
-        code = command_line(arguments)
+        carry_out = (
+            users_at_once.carry_out if users_at_once.VARIABLE in environment else command_line
+        )
+        code = carry_out(arguments)
         sys.stdout.flush()
         sys.stderr.flush()
     finally:
