@@ -50,6 +50,8 @@ TURN = "instrument turn"
 """Kind of the event that a shared instrument was used, with how long that took."""
 
 
+IN_VAIN = "instrument not free"
+"""Kind of the event that a reading has waited for as long as it may."""
 LAST_READINGS = 20
 """Readings that are looked back at to see how long one takes."""
 

@@ -26,14 +26,12 @@ from chiploop.record.progress import ProgrammeProgress
 from flows import hands, perfusion, tasks
 from flows.clock import refuse_when_stopped
 from flows.laboratory import Laboratory
-from flows.reserving import TURN
+from flows.reserving import IN_VAIN, TURN
 from instruments.shared import SharedInstrument
 
 LOOK_H = 10.0 / 3600.0
 """Between two tries for a turn."""
 SAME_H = 1e-6
-IN_VAIN = "instrument not free"
-"""Kind of the event that a reading has waited for as long as it may."""
 PIECE_H = 0.25
 """Plain medium that is given at a time while TEER before the stimulus waits."""
 

@@ -14,10 +14,13 @@ from typing import Any
 
 import pytest
 
+from chiploop.measurement import Readout
 from chiploop.record.journal import Journal
 from chiploop.record.record import Record
 from chiploop.record.reservations import reservations_on, reserve
 from chiploop.study import load_study
+from chiploop.worklist import HandDone
+from flows import hands
 from flows.opening import RunFiles, new_run, put_on_record, virtual_settings
 from flows.reserving import (
     TURN,
@@ -246,3 +249,26 @@ def test_readings_on_record_say_how_long_one_takes(room: Room, tmp_path: Path) -
     room.record.add_event(files.run_id, TURN, 3.0, strange)
     measured = reading_times(room.record, lab)
     assert (measured.spectrum_s, measured.plate_s) == (25.0, 300.0)
+
+
+def test_a_plate_of_another_run_in_the_shared_reader_is_known_until_it_is_read(
+    room: Room, tmp_path: Path
+) -> None:
+    first, second = room.run([]), room.run(OTHER)
+    a, b = lab_of(tmp_path, first, "/dev/test-a"), lab_of(tmp_path, second, "/dev/test-b")
+    with room.enter(first, a, SetClock()), room.enter(second, b, SetClock()):
+        assert hands.plate_in_reader(room.record, second.run_id) == ""
+        done = HandDone("c01/plate/CCL26", "done", "maria", at_h=36.0)
+        hands.say_of(room.record, first.run_id, done, 36.0)
+        in_it = hands.plate_in_reader(room.record, second.run_id)
+        assert in_it == f"c01/plate/CCL26 of run {first.run_id}"
+        assert hands.plate_in_reader(room.record, first.run_id) == ""
+        plate = "small-CCL26-cycle1"
+        read = Readout("C01", "CCL26", 5.0, "pg/mL", 0.1, "log", 36.0, 24.0, plate=plate, cycle=1)
+        room.record.add_readouts(first.run_id, [read])
+        assert hands.plate_in_reader(room.record, second.run_id) == ""
+        # and where the other run has a reader of its own
+        hands.say_of(room.record, first.run_id, replace(done, task="c02/plate/CCL26"), 62.0)
+        assert hands.plate_in_reader(room.record, second.run_id) != ""
+        lab_of(tmp_path, second, "/dev/test-b", shared=False)
+        assert hands.plate_in_reader(room.record, second.run_id) == ""
