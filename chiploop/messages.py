@@ -133,6 +133,18 @@ def no_file(run_id: str, plate: str, deadline: str, where: str) -> Message:
     )
 
 
+def not_free(
+    run_id: str, key: str, instrument: str, what: str, holder: str, outcome: str, where: str
+) -> Message:
+    """Return that a shared instrument was not free for as long as a reading may wait."""
+    return Message(
+        f"not-free/{key}",
+        run_id,
+        f"{instrument} was not free for {what}: it is with {holder}; {outcome}. Look whether that one still works",
+        command=f"chiploop reservations{where}",
+    )
+
+
 def by_hand(run_id: str, group: str, what: str, state: str, due: str, where: str) -> Message:
     """Return that something must be done by hand now, or is late."""
     said = f"by hand: {what}" if state == "due" else f"LATE, by hand: {what}"

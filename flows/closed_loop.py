@@ -25,7 +25,7 @@ from chiploop.record.progress import ProgrammeProgress
 from chiploop.record.rows import Decision
 from chiploop.study_parts import Tracer
 from chiploop.study_schedules import dose_words
-from flows import asking, awaited_files, exposure_parts, hands, perfusion, tasks
+from flows import asking, awaited_files, exposure_parts, hands, perfusion, tasks, turns
 from flows.clock import refuse_when_stopped
 from flows.holding import held_by
 from flows.laboratory import Laboratory
@@ -44,13 +44,20 @@ def closed_loop(laboratory: Any) -> Campaign:
     campaign = loop.start(study)
     proposal = first_doses(lab, campaign)
     campaign = perfuse(lab, campaign, "medium", study.timeline.stimulus_from_h)
-    lab.say(1, "measuring TEER before the stimulus")
-    before = tasks.measure_teer(lab, 1)
+    campaign, before = turns.read_before_stimulus(
+        lab, campaign, lambda known, hours, phase: perfuse(lab, known, "medium", hours, phase)
+    )
     campaign = wait_before_dosing(lab, campaign)
     for cycle in range(1, study.timeline.cycles + 1):
         campaign, readouts, window_h = expose(lab, campaign, proposal, cycle)
         last = cycle == study.timeline.cycles
-        hold = [] if last else start_hold(lab, cycle, "hold")  # no chip stands dry beside a plate
+        late = turns.late_teer(lab, cycle, window_h)
+        is_over = last and not late and not perfusion.begun(lab, cycle, "hold")
+        hold = (
+            [] if is_over else start_hold(lab, cycle, "hold")
+        )  # no chip stands dry beside a plate
+        hold, read = turns.read_late(lab, cycle, late, hold, start_hold)
+        readouts += read
         awaited_files.send_plates(lab, cycle, window_h)
         read, hold = read_plates(lab, cycle, window_h, hold)
         readouts += read
@@ -168,17 +175,20 @@ def expose(
         if assay.kit.tracer is not None
     }
     stops_h = {*teer_h, *window_h, *tracer_h, *(c.due_h for c in changes)}
+    ends_h = sorted({*stops_h, begin_h + study.timeline.exposure_h})
+    lab.reserve()
     readouts: list[Readout] = []
-    for stop_h in sorted({*stops_h, begin_h + study.timeline.exposure_h}):
+    due: list[turns.Due] = []
+    for stop_h, next_h in zip(ends_h, [*ends_h[1:], -math.inf], strict=True):
         running = perfusion.watch_pumps(lab, running, stop_h, cycle)
         for change in changes:
             if change.due_h == stop_h:
                 running = exposure_parts.next_part(lab, running, change, cycle)
         if stop_h in tracer_h:
             lab.say(cycle, tracer_words(tracer_h[stop_h]))
-        if stop_h in teer_h:
-            lab.say(cycle, "measuring TEER")
-            readouts += tasks.measure_teer(lab, cycle, stop_h)
+        due += [turns.Due(stop_h)] if stop_h in teer_h else []
+        running, read = turns.read_teer(lab, running, due, next_h, cycle)
+        readouts += read
     perfusion.finish_pumps(lab, running)
     return perfusion.delivered(lab, campaign), readouts, window_h
 
@@ -204,8 +214,11 @@ def read_plates(
         if settings.export is not None:
             continue
         hold = hands.wait(lab, cycle, assay, hold, start_hold)
-        lab.say(cycle, f"reading the {assay} plate")
-        readouts += tasks.read_plate(lab, cycle, assay, window_h)
+        ready_h = lab.clock.now_h()
+        hold = turns.wait_for_reader(lab, cycle, assay, hold, start_hold)
+        with turns.reader_in_turn(lab, cycle, assay, ready_h):
+            lab.say(cycle, f"reading the {assay} plate")
+            readouts += tasks.read_plate(lab, cycle, assay, window_h)
     return readouts, hold
 
 
@@ -234,6 +247,7 @@ def start_hold(lab: Laboratory, cycle: int, phase: str) -> list[ProgrammeProgres
     """Let stimulus without drug run while the fit runs and the next doses are decided."""
     hours = lab.study.timeline.turnaround_h
     wanted = perfusion.wanted_plain(lab, "stimulus", hours, cycle, phase)
+    lab.reserve()
     return perfusion.start_pumps(lab, wanted, cycle, phase)
 
 

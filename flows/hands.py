@@ -18,12 +18,15 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chiploop.errors import FileNotValid
 from chiploop.measurement import Readout
 from chiploop.plan import PlannedPlate, exposure_read, plate_id_of
 from chiploop.record.actions import Action
 from chiploop.record.journal import Journal
+from chiploop.record.next_event import add_next_event
 from chiploop.record.progress import ProgrammeProgress
 from chiploop.record.record import Record
+from chiploop.record.reservations import reservations_on
 from chiploop.study import Study
 from chiploop.worklist import (
     HandDone,
@@ -39,6 +42,8 @@ from chiploop.worklist import (
 )
 from flows import perfusion
 from flows.clock import refuse_when_stopped
+from instruments.drivers import load_lab_settings
+from instruments.port_identity import device_at
 
 if TYPE_CHECKING:
     from flows.laboratory import Laboratory
@@ -70,8 +75,7 @@ def said_of(record: Record, run_id: str) -> tuple[HandDone, ...]:
 
 def say_of(record: Record, run_id: str, said: HandDone, time_h: float) -> None:
     """Put one word about a task on record."""
-    number = sum(one.task == said.task for one in said_of(record, run_id)) + 1
-    record.add_event(run_id, HAND, time_h, asdict(said), key=f"{said.task}/{number}")
+    add_next_event(record, run_id, HAND, time_h, asdict(said), about=said.task)
 
 
 def tasks_of(
@@ -153,6 +157,34 @@ def pending(lab: Laboratory, cycle: int, assay: str) -> list[tuple[HandTask, Sta
         and (task.kind == "collect" or (task.kind == "plate" and task.assay == assay))
         and state not in ("done", "skipped")
     ]
+
+
+def plate_in_reader(record: Record, run_id: str) -> str:
+    """Return whose plate a person has put into the reader that a run shares, and that is not read yet; empty for
+    none. A run's own plates are its own business.
+    """
+    readers = {one.run_id: shared_readers(Path(one.folder)) for one in reservations_on(record)}
+    mine = readers.pop(run_id, frozenset())
+    for other in (run for run, devices in readers.items() if devices & mine):
+        read = {r.plate for r in record.readouts(other) if r.plate}
+        newest: dict[str, str] = {}
+        for said in said_of(record, other):
+            if "/plate/" in said.task and said.state != "late":
+                newest[said.task] = said.state
+        for task, state in newest.items():
+            own, _, assay = task.partition("/plate/")
+            ends = f"-{assay}-cycle{int(own.removeprefix('c'))}"
+            if state == "done" and not any(plate.endswith(ends) for plate in read):
+                return f"{task} of run {other}"
+    return ""
+
+
+def shared_readers(folder: Path) -> frozenset[str]:
+    """Return which shared readers a run has, by its lab.toml; none where its folder is not on this computer."""
+    with suppress(FileNotValid):
+        settings = load_lab_settings(folder / SETTINGS_FILE)
+        return frozenset(device_at(r.url) for r in settings.plate_readers.values() if r.shared)
+    return frozenset()
 
 
 def wait(

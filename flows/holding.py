@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from chiploop.record.next_event import Before, add_next_event
 from chiploop.record.record import Record
 from chiploop.record.sessions import RecordAway
 
@@ -43,8 +44,9 @@ def held_now(lab: Laboratory) -> str:
 
 def put_hold(record: Record, run_id: str, on: bool, by: str, why: str, time_h: float) -> bool:
     """Put a hold, or its end, on record; False where it is so already."""
-    if bool(held_by(record, run_id)) == on:
-        return False
     content = {"on": on, "by": by, "why": why}
-    number = len(record.events(run_id, HOLD)) + 1
-    return record.add_event(run_id, HOLD, time_h, content, key=str(number))
+
+    def is_news(before: Before) -> bool:
+        return bool(before and before[-1]["on"]) != on
+
+    return add_next_event(record, run_id, HOLD, time_h, content, is_news=is_news)

@@ -27,6 +27,10 @@ def tell_nobody(time_h: float, cycle: int, what: str) -> None:
     """Say nothing."""
 
 
+def reserve_nothing() -> None:
+    """Reserve nothing: instruments that nobody else can want."""
+
+
 @dataclass(frozen=True)
 class Laboratory:
     """Everything that the steps of one run need."""
@@ -50,6 +54,8 @@ class Laboratory:
     """Kind of file that a program elsewhere writes -> the folder where it arrives."""
     look_every_h: float = 1.0 / 60.0
     """Study time between two looks at these folders."""
+    reserve: Callable[[], None] = field(default=reserve_nothing)
+    """Moves what the run has reserved to what it needs from now on."""
 
     @cached_property
     def at_hand(self) -> ReadoutsAtHand:

@@ -30,6 +30,7 @@ from flows.clock import Clock, VirtualClock, WallClock
 from flows.laboratory import Laboratory, Tell
 from flows.mirroring import mirrored
 from flows.record_place import place_of
+from flows.reserving import reserved
 from flows.technician import PersonAtTheBench, Technician, VirtualTechnician
 from instruments.bench import open_bench
 from instruments.drivers import load_lab_settings
@@ -245,6 +246,7 @@ def open_laboratory(
         fits_the_study(settings, study, settings_path)
         put_on_record(record, files)
         stack.enter_context(mirrored(place, files.journal))
+        reserve = stack.enter_context(reserved(record, journal, files, settings, clock))
         # The virtual lab's syringes are what its study says; a real one is looked at by a person.
         bench = stack.enter_context(
             open_bench(
@@ -280,6 +282,7 @@ def open_laboratory(
             if files.simulated
             else min((f.look_every_s for f in settings.file_folders.values()), default=60.0)
             / 3600.0,
+            reserve=reserve,
         )
 
 

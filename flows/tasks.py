@@ -61,8 +61,7 @@ def measure_teer(lab: Laboratory, cycle: int, planned_h: float | None = None) ->
     """Sweep every chip and derive TEER; a reading on record for the planned time is not taken again."""
     now_h = lab.clock.now_h()
     planned_h = lab.study.timeline.stimulus_from_h if planned_h is None else planned_h
-    known = [r for r in lab.record.readouts(lab.run_id, cycle) if r.readout == "TEER"]
-    known = [r for r in known if planned_h - 1e-6 <= r.time_h < planned_h + SAME_READING_H]
+    known = teer_known(lab, cycle, planned_h)
     if len(known) == len(lab.study.chip_ids):
         return known
     if hands.teer_skipped(lab, cycle, planned_h):
@@ -84,6 +83,24 @@ def measure_teer(lab: Laboratory, cycle: int, planned_h: float | None = None) ->
         readouts.append(readout)
         resistances += how.measurements
     return on_record(lab, readouts, Derivation(tuple(resistances)))
+
+
+def teer_known(lab: Laboratory, cycle: int, planned_h: float) -> list[Readout]:
+    """Return the readouts of TEER on record that count for a planned time."""
+    known = [r for r in lab.record.readouts(lab.run_id, cycle) if r.readout == "TEER"]
+    return [r for r in known if planned_h - 1e-6 <= r.time_h < planned_h + SAME_READING_H]
+
+
+def teer_is_done(lab: Laboratory, cycle: int, planned_h: float) -> bool:
+    """Return whether nobody needs the meter for a planned time any more: it is on record, or was skipped."""
+    known = teer_known(lab, cycle, planned_h)
+    return len(known) == len(lab.study.chip_ids) or hands.teer_skipped(lab, cycle, planned_h)
+
+
+def plate_is_done(lab: Laboratory, cycle: int, assay: str) -> bool:
+    """Return whether readouts of a plate are on record."""
+    plate_id = plate_map(lab.study, assay, cycle).plate_id
+    return any(r.plate == plate_id for r in lab.record.readouts(lab.run_id, cycle))
 
 
 @task(name="read plate", retries=1, **STEP)

@@ -27,6 +27,7 @@ from flows.hands import begun_exposures_h, states, teer_by_hand
 from flows.notify import NOTIFICATION, Notifier
 from flows.opening import RunFiles, RunInUse
 from flows.record_place import place_of
+from flows.reserving import IN_VAIN
 
 if TYPE_CHECKING:
     from instruments.notify_settings import NotifySettings
@@ -67,6 +68,10 @@ def due_messages(files: RunFiles, record: Record, journal: Journal) -> list[Mess
     for event in record.events(run_id, MISSING):
         said = event.content
         found.append(messages.no_file(run_id, said["plate"], said["deadline"], where))
+    for event in record.events(run_id, IN_VAIN):
+        said = event.content
+        words = (said["instrument"], said["what"], said["with"], said["outcome"])
+        found.append(messages.not_free(run_id, f"{said['what']}/{event.time_h:.4f}", *words, where))
     if not files.simulated:  # where the virtual technician does it all
         found += by_hand(files, record, journal)
     return [replace(message, simulated=files.simulated) for message in found]

@@ -37,8 +37,10 @@ from instruments.lab_settings import (
     LabSettings,
     PortEntry,
     PumpEntry,
+    SharedEntry,
 )
 from instruments.make import Wait
+from instruments.shared import SharedInstrument, SharedMeter, SharedPort, SharedReader
 from instruments.stop_desk import StopDesk, Stopped, StopRequest, stop_pumps
 from instruments.transport import NotSent, PortSettings, SerialTransport, Transport
 from instruments.wire_recorder import WireRecorder
@@ -121,12 +123,15 @@ class BenchPort:
     settings: PortSettings
     devices: dict[str, dict[str, Any]]
     """Name -> ``make``, ``kind`` and ``entry`` (its settings), ready for JSON."""
+    shared: bool = False
+    """True where it is held for the length of a reading alone."""
 
 
 def bench_ports(settings: LabSettings) -> list[BenchPort]:
     """Return every port of a bench with what stands behind it; a bus without pumps is none."""
     behind: dict[str, dict[str, dict[str, Any]]] = {}
     urls: dict[str, tuple[str, PortSettings]] = {}
+    shared: set[str] = set()
     for _, name, entry in settings.devices():
         if isinstance(entry, PumpEntry) and entry.bus:
             port, bus = entry.bus, settings.buses[entry.bus]
@@ -134,6 +139,8 @@ def bench_ports(settings: LabSettings) -> list[BenchPort]:
         elif isinstance(entry, PortEntry) and entry.url:
             port = name
             urls[port] = (entry.url, port_settings(entry.make, entry.baudrate))
+            if isinstance(entry, SharedEntry) and entry.shared:
+                shared.add(port)
         else:
             continue  # opens a port of its own
         behind.setdefault(port, {})[name] = {
@@ -141,7 +148,9 @@ def bench_ports(settings: LabSettings) -> list[BenchPort]:
             "kind": DRIVERS[entry.make].kind,
             "entry": entry.model_dump(mode="json"),
         }
-    return [BenchPort(port, *urls[port], devices) for port, devices in behind.items()]
+    return [
+        BenchPort(port, *urls[port], devices, port in shared) for port, devices in behind.items()
+    ]
 
 
 @contextmanager
@@ -183,7 +192,10 @@ def open_bench(
     }
     bench: Bench | None = None
     try:
-        for port in bench_ports(settings):
+        ports = {port.name: port for port in bench_ports(settings)}
+        for port in ports.values():
+            if port.shared:
+                continue
             try:
                 opened.open(port, wire_dir, about, lock_dir)
             except InstrumentError as trouble:
@@ -191,6 +203,12 @@ def open_bench(
                 behind = f" (with pumps {', '.join(pumps)})" if pumps else ""
                 failed.append((port.name + behind, trouble))
         for section, name, entry in settings.devices():
+            if isinstance(entry, SharedEntry) and entry.shared:
+                try:
+                    opened.share(section, entry, ports[name], wire_dir, about, wait_s, lock_dir)
+                except InstrumentError as trouble:
+                    failed.append((name, trouble))
+                continue
             if isinstance(entry, PumpEntry):
                 on = opened.transports.get(entry.bus)
             elif isinstance(entry, PortEntry):
@@ -278,6 +296,49 @@ class _Opened:
             about={**about, "devices": port.devices},
         )
 
+    def share(
+        self,
+        section: str,
+        entry: SharedEntry,
+        port: BenchPort,
+        wire_dir: Path,
+        about: dict[str, Any],
+        wait_s: Wait,
+        lock_dir: Path | None,
+    ) -> None:
+        """Add a device that is opened for each of its readings; it is met once now where nobody else has it."""
+
+        def open_port(recorder: WireRecorder) -> SerialTransport:
+            return SerialTransport(
+                port.url,
+                settings=port.settings,
+                recorder=recorder,
+                lock_dir=lock_dir,
+                about={**about, "devices": port.devices},
+            )
+
+        kind = SharedReader if section == "plate_readers" else SharedMeter
+        one = kind(
+            port.name,
+            SharedPort(
+                port.url,
+                60.0 * entry.longest_wait_min,
+                open_port,
+                lambda on: DRIVERS[entry.make].build(port.name, on, entry, wait_s),
+                wire_dir / f"{port.name}.jsonl",
+                self.run.name if self.run else "",
+                lock_dir,
+            ),
+        )
+        one.open()
+        self.drivers[section, port.name] = one
+        self.port_of[section, port.name] = None
+
+    @property
+    def shared(self) -> list[SharedInstrument]:
+        """The devices that are opened for each of their readings."""
+        return [one for one in self.drivers.values() if isinstance(one, SharedInstrument)]
+
     def listen(self, bench: Bench, lock_dir: Path | None) -> None:
         """Be there for stops from outside, from now on."""
         transports = list(self.transports.values())
@@ -290,6 +351,8 @@ class _Opened:
                 _stopped_runs[self.run.resolve()] = self.halt.by
             for transport in transports:
                 transport.refuse(self.halt.by)
+            for one in self.shared:
+                one.refuse(self.halt.by)
             self.ending.set()
             for transport in transports:
                 transport.note(f"stop asked by {request.asked_by}{why}")
@@ -304,7 +367,11 @@ class _Opened:
                 _log.error("%s MAY STILL RUN: %s", name, trouble)
             return stopped
 
-        self.desk = StopDesk(lambda: {t.lock_name for t in transports}, act, lock_dir)
+        def held() -> set[str]:
+            in_turn = (name for one in self.shared for name in one.lock_names)
+            return {*(t.lock_name for t in transports), *in_turn}
+
+        self.desk = StopDesk(held, act, lock_dir)
         self.desk.start()
 
     def close(self, *, failing: BaseException | None) -> None:

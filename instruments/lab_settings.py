@@ -126,14 +126,31 @@ class PortEntry(DeviceEntry):
     """None takes the usual one of the make."""
 
 
-class PlateReaderEntry(PortEntry):
+class SharedEntry(PortEntry):
+    """A device that several runs may use in turn."""
+
+    shared: bool = False
+    """True: its port is held for the length of a reading, and others have it in between."""
+    longest_wait_min: float = Field(30.0, gt=0, le=1440)
+    """How long a reading waits for others before people are asked; only where it is shared."""
+
+    @model_validator(mode="after")
+    def _has_a_port_to_share(self) -> SharedEntry:
+        if self.shared and not self.url:
+            raise ValueError("shared: only for a device on a port of ours, and this has no url")
+        if not self.shared and "longest_wait_min" in self.model_fields_set:
+            raise ValueError("longest_wait_min: only where shared = true")
+        return self
+
+
+class PlateReaderEntry(SharedEntry):
     """One plate reader."""
 
     read_limit_s: float = Field(300.0, gt=0)
     """Longest time that one read may take."""
 
 
-class ImpedanceMeterEntry(PortEntry):
+class ImpedanceMeterEntry(SharedEntry):
     """One impedance meter and the chips that it reaches."""
 
     channels: dict[Name, Annotated[int, Field(ge=0, le=255)]]

@@ -8,6 +8,7 @@ be told by VID and PID: two of them on one computer are ambiguous, and refused.
 
 from __future__ import annotations
 
+import platform
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -110,3 +111,9 @@ def lock_name_now(url: str) -> str:
         return lock_name(resolve(url))
     except InstrumentError:
         return lock_name(url)
+
+
+def device_at(url: str) -> str:
+    """Return one name for the device behind a port, in all programs: of the computer, and of the port as it is
+    plugged in now."""
+    return f"{platform.node()}/{lock_name_now(url)}"

@@ -74,6 +74,12 @@ def _restore() -> Command:
     return restore
 
 
+def _reservations() -> Command:
+    from flows.cli.reservations import reservations
+
+    return reservations
+
+
 def _schema() -> Command:
     from flows.cli.schema import schema
 
@@ -275,6 +281,7 @@ def _twin() -> typer.Typer:
 VERBS: dict[str, Verb] = {
     "check": Verb("Say everything that is wrong with a study; touches nothing.", _check),
     "plan": Verb("Show timetable, syringe volumes and plate maps of a study.", _plan),
+    "reservations": Verb("Show which run has reserved which instrument.", _reservations),
     "simulate": Verb("Run the whole loop on virtual chips, in minutes.", _simulate),
     "run": Verb("Run a study on the instruments of the laboratory.", _run),
     "status": Verb("Show where the runs stand, and what they ask of you.", _status),

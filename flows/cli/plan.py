@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from chiploop.errors import SafetyRefusal, WrongUse
+from chiploop.errors import InstrumentTrouble, SafetyRefusal, WrongUse
 from flows.cli.check import files_awaited
 from flows.cli.screen import JSON_OPTION, paint, print_json
 
 if TYPE_CHECKING:
     from chiploop.plan import StudyPlan, SyringeUse, TimetableRow
     from chiploop.study import Study
+    from flows.cli.reservations import Fit
 
 
 def plan(
     file: Path = typer.Argument(help="Study file (YAML)."),
     cycle: int = typer.Option(1, "--cycle", min=1, help="Show the plate maps of this cycle."),
+    lab: Path | None = typer.Option(
+        None, "--lab", help="lab.toml: tell conflicts with the runs that use its instruments."
+    ),
+    start: str = typer.Option(
+        "",
+        "--start",
+        metavar="TIME",
+        help='When it shall begin, e.g. 18:30 or "2026-11-24 18:30"; default: now.',
+    ),
+    runs: Path = typer.Option(Path("runs"), "--runs", help="Folder of the runs, for --lab."),
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Show what a study will do and use before anything moves.
 
-    Timetable, volume of every syringe, plate maps. Exit code 3 for a file that is not valid, 5
-    where a limit would be passed. With --json: {"ok", "study", "end_h", "timetable", "syringes",
-    "plates", "teer_readings", "plate_reads", "plates_from_files", "refusals", "notes"}.
+    Timetable, volume of every syringe, plate maps; with --lab, which instrument another run has then, and the
+    earliest start without conflict. Exit code 3 for a file that is not valid, 5 where a limit would be passed, 4
+    where an instrument is not to be had. With --json: {"ok", "study", "end_h", "timetable", "syringes", "plates",
+    "teer_readings", "plate_reads", "plates_from_files", "refusals", "notes"}, with --lab "instruments": {"start",
+    "earliest_start", "conflicts": [{"name", "other", "from_s", "to_s", "overlap_h", "alone", "bars", ...}]}.
     """
     from chiploop.plan import notes, plan_study
     from chiploop.study import load_study
@@ -34,16 +48,37 @@ def plan(
     study = load_study(file)
     if cycle > study.timeline.cycles:
         raise WrongUse(f"cycle {cycle} was asked; {study.name} has {study.timeline.cycles}")
+    if start and lab is None:
+        raise WrongUse("--start is for conflicts with other runs: name the instruments with --lab")
+    fit = None if lab is None else _fit(study, lab, runs, start)
     planned = plan_study(study, plates_of_cycle=cycle)
     noted = (*notes(study), *files_awaited(study))
     if as_json:
-        print_json(_as_json(study, planned, noted))
+        told = _as_json(study, planned, noted)
+        if fit is not None:
+            told |= {"ok": told["ok"] and not fit.is_barred, "instruments": fit.facts()}
+        print_json(told)
     else:
         print("\n".join(_text(study, planned, noted)))
+        if fit is not None:
+            print("\n".join(["", *fit.lines()]))
     if planned.refusals:
         raise typer.Exit(SafetyRefusal.exit_code)
+    if fit is not None and fit.is_barred:
+        raise typer.Exit(InstrumentTrouble.exit_code)
     if not as_json:
         print(f"\nNext: chiploop simulate {file}")
+
+
+def _fit(study: Study, lab: Path, runs: Path, start: str) -> Fit:
+    from flows.cli.reservations import fit_of, start_time_s
+    from flows.opening import fits_the_study
+    from instruments.drivers import load_lab_settings
+
+    start_s = start_time_s(start, time.time())
+    settings = load_lab_settings(lab)
+    fits_the_study(settings, study, lab)
+    return fit_of(study, settings, runs, start_s)
 
 
 def _as_json(study: Study, planned: StudyPlan, noted: tuple[str, ...]) -> dict[str, Any]:

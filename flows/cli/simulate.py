@@ -25,8 +25,10 @@ from chiploop.errors import (
 from flows.cli.screen import JSON_OPTION, print_json
 
 if TYPE_CHECKING:
+    from chiploop.study import Study
     from flows.laboratory import Tell
     from flows.opening import RunFiles
+    from instruments.lab_settings import LabSettings
 
 STUDY = typer.Argument(help="Study file (YAML).")
 RUNS = typer.Option(
@@ -118,6 +120,7 @@ def run(
     settings = load_lab_settings(lab)
     fits_the_study(settings, checked, lab)
     nothing_is_due(settings, lab, date.today())
+    refuse_reserved(checked, settings, runs)
     if not yes:
         confirm_start(checked)
     files = new_run(checked, runs, seed, False, False)
@@ -126,6 +129,24 @@ def run(
         return
     shutil.copyfile(lab, files.folder / SETTINGS_FILE)
     begin_service(files, as_json, is_shown=not as_json)
+
+
+def refuse_reserved(study: Study, settings: LabSettings, runs: Path) -> None:
+    """Raise InstrumentReserved where another run has an instrument that this one needs for itself; tell which
+    readings will wait for others. The run looks again when it opens the bench.
+    """
+    from flows.cli.reservations import fit_of
+    from flows.reserving import InstrumentReserved
+
+    fit = fit_of(study, settings, runs, time.time())
+    told = "\n".join(fit.lines())
+    if any(one.alone for one in fit.conflicts):
+        raise InstrumentReserved(
+            f"an instrument is reserved by another run; nothing was sent to any.\n{told}\nWait for it, use other "
+            "instruments, or see chiploop reservations --help"
+        )
+    if fit.conflicts:
+        print(f"note: readings will wait for another run.\n{told}", file=sys.stderr)
 
 
 def resume(

@@ -223,7 +223,7 @@ def _refuse_wrong(
 ) -> None:
     """Raise WrongUse for what can not have been so."""
     from chiploop.plan import plate_id_of
-    from flows.hands import begun_exposures_h, said_of, states
+    from flows.hands import begun_exposures_h, plate_in_reader, said_of, states
 
     begun_h = begun_exposures_h(books.journal.actions(books.run_id))
     if at_h > now_h + FUTURE_H:
@@ -240,6 +240,11 @@ def _refuse_wrong(
                 f"{begun_h[task.cycle]:.4g} h, and a collection ends after it begins. Nothing was kept"
             )
     if task.kind == "plate":
+        if foreign := plate_in_reader(books.record, books.run_id):
+            raise WrongUse(
+                f"{foreign} stands in the reader that both runs share and is not read yet; one plate at a time. "
+                "Nothing was kept"
+            )
         now = states(books.study, books.run_id, books.record, books.journal, now_h)
         there = {r.plate for r in books.record.readouts(books.run_id)}
         said = {one.task: one.state for one in said_of(books.record, books.run_id)}

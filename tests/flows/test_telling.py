@@ -21,6 +21,7 @@ from flows.awaited_files import MISSING
 from flows.cli.main import command_line
 from flows.notify import NOTIFICATION
 from flows.opening import RunFiles, RunInUse, new_run
+from flows.reserving import IN_VAIN
 from flows.telling import Lookout, due_messages, telling
 from instruments.notify_settings import MailSettings, NotifySettings
 from tests.flows.conftest import SMALL_STUDY, edited
@@ -98,6 +99,21 @@ def test_a_file_that_did_not_come_and_a_held_line_are_told(
     no_file, held = sorted(due_messages(files, record, journal), key=lambda one: one.key)[::-1]
     assert (no_file.key, no_file.until) == ("no-file/small-CCL26-cycle1", "2026-11-24 06:00")
     assert held.key == "held/L2/1" and "it stalled" not in held.text
+
+
+def test_an_instrument_that_was_not_free_in_time_is_told_once_with_who_has_it(
+    files: RunFiles, books: tuple[Record, Journal, Any]
+) -> None:
+    record, journal, lab = books
+    content = {
+        "instrument": "teer", "what": "TEER of cycle 1 planned at 36.0000 h", "cycle": 1,
+        "with": "run r9, process 7, for 31.0 min", "waits_min": 30.0, "outcome": "it is given up",
+    }  # fmt: skip
+    before = keys(files, record, journal)
+    lab.record.add_event(lab.run_id, IN_VAIN, 36.5, content, key="x")
+    (new,) = [one for one in due_messages(files, record, journal) if one.key not in before]
+    assert "teer was not free for TEER of cycle 1" in new.asked and "run r9" in new.asked
+    assert new.command.startswith("chiploop reservations")
 
 
 def settings(room: MailRoom) -> NotifySettings:

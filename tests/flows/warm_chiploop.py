@@ -42,6 +42,7 @@ from chiploop.study import load_study
 from chiploop.virtual_lab import truth_model
 from flows.cli.main import command_line
 from instruments.emulators import control, lab_process
+from tests.flows import shared_lab, users_at_once
 
 QUICK = Effort(starts=2, particles=32, moves=1, final_moves=2, most_final=2)
 USED_LATER = (
@@ -167,11 +168,16 @@ def become_command(arguments: list[str], environment: dict[str, str], folder: Pa
     os.dup2(err, 2)
     os.environ.update(environment)
     random.seed()
+    if shared_lab.VARIABLE in environment:
+        shared_lab.use_shared_lab(environment[shared_lab.VARIABLE])
     if PASSAGES in environment:
         write_passages(Path(environment[PASSAGES]))
     code = 1
     try:
-        code = command_line(arguments)
+        carry_out = (
+            users_at_once.carry_out if users_at_once.VARIABLE in environment else command_line
+        )
+        code = carry_out(arguments)
         sys.stdout.flush()
         sys.stderr.flush()
     finally:
