@@ -33,6 +33,7 @@ from flows.clock import refuse_when_stopped
 from flows.export_watch import Watch, look
 from flows.fault_points import reached
 from flows.laboratory import Laboratory
+from flows.run_names import step_name
 
 NOTED, MISSING, REFUSED, LOST = "plate sent away", "file missing", "file refused", "plate lost"
 """Kinds of events on record."""
@@ -87,7 +88,12 @@ def send_plates(lab: Laboratory, cycle: int, window_h: tuple[float, float]) -> N
             send_plate(lab, cycle, assay, window_h)
 
 
-@task(name="send plate away", cache_policy=NO_CACHE, persist_result=False)
+@task(
+    name="send plate away",
+    task_run_name=step_name("send plate"),
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
 def send_plate(lab: Laboratory, cycle: int, assay: str, window_h: tuple[float, float]) -> None:
     """Put a plate's label and deadline on record and have it laid out and read elsewhere."""
     awaited = noted(lab, cycle, assay, window_h)
@@ -175,7 +181,12 @@ def readouts_of_files(lab: Laboratory, cycle: int) -> list[Readout]:
     return [r for plate in plates for r in readouts if r.plate == plate]
 
 
-@task(name="wait for files", cache_policy=NO_CACHE, persist_result=False)
+@task(
+    name="wait for files",
+    task_run_name=step_name("wait for files"),
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
 def wait_for_files(
     lab: Laboratory,
     hold: Sequence[ProgrammeProgress],

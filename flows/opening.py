@@ -37,7 +37,7 @@ from instruments.emulators.control import LabHandle, start_lab_process
 from instruments.impedance_meters.manual_entry import in_run_folder
 from instruments.lab_settings import LabSettings
 
-SETTINGS_FILE, VIRTUAL_FOLDER = "lab.toml", "virtual_lab"
+SETTINGS_FILE, VIRTUAL_FOLDER, PREFECT_FOLDER = "lab.toml", "virtual_lab", "prefect"
 VIRTUAL_WATCH_H, REAL_WATCH_H = 6.0, 0.1
 """Study time between two looks at pumps that run; virtual hours pass in milliseconds."""
 VIRTUAL_LOOK_H = 0.5

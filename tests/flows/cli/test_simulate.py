@@ -18,7 +18,7 @@ import pytest
 from chiploop.record.record import Record
 from flows.cli.main import command_line
 from flows.cli.progress import summary_lines
-from flows.cli.simulate import came_of_ctrl_c
+from flows.engine import came_of_ctrl_c
 from tests.flows.conftest import SMALL_STUDY, Ended, Warm, edited
 from tests.flows.run_checks import check_volumes, only_run, science, wait_until_nobody_is_left
 
