@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import suppress
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Protocol
 
-from prefect import tags
+from prefect.events.clients import EventsClient
+from prefect.events.schemas.events import Event
+from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from flows.closed_loop import closed_loop
@@ -21,14 +24,45 @@ from flows.laboratory import Laboratory
 from flows.opening import RunFiles
 from flows.prefect_keeper import Server, kept
 from flows.prefect_server import FlowEngineTrouble
-from flows.run_names import run_name, run_tag
+from flows.run_names import run_name
 from flows.timeline import timeline
 from flows.timeline_wire import TimelineApi, TimelineAway
 
 BACK_WITHIN_S = 60.0
 """How long a server that died at the very end is waited for, to say that the run is over; no chip waits then."""
 
+HANDED_WITHIN_S = 5.0
+
 _log = logging.getLogger(__name__)
+
+
+def take_nothing(event: dict[str, Any]) -> None:
+    """Let an event go."""
+
+
+class HandsOver(EventsClient):
+    """Hands the events of Prefect's engine to the timeline.
+
+    Prefect's own client holds a connection for them: it costs a dose's tasks most of their time, drops what it
+    holds where the server is gone, and is waited for without end when the process ends.
+    """
+
+    def __init__(self, take: Callable[[dict[str, Any]], None]) -> None:
+        self._take = take
+
+    async def _emit(self, event: Event) -> None:
+        self._take(event.model_dump(mode="json"))
+
+
+@contextmanager
+def events_to(take: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+    """Hand the events of Prefect's engine over for the length of a ``with`` block."""
+    EventsWorker.set_client_override(HandsOver, take=take)
+    try:
+        yield
+    finally:
+        EventsWorker.drain_all(timeout=HANDED_WITHIN_S, at_exit=False)
+        EventsWorker.set_client_override(None)
 
 
 class ReadyServer(Server, Protocol):
@@ -44,12 +78,23 @@ def run_loop(lab: Laboratory, files: RunFiles, server: ReadyServer) -> None:
     Only the begin needs the server; where it dies later the run goes on and ends. Raises what the loop raises,
     and FlowEngineTrouble where Prefect's own trouble ended it early.
     """
-    name, tag = run_name(files.run_id, files.simulated), run_tag(files.run_id, files.token)
+    name = run_name(files.run_id, files.simulated)
     # the run has a heart of its own, and the thread of Prefect's is waited for at the end
     quiet = temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
-    with quiet, tags(tag), kept(server), timeline(files):
+    with (
+        quiet,
+        kept(server),
+        timeline(files) as shown,
+        events_to(shown.take if shown else take_nothing),
+    ):
+
+        def runs(flow: Any, flow_run: Any, state: Any) -> None:
+            if shown:
+                shown.flow_run = str(flow_run.id)
+
         try:
-            closed_loop.with_options(flow_run_name=name)(lab)
+            # no tags: a task of a tagged flow asks the server for a slot first, and fails where it is gone
+            closed_loop.with_options(flow_run_name=name, on_running=[runs])(lab)
         except Exception as trouble:
             if not of_flow_engine(trouble) or came_of_ctrl_c(trouble):
                 raise
@@ -60,16 +105,16 @@ def run_loop(lab: Laboratory, files: RunFiles, server: ReadyServer) -> None:
                     f"Prefect's server was lost ({type(trouble).__name__}: {trouble})"
                 ) from trouble
             _log.warning("Prefect's server was gone at the end of the run: %s", trouble)
-            tell_end(server, tag)
+            if shown and shown.flow_run:
+                tell_end(server, shown.flow_run)
 
 
-def tell_end(server: ReadyServer, tag: str) -> None:
+def tell_end(server: ReadyServer, flow_run: str) -> None:
     """Say to a server that was gone at the end of a run, once it is back, that the run is over."""
     with suppress(FlowEngineTrouble, TimelineAway):
         server.wait_ready(BACK_WITHIN_S)
         api = TimelineApi(os.environ["PREFECT_API_URL"])
-        for one in api.flow_runs(tag)[:1]:
-            api.end_flow_run(one["id"], "COMPLETED", "told after the server was gone")
+        api.end_flow_run(flow_run, "COMPLETED", "told after the server was gone")
 
 
 def came_of_ctrl_c(trouble: BaseException) -> bool:

@@ -235,7 +235,7 @@ def _start_process(
 
 
 @contextlib.contextmanager
-def prefect_server(home: Path) -> Iterator[PrefectServer]:
+def prefect_server(home: Path, pages: bool = False) -> Iterator[PrefectServer]:
     """Yield a ready server with its files in `home`, and end it afterwards.
 
     Raises
@@ -243,7 +243,7 @@ def prefect_server(home: Path) -> Iterator[PrefectServer]:
     FlowEngineTrouble
         As `start_in_background` and `PrefectServer.wait_ready`.
     """
-    server = start_in_background(home)
+    server = start_in_background(home, pages)
     try:
         server.wait_ready()
         yield server

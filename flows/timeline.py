@@ -15,9 +15,11 @@ import os
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
+from typing import Any
 
 from chiploop.record.actions import Action, Event, action_of, cycle_in
 from chiploop.record.journal import Journal
@@ -31,6 +33,8 @@ from flows.timeline_wire import BarState, TimelineApi, TimelineAway
 LOOK_EVERY_S = 5.0
 MOST_SHARE = 0.02
 """Of the time that looks may take: the interpreter is the run's."""
+MOST_TOLD_AGAIN = 1000
+"""Events of Prefect's own that are told again after a server was gone: what it had not written is lost with it."""
 ENDED = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 
 _log = logging.getLogger(__name__)
@@ -85,10 +89,12 @@ def bar_of(
 class Timeline:
     """Follows a run and tells Prefect."""
 
-    def __init__(self, files: RunFiles, api: TimelineApi, is_at_work: bool = True) -> None:
+    def __init__(self, files: RunFiles, api: TimelineApi) -> None:
         self.files, self.api = files, api
-        self.is_at_work = is_at_work
-        """Whether this process carries out the run: flow runs of others are over then."""
+        self.flow_run: str | None = None
+        """The flow run of this process, once it runs."""
+        self._handed: deque[dict[str, Any]] = deque()
+        self._handed_told: deque[dict[str, Any]] = deque(maxlen=MOST_TOLD_AGAIN)
         self.place = place_of(files.runs)
         """Asked for here: what a command line names is not known to the thread."""
         self.run = run_name(files.run_id, files.simulated)
@@ -104,6 +110,10 @@ class Timeline:
     def start(self) -> None:
         """Begin to look."""
         self._thread.start()
+
+    def take(self, event: dict[str, Any]) -> None:
+        """Take an event of Prefect's own engine, to be told with the next look."""
+        self._handed.append(event)
 
     def stop(self) -> None:
         """Look a last time, and no more."""
@@ -121,6 +131,8 @@ class Timeline:
             self._known, self._seen = None, ()
             self._told.clear()
             self._pages.clear()
+            self._handed.extendleft(reversed(self._handed_told))
+            self._handed_told.clear()
         except Exception:  # a look that fails must not be the last one
             _log.exception("the timeline could not be told; the next look follows")
 
@@ -128,13 +140,14 @@ class Timeline:
         """Tell what is new. TimelineAway where the server does not answer."""
         if not self.place.is_there() or not self.files.journal.exists():
             return
-        runs = self.api.flow_runs(self.tag)
-        if not runs:
+        own = self.flow_run
+        if own is None:
             return
-        own = runs[0]["id"]
         if self._known is None:
-            self._end_others(runs[1:])
+            self.api.tag_flow_run(own, self.tag)
+            self._end_others(own)
             self._known = {one["id"]: one["flow_run_id"] for one in self.api.task_runs(self.tag)}
+        self._tell_handed()
         with self.place.open(create=False) as record, Journal(self.files.journal) as journal:
             events = [e for e in journal.events() if e.run_id == self.files.run_id]
             seen = (len(events), *counts(record, self.files.run_id))
@@ -144,11 +157,16 @@ class Timeline:
             self._put_pages(record, journal.actions(self.files.run_id), own)
         self._seen = seen
 
-    def _end_others(self, runs: Sequence[dict[str, object]]) -> None:
-        if not self.is_at_work:
-            return
-        for one in runs:
-            if one["state_type"] not in ENDED:
+    def _tell_handed(self) -> None:
+        fresh = list(self._handed)
+        self.api.tell(fresh)
+        for event in fresh:
+            self._handed_told.append(event)
+            self._handed.popleft()
+
+    def _end_others(self, own: str) -> None:
+        for one in self.api.flow_runs(self.tag):
+            if one["id"] != own and one["state_type"] not in ENDED:
                 why = "its process was killed; the run was resumed"
                 self.api.end_flow_run(str(one["id"]), "CRASHED", why)
 
@@ -160,7 +178,7 @@ class Timeline:
             if fact not in self._told:
                 began_in = self._known.setdefault(state.bar, own)
                 fresh.append((fact, BarState(**{**vars(state), "flow_run": began_in})))
-        self.api.tell([state for _, state in fresh])
+        self.api.tell([state.event() for _, state in fresh])
         self._told.update(fact for fact, _ in fresh)
 
     def _put_pages(self, record: Record, actions: Sequence[Action], own: str) -> None:
@@ -195,11 +213,11 @@ def counts(record: Record, run_id: str) -> tuple[int, ...]:
 
 
 @contextmanager
-def timeline(files: RunFiles) -> Iterator[None]:
+def timeline(files: RunFiles) -> Iterator[Timeline]:
     """Show a run on the timeline of this process's Prefect server for the length of a ``with`` block."""
     following = Timeline(files, TimelineApi(os.environ["PREFECT_API_URL"]))
     following.start()
     try:
-        yield
+        yield following
     finally:
         following.stop()

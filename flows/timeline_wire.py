@@ -137,11 +137,14 @@ class TimelineApi:
         """Return the task runs with a tag."""
         return self.every("/task_runs/filter", {"task_runs": {"tags": {"all_": [tag]}}})
 
-    def tell(self, states: Sequence[BarState]) -> None:
-        """Tell states of bars."""
-        for begin in range(0, len(states), MOST_AT_ONCE):
-            events = [state.event() for state in states[begin : begin + MOST_AT_ONCE]]
-            self.ask("POST", "/events", events)
+    def tell(self, events: Sequence[dict[str, Any]]) -> None:
+        """Tell events, each once however often it is told."""
+        for begin in range(0, len(events), MOST_AT_ONCE):
+            self.ask("POST", "/events", events[begin : begin + MOST_AT_ONCE])
+
+    def tag_flow_run(self, flow_run: str, tag: str) -> None:
+        """Put a tag on a flow run. Never while it is made: its tasks would have it too, and wait for the server."""
+        self.ask("PATCH", f"/flow_runs/{flow_run}", {"tags": [tag]})
 
     def end_flow_run(self, flow_run: str, kind: str, message: str) -> None:
         """Say of a flow run how it ended, where Prefect's own engine could not: ``CRASHED``, ``COMPLETED``."""

@@ -105,7 +105,13 @@ def run(
     {"ok", "run", "process"}, with --here as chiploop simulate.
     """
     from chiploop.study import load_study
-    from flows.opening import SETTINGS_FILE, fits_the_study, new_run, nothing_is_due
+    from flows.opening import (
+        SETTINGS_FILE,
+        fits_the_study,
+        new_run,
+        nothing_is_due,
+        refuse_elsewhere,
+    )
     from instruments.drivers import load_lab_settings
 
     checked = load_study(study)
@@ -116,6 +122,7 @@ def run(
             )
         lab = Path(checked.instruments)
     settings = load_lab_settings(lab)
+    refuse_elsewhere(settings, lab)
     fits_the_study(settings, checked, lab)
     nothing_is_due(settings, lab, date.today())
     if not yes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from flows.prefect_server import PrefectServer
 from flows.run_names import run_tag
 from flows.timeline import Timeline, bars_of
 from flows.timeline_pages import page_key
-from flows.timeline_wire import BarState, TimelineApi, TimelineAway
+from flows.timeline_wire import TimelineApi, TimelineAway
 from tests.flows.conftest import SMALL_STUDY, Warm
 from tests.flows.run_checks import journal_of, only_run
 from tests.flows.warm_chiploop import TIMELINE
@@ -119,22 +118,32 @@ class Away:
 
     def __init__(self, flow_runs: Sequence[dict[str, Any]] = ()) -> None:
         self.is_away = True
-        self.runs = list(flow_runs) or [{"id": "11111111-0000-0000-0000-000000000001"}]
-        self.bars: dict[str, BarState] = {}
+        self.runs = list(flow_runs)
+        self.bars: dict[str, dict[str, Any]] = {}
+        self.handed: list[str] = []
+        self.tagged: list[str] = []
         self.pages: dict[str, list[str]] = {}
         self.ended: list[str] = []
         self.known: list[dict[str, Any]] = []
 
     def flow_runs(self, tag: str) -> list[dict[str, Any]]:
-        if self.is_away:
-            raise TimelineAway("connection refused")
         return self.runs
 
     def task_runs(self, tag: str) -> list[dict[str, Any]]:
         return self.known
 
-    def tell(self, states: Sequence[BarState]) -> None:
-        self.bars |= {state.bar: state for state in states}
+    def tell(self, events: Sequence[dict[str, Any]]) -> None:
+        self.handed += [event["handed"] for event in events if "handed" in event]
+        self.bars |= {
+            event["resource"]["prefect.resource.id"].removeprefix("prefect.task-run."): event
+            for event in events
+            if "resource" in event
+        }
+
+    def tag_flow_run(self, flow_run: str, tag: str) -> None:
+        if self.is_away:
+            raise TimelineAway("connection refused")
+        self.tagged.append(flow_run)
 
     def end_flow_run(self, flow_run: str, kind: str, message: str) -> None:
         self.ended.append(f"{flow_run} {kind}")
@@ -146,46 +155,79 @@ class Away:
         self.pages.setdefault(key, []).append(data)
 
 
+FIRST, SECOND = (f"11111111-0000-0000-0000-00000000000{n}" for n in (1, 2))
+
+
+def following(files: RunFiles, server: Any, flow_run: str = SECOND) -> Timeline:
+    """Return what follows a run whose flow run has begun."""
+    made = Timeline(files, server)
+    made.flow_run = flow_run
+    return made
+
+
+def part_of(event: dict[str, Any]) -> str:
+    """Return the flow run of an event."""
+    (related,) = event["related"]
+    return str(related["prefect.resource.id"]).removeprefix("prefect.flow-run.")
+
+
 def test_what_a_server_missed_is_told_once_it_is_back_and_nothing_twice(shown: RunFiles) -> None:
     away: Any = Away()
-    timeline = Timeline(shown, away)
+    timeline = following(shown, away)
+    timeline.take({"handed": "a fit began"})
     timeline.try_to_look()
-    assert (away.bars, away.pages) == ({}, {})
+    assert (away.bars, away.pages, away.handed) == ({}, {}, [])
     away.is_away = False
     timeline.try_to_look()
     whole = dict(away.bars)
-    assert len(whole) == 8 and {bar.kind for bar in whole.values()} == {"COMPLETED"}
-    assert len(away.pages) == 6
+    assert len(whole) == 8 and {bar["event"] for bar in whole.values()} == {
+        "prefect.task-run.Completed"
+    }
+    assert len(away.pages) == 6 and away.handed == ["a fit began"]
     away.bars.clear()
     timeline.try_to_look()
     assert away.bars == {} and {len(versions) for versions in away.pages.values()} == {1}
-    # it was killed and has lost what it had not written: all of it is told again, under the same ids
-    away.is_away = True
+    assert away.handed == ["a fit began"]
+
+
+def test_what_a_killed_server_may_have_lost_is_told_again_under_the_same_ids(
+    shown: RunFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server: Any = Away()
+    server.is_away = False
+    timeline = following(shown, server)
+    timeline.take({"handed": "a fit began"})
+    timeline.look()
+    whole = dict(server.bars)
+    server.bars.clear()
+    monkeypatch.setattr(timeline, "_tell_handed", gone)
+    timeline.take({"handed": "a fit ended"})
     timeline.try_to_look()
-    away.is_away = False
+    monkeypatch.undo()
     timeline.try_to_look()
-    assert away.bars == whole
+    assert server.bars == whole
+    assert server.handed == ["a fit began", "a fit began", "a fit ended"]
+
+
+def gone() -> None:
+    raise TimelineAway("it was killed")
 
 
 def test_a_bar_stays_with_the_flow_run_in_which_it_began_and_the_killed_one_is_told_so(
     shown: RunFiles,
 ) -> None:
-    first, second = (f"11111111-0000-0000-0000-00000000000{n}" for n in (1, 2))
-    away: Any = Away(
-        [{"id": second, "state_type": "RUNNING"}, {"id": first, "state_type": "RUNNING"}]
-    )
-    away.is_away = False
-    Timeline(shown, away).look()
-    begun = next(bar for bar in away.bars.values() if "dose L1 60" in bar.name)
-    assert begun.flow_run == second and away.ended == [f"{first} CRASHED"]
-    resumed: Any = Away(away.runs)
-    resumed.is_away, resumed.known = False, [{"id": begun.bar, "flow_run_id": first}]
-    Timeline(shown, resumed).look()
-    assert resumed.bars[begun.bar] == replace(begun, flow_run=first)
-    only_looking: Any = Away(away.runs)
-    only_looking.is_away = False
-    Timeline(shown, only_looking, is_at_work=False).look()
-    assert only_looking.ended == []
+    both = [{"id": SECOND, "state_type": "RUNNING"}, {"id": FIRST, "state_type": "RUNNING"}]
+    server: Any = Away(both)
+    server.is_away = False
+    following(shown, server).look()
+    bar, begun = next((k, e) for k, e in server.bars.items() if "dose L1 60" in str(e["resource"]))
+    assert part_of(begun) == SECOND and server.ended == [f"{FIRST} CRASHED"]
+    assert server.tagged == [SECOND]
+    resumed: Any = Away(both)
+    resumed.is_away, resumed.known = False, [{"id": bar, "flow_run_id": FIRST}]
+    following(shown, resumed).look()
+    assert part_of(resumed.bars[bar]) == FIRST
+    assert resumed.bars[bar]["id"] == begun["id"]
 
 
 def test_a_look_that_fails_for_any_reason_is_not_the_runs_trouble(
@@ -197,7 +239,7 @@ def test_a_look_that_fails_for_any_reason_is_not_the_runs_trouble(
     monkeypatch.setattr("flows.timeline.pages_of", broken)
     away: Any = Away()
     away.is_away = False
-    Timeline(shown, away).try_to_look()
+    following(shown, away).try_to_look()
     assert len(away.bars) == 8 and away.pages == {}
 
 
