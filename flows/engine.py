@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
-from prefect.events.clients import EventsClient
 from prefect.events.schemas.events import Event
-from prefect.events.worker import EventsWorker
+from prefect.events.worker import EventsWorker, ProcessPoolForwardingEventsClient
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from flows.closed_loop import closed_loop
@@ -40,24 +39,26 @@ def take_nothing(event: dict[str, Any]) -> None:
     """Let an event go."""
 
 
-class HandsOver(EventsClient):
-    """Hands the events of Prefect's engine to the timeline.
+class HandsOver:
+    """Hands the events of Prefect's engine to the timeline, in place of the queue of another process.
 
-    Prefect's own client holds a connection for them: it costs a dose's tasks most of their time, drops what it
-    holds where the server is gone, and is waited for without end when the process ends.
+    Prefect's own client holds a connection for them: it costs a task most of its time, drops what it holds where
+    the server is gone, and is waited for at the end of the process.
     """
 
     def __init__(self, take: Callable[[dict[str, Any]], None]) -> None:
         self._take = take
 
-    async def _emit(self, event: Event) -> None:
-        self._take(event.model_dump(mode="json"))
+    def put(self, item: tuple[str, Event]) -> None:
+        """Take one event with its kind."""
+        self._take(item[1].model_dump(mode="json"))
 
 
 @contextmanager
 def events_to(take: Callable[[dict[str, Any]], None]) -> Iterator[None]:
     """Hand the events of Prefect's engine over for the length of a ``with`` block."""
-    EventsWorker.set_client_override(HandsOver, take=take)
+    # the one client that Prefect lets others put in place of its own
+    EventsWorker.set_client_override(ProcessPoolForwardingEventsClient, event_queue=HandsOver(take))
     try:
         yield
     finally:

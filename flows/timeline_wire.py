@@ -143,7 +143,7 @@ class TimelineApi:
             self.ask("POST", "/events", events[begin : begin + MOST_AT_ONCE])
 
     def tag_flow_run(self, flow_run: str, tag: str) -> None:
-        """Put a tag on a flow run. Never while it is made: its tasks would have it too, and wait for the server."""
+        """Put a tag on a flow run. Never as it is made: its tasks would have it too, and wait for the server."""
         self.ask("PATCH", f"/flow_runs/{flow_run}", {"tags": [tag]})
 
     def end_flow_run(self, flow_run: str, kind: str, message: str) -> None:

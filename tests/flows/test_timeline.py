@@ -39,11 +39,11 @@ def api(prefect_api: PrefectServer) -> TimelineApi:
     return TimelineApi(prefect_api.api_url)
 
 
-def settled(api: TimelineApi, tag: str, count: int) -> list[dict[str, Any]]:
+def settled(api: TimelineApi, flow_run: str, count: int) -> list[dict[str, Any]]:
     """Return the task runs of a run once the server has written them; it takes a second for that."""
     until_s = time.monotonic() + 20.0
     while True:
-        found = api.task_runs(tag)
+        found = api.every("/task_runs/filter", {"flow_runs": {"id": {"any_": [flow_run]}}})
         if len(found) >= count and all(one["state_type"] == "COMPLETED" for one in found):
             return found
         assert time.monotonic() < until_s, [(one["name"], one["state_type"]) for one in found]
@@ -58,7 +58,7 @@ def test_every_flow_and_task_run_has_a_name_that_says_what_it_was(
     assert (flow_run["name"], flow_run["state_type"]) == (head, "COMPLETED")
     with journal_of(shown.runs, shown.run_id) as journal:
         programmes = {a.intent.programme_key for a in journal.actions(shown.run_id)}
-    found = settled(api, tag, len(programmes) + 14)
+    found = settled(api, flow_run["id"], len(programmes) + 14)
     assert {one["flow_run_id"] for one in found} == {flow_run["id"]}
     names = [one["name"] for one in found]
     assert [name for name in names if not name.startswith(f"{head} · ")] == []
@@ -83,8 +83,9 @@ def test_a_bar_has_the_times_of_the_journal_and_says_what_was_given(
     tag = run_tag(shown.run_id, shown.token)
     with journal_of(shown.runs, shown.run_id) as journal:
         own = [e for e in journal.events() if "/c01/L1/dose/" in e.key]
-    settled(api, tag, 1)
-    (bar,) = [one for one in api.task_runs(tag) if one["name"].endswith("dose L1 60 nM")]
+    (flow_run,) = api.flow_runs(tag)
+    found = settled(api, flow_run["id"], 1)
+    (bar,) = [one for one in found if one["name"].endswith("dose L1 60 nM")]
     sent = min(e.at_utc for e in own if e.kind == "sent")
     outcome = max(e.at_utc for e in own if e.kind == "outcome")
     assert bar["start_time"][:23] == sent[:23] and bar["end_time"][:23] == outcome[:23]
