@@ -6,8 +6,8 @@ The flow runs as ``simulate`` runs it: with its server, the server's keeper and 
 twice: around the call, which Prefect carries out, and around the function itself; the difference is orchestration.
 Pumps are started, watched and read by plain functions, so a dose is charged with a share of all tasks; what
 Prefect does beside the run (the thread of the timeline, the begin and end of the flow) is in the whole difference.
-The same study and seed run as well with every task replaced by its own function. Both must end with the same goals,
-or the benchmark says so and fails.
+The same study and seed run as well with every task replaced by its own function. Both must end with the same
+goals, or the benchmark says so and fails.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,7 @@ def timed(times: Times) -> Callable[[str, Any], Any]:
     def change(name: str, task: Any) -> Any:
         function = task.fn
 
+        @wraps(function)  # Prefect names a task's runs by what its arguments are called
         def inside(*given: Any, **more: Any) -> Any:
             begun = time.perf_counter()
             try:

@@ -40,9 +40,12 @@ def step_name(what: str) -> Any:
     """
 
     def name(parameters: dict[str, Any]) -> str:
-        lab = parameters["lab"]
-        told = f"{what} {parameters['assay']}" if "assay" in parameters else what
-        return step_of(run_name(lab.run_id, lab.simulated), cycle_in_call(parameters), told)
+        try:
+            lab = parameters["lab"]
+            told = f"{what} {parameters['assay']}" if "assay" in parameters else what
+            return step_of(run_name(lab.run_id, lab.simulated), cycle_in_call(parameters), told)
+        except (KeyError, AttributeError):  # a name must never end a step
+            return what
 
     assert (
         "parameters" in inspect.signature(name).parameters
