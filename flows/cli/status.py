@@ -84,7 +84,7 @@ def status_lines(one: RunStatus, runs: Path) -> list[str]:
         ago = f" ({since(one.quiet_s)} ago)" if one.quiet_s is not None else ""
         lines.append(f"  last step  {one.doing}{ago}")
     if one.process is not None and (pages := pages_address(runs / one.run_id / PREFECT_FOLDER)):
-        lines.append(f"  timeline   {pages}/runs")
+        lines.append(f"  timeline   {pages}")
     if one.quiet_s is not None and one.quiet_s > STALE_S and one.state == "running":
         lines.append(
             f"  {paint('LOOK', 'red')}: nothing done for {since(one.quiet_s)}; process {one.process} may hang"

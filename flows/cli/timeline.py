@@ -37,9 +37,7 @@ def timeline(
         if as_json:
             print_json({"ok": True, "run": files.run_id, "url": url})
         else:
-            print(
-                f"{'SIMULATED  ' if files.simulated else ''}{files.run_id}: {url}/runs", flush=True
-            )
+            print(f"{'SIMULATED  ' if files.simulated else ''}{files.run_id}: {url}", flush=True)
 
     if address:
         tell(address)
