@@ -34,6 +34,7 @@ from flows.export_watch import Watch, look
 from flows.fault_points import reached
 from flows.laboratory import Laboratory
 from flows.late_plates import LATE, LOST, NOTED, late_plates
+from flows.run_names import step_name
 
 MISSING, REFUSED = "file missing", "file refused"
 """Kinds of events on record, as ``NOTED``, ``LOST``, ``LATE``."""
@@ -88,7 +89,12 @@ def send_plates(lab: Laboratory, cycle: int, window_h: tuple[float, float]) -> N
             send_plate(lab, cycle, assay, window_h)
 
 
-@task(name="send plate away", cache_policy=NO_CACHE, persist_result=False)
+@task(
+    name="send plate away",
+    task_run_name=step_name("send plate"),
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
 def send_plate(lab: Laboratory, cycle: int, assay: str, window_h: tuple[float, float]) -> None:
     """Put a plate's label and deadline on record and have it laid out and read elsewhere."""
     awaited = noted(lab, cycle, assay, window_h)
@@ -203,7 +209,12 @@ def take_late(lab: Laboratory, cycle: int, folders: dict[str, Folder]) -> None:
         lab.say(cycle, f"{awaited.thing} {late.plate_id}, which comes later, {told}")
 
 
-@task(name="wait for files", cache_policy=NO_CACHE, persist_result=False)
+@task(
+    name="wait for files",
+    task_run_name=step_name("wait for files"),
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
 def wait_for_files(
     lab: Laboratory,
     hold: Sequence[ProgrammeProgress],

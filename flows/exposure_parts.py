@@ -14,8 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from prefect import task
-
 from chiploop.campaign_values import Proposal
 from chiploop.dosing import PumpProgramme
 from chiploop.errors import SafetyRefusal
@@ -29,7 +27,7 @@ from chiploop.toxicity_closures import closed_now
 from flows import perfusion
 from flows.holding import held_now
 from flows.laboratory import Laboratory
-from flows.perfusion import LIQUID, Wanted
+from flows.perfusion import Wanted
 from flows.plain_medium import LOOK_AGAIN_H, tell_held
 from flows.proposing import reopened_doses
 from instruments.delivery import hold_programme
@@ -136,7 +134,6 @@ def reason_against(lab: Laboratory, change: Change, cycle: int) -> str:
     return ""
 
 
-@task(name="next part of the dose", **LIQUID)
 def next_part(
     lab: Laboratory, running: Sequence[ProgrammeProgress], change: Change, cycle: int
 ) -> list[ProgrammeProgress]:

@@ -43,6 +43,11 @@ def calibration_path(folder: Path, cycle: int) -> Path:
     return folder / f"cal-{cycle:02d}" / POSTERIOR_FILE
 
 
+def fit_folder(files: RunFiles, case: RefitCase) -> Path:
+    """Return where the files of a fit go unless a person names another folder."""
+    return files.folder / "fit" / f"c{case.evidence[-1].cycle:02d}-seed{case.seed}"
+
+
 def case_of_run(files: RunFiles, cycle: int | None, seed: int | None) -> RefitCase:
     """Return one calibration of a run as plain values.
 

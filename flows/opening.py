@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import secrets
 import shutil
 from collections.abc import Callable, Collection, Iterator
@@ -38,7 +39,7 @@ from instruments.emulators.control import LabHandle, start_lab_process
 from instruments.impedance_meters.manual_entry import in_run_folder
 from instruments.lab_settings import LabSettings
 
-SETTINGS_FILE, VIRTUAL_FOLDER = "lab.toml", "virtual_lab"
+SETTINGS_FILE, VIRTUAL_FOLDER, PREFECT_FOLDER = "lab.toml", "virtual_lab", "prefect"
 VIRTUAL_WATCH_H, REAL_WATCH_H = 6.0, 0.1
 """Study time between two looks at pumps that run; virtual hours pass in milliseconds."""
 VIRTUAL_LOOK_H = 0.5
@@ -52,6 +53,12 @@ class RunInUse(InstrumentTrouble):
     """Another process works on this run."""
 
     code = "CL-403"
+
+
+class OtherComputer(InstrumentTrouble):
+    """The instruments of lab.toml belong to another computer."""
+
+    code = "CL-312"
 
 
 @dataclass(frozen=True)
@@ -243,6 +250,7 @@ def open_laboratory(
                 shutil.copyfile(settings_path, folder / SETTINGS_FILE)
             clock, technician = WallClock(folder), PersonAtTheBench()
         settings = in_run_folder(load_lab_settings(settings_path), folder)
+        refuse_elsewhere(settings, settings_path)
         fits_the_study(settings, study, settings_path)
         put_on_record(record, files)
         stack.enter_context(mirrored(place, files.journal))
@@ -297,6 +305,19 @@ def put_on_record(record: Record, files: RunFiles) -> None:
             "or on another computer. Nothing was sent to any instrument; start anew, under another name"
         )
     record.add_run(files.run_id, files.study, files.seed, files.simulated, settings)
+
+
+def refuse_elsewhere(settings: LabSettings, path: Path) -> None:
+    """Raise OtherComputer where the instruments' cables end at another computer: nothing of it is asked over a
+    network, whatever started this process.
+    """
+    own = platform.node()
+    if not settings.computer.is_here(own):
+        raise OtherComputer(
+            f"{path} is of the computer {settings.computer.name}, and this is {own or 'one without a name'}; "
+            "nothing was sent to any instrument. Instruments are used from the computer with their cables: "
+            "go on there, or change computer.name once the cables are here"
+        )
 
 
 def fits_the_study(settings: LabSettings, study: Study, path: Path) -> None:

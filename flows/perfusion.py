@@ -1,4 +1,4 @@
-"""Liquids as Prefect tasks: starting the pumps of a phase, watching them, and reading them at the end.
+"""Liquids: starting the pumps of a phase, watching them, and reading them at the end.
 
 Belongs here: which line gets what in a phase, and what is done about a line that can not have it. Not here:
 intents, wire and counters (instruments.delivery), the order of phases (closed_loop).
@@ -9,6 +9,9 @@ phase that was begun goes on after an interruption with the programme on record,
 stays left out. A line that can not have its programme is told and kept alive on plain medium: tissue dies
 without flow. Its stimulus stops for that, unless plain medium can not run. A pump that was told to stop and
 has not said that it stands is told again at every look, and so is the person.
+
+Plain functions, no tasks: what touches a chip waits for no flow engine. Prefect's timeline shows each programme
+all the same, from the journal (flows.timeline).
 """
 
 from __future__ import annotations
@@ -16,10 +19,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
-
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from chiploop.campaign_values import Campaign
 from chiploop.dosing import PumpProgramme, Purpose
@@ -52,7 +51,6 @@ from instruments.delivery import (
 )
 from instruments.errors import InstrumentError
 
-LIQUID: dict[str, Any] = {"retries": 0, "cache_policy": NO_CACHE, "persist_result": False}
 SILENT_PATIENCE_H = 0.5
 """How long a pump that runs may be silent; its line may be dry, so it is held and kept alive then."""
 SILENT_LOOKS = 3
@@ -93,7 +91,6 @@ def wanted_plain(
     return wanted
 
 
-@task(name="start pumps", **LIQUID)
 def start_pumps(
     lab: Laboratory, wanted: Sequence[Wanted], cycle: int, phase: str
 ) -> list[ProgrammeProgress]:
@@ -284,7 +281,6 @@ def next_look_h(lab: Laboratory) -> float:
     return (math.floor(lab.clock.now_h() / every_h + 1e-9) + 1) * every_h
 
 
-@task(name="watch pumps", **LIQUID)
 def watch_pumps(
     lab: Laboratory, running: Sequence[ProgrammeProgress], until_h: float, cycle: int
 ) -> list[ProgrammeProgress]:
@@ -313,7 +309,6 @@ def watch_until(
     return watched
 
 
-@task(name="finish pumps", **LIQUID)
 def finish_pumps(lab: Laboratory, running: Sequence[ProgrammeProgress]) -> None:
     """Read every pump's counter at its end and put the outcome into the journal.
 

@@ -28,7 +28,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     import uvicorn
 
 LOG_NAME = "server.log"
+ADDRESS_NAME = "server.json"
+"""In a server's folder: its process, its port, and whether it has pages."""
 START_BUDGET_S = 60.0
 """From the start of the process to a healthy API; two idle cores need 8 to 13 s."""
 END_BUDGET_S = 5.0
@@ -64,10 +66,21 @@ class FlowEngineTrouble(ChiploopError):
 class PrefectServer:
     """A server process that belongs to this process. Made by `start_in_background`."""
 
-    def __init__(self, process: subprocess.Popen[bytes], home: Path, port: int) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        home: Path,
+        port: int,
+        options: Sequence[str] = (),
+    ) -> None:
         self._process = process
+        self._options = options
+        self._changing = threading.Lock()
+        """Held while the process is ended, or another one takes its place."""
+        self._is_stopped = False
         self._started_s = time.monotonic()
-        self._environment_before = put_environment(prefect_environment(home, port))
+        kinds = {option.removeprefix("--"): True for option in options}
+        self._environment_before = put_environment(prefect_environment(home, port, **kinds))
         self.home = home
         """Folder with the server's database and log."""
         self.port = port
@@ -102,6 +115,29 @@ class PrefectServer:
                 )
             time.sleep(0.05)
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the process has ended though nobody asked it to."""
+        return not self._is_stopped and self._process.poll() is not None
+
+    def start_again(self) -> bool:
+        """Start a process in the place of one that is gone, at its port; return whether one runs now.
+
+        Does not wait until it answers.
+        """
+        with self._changing:
+            if not self.is_gone:
+                return True
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+            try:
+                process, _ = _start_process(self.home, self.port, self._options, os.environ)
+            except FlowEngineTrouble:
+                return False
+            self._process, self.process_id = process, process.pid
+            self._started_s = time.monotonic()
+            return True
+
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection(HOST, self.port, timeout=5.0)
         try:
@@ -114,6 +150,11 @@ class PrefectServer:
 
     def stop(self) -> None:
         """End the server once it has on record what this process told it; may be called twice."""
+        self._is_stopped = True
+        with self._changing:
+            self._stop()
+
+    def _stop(self) -> None:
         if self._process.poll() is None:
             _send_what_is_queued()
         pipe = self._process.stdin
@@ -131,7 +172,7 @@ class PrefectServer:
         restore_environment(self._environment_before)
 
 
-def start_in_background(home: Path) -> PrefectServer:
+def start_in_background(home: Path, pages: bool = False, schedules: bool = False) -> PrefectServer:
     """Start a server and point this process at it; returns at once.
 
     Call `wait_ready` before the first flow. Where Prefect is already imported, the server takes the
@@ -141,6 +182,8 @@ def start_in_background(home: Path) -> PrefectServer:
     ----------
     home
         Folder for Prefect's files; made if missing.
+    pages, schedules
+        As `prefect_environment`.
 
     Raises
     ------
@@ -150,10 +193,19 @@ def start_in_background(home: Path) -> PrefectServer:
     """
     home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-P", "-m", "flows.prefect_server", "--home", str(home)]
-    port_in_use_here = _port_of_imported_prefect()
-    if port_in_use_here is not None:
-        command += ["--port", str(port_in_use_here)]
+    wanted = {"--pages": pages, "--schedules": schedules}
+    options = [option for option, is_wanted in wanted.items() if is_wanted]
+    process, port = _start_process(home, _port_of_imported_prefect(), options, os.environ)
+    return PrefectServer(process, home, port, options)
+
+
+def _start_process(
+    home: Path, port: int | None, options: Sequence[str], environment: Mapping[str, str]
+) -> tuple[subprocess.Popen[bytes], int]:
+    """Start the process of a server; return it and its port. FlowEngineTrouble where it takes none."""
+    command = [sys.executable, "-P", "-m", "flows.prefect_server", "--home", str(home), *options]
+    if port is not None:
+        command += ["--port", str(port)]
     with open(home / LOG_NAME, "ab") as log:
         process = subprocess.Popen(
             command,
@@ -161,7 +213,7 @@ def start_in_background(home: Path) -> PrefectServer:
             stdout=subprocess.PIPE,
             stderr=log,
             cwd=home,
-            env=_environment_of_the_server(),
+            env=_environment_of_the_server(environment),
             # Ctrl-C in the owner's terminal is the owner's to handle: it needs the server then.
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
@@ -174,16 +226,16 @@ def start_in_background(home: Path) -> PrefectServer:
         assert process.stdin is not None
         process.stdin.close()
         raise FlowEngineTrouble(
-            f"Port {port_in_use_here} of {HOST}, with which Prefect was imported here, is in use: "
+            f"Port {port} of {HOST}, with which Prefect was imported here, is in use: "
             "by an earlier server of this process, or by another program."
             if exit_code == PORT_TAKEN
             else f"The Prefect server did not start (exit code {exit_code}). {_quote_log(home)}"
         )
-    return PrefectServer(process, home, json.loads(first_line)["port"])
+    return process, int(json.loads(first_line)["port"])
 
 
 @contextlib.contextmanager
-def prefect_server(home: Path) -> Iterator[PrefectServer]:
+def prefect_server(home: Path, pages: bool = False) -> Iterator[PrefectServer]:
     """Yield a ready server with its files in `home`, and end it afterwards.
 
     Raises
@@ -191,12 +243,32 @@ def prefect_server(home: Path) -> Iterator[PrefectServer]:
     FlowEngineTrouble
         As `start_in_background` and `PrefectServer.wait_ready`.
     """
-    server = start_in_background(home)
+    server = start_in_background(home, pages)
     try:
         server.wait_ready()
         yield server
     finally:
         server.stop()
+
+
+def tell_address(home: Path, port: int, pages: bool) -> None:
+    """Write into a server's folder where this process serves."""
+    told = {"process": os.getpid(), "port": port, "pages": pages}
+    (home / ADDRESS_NAME).write_text(json.dumps(told), encoding="utf-8")
+
+
+def pages_address(home: Path) -> str | None:
+    """Return where the pages of a folder's server are; None where none runs, '' where it has none."""
+    try:
+        told = json.loads((home / ADDRESS_NAME).read_text(encoding="utf-8"))
+        port, pages = int(told["port"]), bool(told["pages"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        if probe.connect_ex((HOST, port)) != 0:
+            return None
+    return f"http://{HOST}:{port}" if pages else ""
 
 
 # The owner's side
@@ -219,9 +291,9 @@ def _port_of_imported_prefect() -> int | None:
     return int(port)
 
 
-def _environment_of_the_server() -> dict[str, str]:
+def _environment_of_the_server(own: Mapping[str, str]) -> dict[str, str]:
     """Return this process' environment without Prefect's variables, fit to import this checkout."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT")}
+    environment = {k: v for k, v in own.items() if not k.startswith("PREFECT")}
     root = Path(__file__).resolve().parents[1]
     if (root / "pyproject.toml").is_file():
         paths = [str(root), environment.get("PYTHONPATH", "")]
@@ -261,6 +333,8 @@ def _main() -> None:
     arguments = argparse.ArgumentParser(prog="python -m flows.prefect_server")
     arguments.add_argument("--home", type=Path, required=True)
     arguments.add_argument("--port", type=int, default=0)
+    arguments.add_argument("--pages", action="store_true")
+    arguments.add_argument("--schedules", action="store_true")
     asked = arguments.parse_args()
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     if sys.platform != "win32":
@@ -273,7 +347,8 @@ def _main() -> None:
         print(f"port {asked.port}: {trouble}", file=sys.stderr)
         raise SystemExit(PORT_TAKEN) from trouble
     port = listener.getsockname()[1]
-    put_environment(prefect_environment(asked.home, port))
+    put_environment(prefect_environment(asked.home, port, asked.pages, asked.schedules))
+    tell_address(asked.home, port, asked.pages or asked.schedules)
     owner = _Owner()
     threading.Thread(target=owner.watch_input, daemon=True).start()
     threading.Thread(target=owner.watch_parent, args=(os.getppid(),), daemon=True).start()

@@ -46,18 +46,40 @@ _QUIET: Mapping[str, str] = {
     "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "false",
     "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false",
     "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
+    # Only the begin and the end of a flow wait for the server: 6 s a state where it is gone, 21 s where it hangs,
+    # in place of a minute and more.
+    "PREFECT_CLIENT_MAX_RETRIES": "2",
+    "PREFECT_API_REQUEST_TIMEOUT": "5",
     # A proxy of the institute must not be asked for 127.0.0.1.
     "NO_PROXY": f"{HOST},localhost",
     "no_proxy": f"{HOST},localhost",
 }
 
 
-def prefect_environment(home: Path, port: int) -> dict[str, str]:
-    """Return every variable that Prefect needs to use a server on loopback with files in `home`."""
+_WITH_PAGES: Mapping[str, str] = {"PREFECT_SERVER_UI_ENABLED": "true"}
+"""Besides, for a server that people look at."""
+_WITH_SCHEDULES: Mapping[str, str] = {
+    **_WITH_PAGES,
+    "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "true",
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "true",
+}
+"""Besides, for a server that stands and begins flows at their times."""
+PAGES_FOLDER = "ui"
+
+
+def prefect_environment(
+    home: Path, port: int, pages: bool = False, schedules: bool = False
+) -> dict[str, str]:
+    """Return every variable that Prefect needs to use a server on loopback with files in `home`.
+
+    `pages`: its own pages are served too. `schedules`: it begins flows at their times, and has pages.
+    """
     home = home.resolve()
     address = f"http://{HOST}:{port}"
     return {
         **_QUIET,
+        **(_WITH_SCHEDULES if schedules else _WITH_PAGES if pages else {}),
+        "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home / PAGES_FOLDER),
         "PREFECT_HOME": str(home),
         "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
         "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(home / "storage"),

@@ -48,6 +48,7 @@ from flows.fault_points import reached
 from flows.fit import plain
 from flows.laboratory import Laboratory
 from flows.proposing import Books, Offer, offer, standing_offer
+from flows.run_names import step_name
 from instruments.contracts import EntersBlanks
 from instruments.delivery import quantise_with
 
@@ -56,7 +57,7 @@ SAME_READING_H = 6.0
 """How late a reading may be and still count as the planned one."""
 
 
-@task(name="measure TEER", retries=1, **STEP)
+@task(name="measure TEER", task_run_name=step_name("measure TEER"), retries=1, **STEP)
 def measure_teer(lab: Laboratory, cycle: int, planned_h: float | None = None) -> list[Readout]:
     """Sweep every chip and derive TEER; a reading on record for the planned time is not taken again."""
     now_h = lab.clock.now_h()
@@ -103,7 +104,7 @@ def plate_is_done(lab: Laboratory, cycle: int, assay: str) -> bool:
     return any(r.plate == plate_id for r in lab.record.readouts(lab.run_id, cycle))
 
 
-@task(name="read plate", retries=1, **STEP)
+@task(name="read plate", task_run_name=step_name("read plate"), retries=1, **STEP)
 def read_plate(
     lab: Laboratory, cycle: int, assay: str, window_h: tuple[float, float]
 ) -> list[Readout]:
@@ -229,7 +230,7 @@ def on_record(
     return marked
 
 
-@task(name="recalibrate", **STEP)
+@task(name="recalibrate", task_run_name=step_name("fit"), **STEP)
 def recalibrate(
     lab: Laboratory, campaign: Campaign, readouts: Sequence[Readout], cycle: int
 ) -> Campaign:
@@ -268,7 +269,7 @@ def recalibrate(
     return campaign
 
 
-@task(name="propose", **STEP)
+@task(name="propose", task_run_name=step_name("propose doses"), **STEP)
 def propose(lab: Laboratory, campaign: Campaign, begin_h: float | None = None) -> Offer:
     """Return doses for the next exposure, which begins at begin_h (None: as planned).
 
@@ -327,7 +328,7 @@ def question(campaign: Campaign) -> str:
     return verdict.sentence if verdict.outcome == "ask" else ""
 
 
-@task(name="put proposal on record", **STEP)
+@task(name="put proposal on record", task_run_name=step_name("doses on record"), **STEP)
 def record_proposal(lab: Laboratory, made: Offer, asked: str = "") -> str:
     """Put a proposal and its card on record and return its id; with ``approval: auto`` the study file decides.
 

@@ -183,10 +183,27 @@ class SupervisorSettings(Entry):
     flows goes on to its end, then plain medium) or ``stop`` (all stops)."""
 
 
+class ComputerSettings(Entry):
+    """The computer with the cables."""
+
+    name: str = ""
+    """As it calls itself (``hostname``); empty where the file may be used on any."""
+
+    def is_here(self, own: str) -> bool:
+        """Return whether a computer of this name may use the instruments: case and domain do not count."""
+        return not self.name or bare(self.name) == bare(own)
+
+
+def bare(computer: str) -> str:
+    """Return a computer's name without its domain, in small letters."""
+    return computer.strip().lower().partition(".")[0]
+
+
 class LabSettings(Entry):
     """The instruments of one bench, by name; each entry is of its make's own class."""
 
     supervisor: SupervisorSettings = SupervisorSettings()
+    computer: ComputerSettings = ComputerSettings()
 
     buses: dict[Name, BusSettings] = {}
     file_folders: dict[Name, FileFolder] = {}
@@ -222,7 +239,10 @@ SECTION_OF = {
 """Kind of a make -> its section of lab.toml."""
 NO_DEVICES: dict[str, type[Entry]] = {"buses": BusSettings, "file_folders": FileFolder}
 """Section of lab.toml whose entries are no devices -> what they are."""
-WHOLE_SECTIONS: dict[str, type[Entry]] = {"supervisor": SupervisorSettings}
+WHOLE_SECTIONS: dict[str, type[Entry]] = {
+    "supervisor": SupervisorSettings,
+    "computer": ComputerSettings,
+}
 """Section of lab.toml that has no entries of its own -> what it is."""
 
 NOTIFY = "notify"

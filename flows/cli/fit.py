@@ -192,13 +192,13 @@ def prepared(
 ) -> Asked:
     """Return a run with its case and where its fit goes."""
     from chiploop.refit import with_model
-    from flows.fit import case_of_run
+    from flows.fit import case_of_run, fit_folder
     from flows.opening import known_run
 
     files = known_run(name, runs)
     case = replace(case_of_run(files, cycle, seed), is_reviewed=review)
     other = None if against is None else with_model(case, against)
-    folder = files.folder / "fit" / f"c{case.evidence[-1].cycle:02d}-seed{case.seed}"
+    folder = fit_folder(files, case)
     if out is not None:
         folder = out if single else out / files.run_id
     return Asked(files, case, folder, other)

@@ -266,6 +266,18 @@ def _notify() -> Command:
     return notify
 
 
+def _serve() -> Command:
+    from flows.cli.serve import serve
+
+    return serve
+
+
+def _timeline() -> Command:
+    from flows.cli.timeline import timeline
+
+    return timeline
+
+
 def _stop() -> Command:
     from flows.cli.stop import stop
 
@@ -286,6 +298,7 @@ VERBS: dict[str, Verb] = {
     "run": Verb("Run a study on the instruments of the laboratory.", _run),
     "status": Verb("Show where the runs stand, and what they ask of you.", _status),
     "watch": Verb("Show a run as it goes on, chip by chip.", _watch),
+    "timeline": Verb("Open Prefect's pages of a run: doses, holds and fits over time.", _timeline),
     "hold": Verb("Let no further dose begin until you say so.", _hold),
     "resume": Verb("Go on with a run that was held or interrupted.", _resume),
     "stop": Verb("Stop the pumps now, from anywhere.", _stop),
@@ -301,6 +314,7 @@ VERBS: dict[str, Verb] = {
     "exclude": Verb("Leave readouts out of later fits, by name and with the reason.", _exclude),
     "revise": Verb("Calculate a plate again; what was before stays and is superseded.", _revise),
     "fit": Verb("Fit runs again from their record, one or many at a time.", _fit),
+    "serve": Verb("Fit the open runs again every night, by themselves.", _serve),
     "ingest": Verb("Read a plate reader's export and show tidy readouts.", _ingest),
     "curve": Verb("Fit standard curves and read unknowns from them.", _curve),
     "plate": Verb("Judge an assay plate from its export: curves, controls, samples.", _plate),

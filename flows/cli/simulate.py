@@ -107,7 +107,13 @@ def run(
     {"ok", "run", "process"}, with --here as chiploop simulate.
     """
     from chiploop.study import load_study
-    from flows.opening import SETTINGS_FILE, fits_the_study, new_run, nothing_is_due
+    from flows.opening import (
+        SETTINGS_FILE,
+        fits_the_study,
+        new_run,
+        nothing_is_due,
+        refuse_elsewhere,
+    )
     from instruments.drivers import load_lab_settings
 
     checked = load_study(study)
@@ -118,6 +124,7 @@ def run(
             )
         lab = Path(checked.instruments)
     settings = load_lab_settings(lab)
+    refuse_elsewhere(settings, lab)
     fits_the_study(settings, checked, lab)
     nothing_is_due(settings, lab, date.today())
     refuse_reserved(checked, settings, runs)
@@ -284,10 +291,11 @@ def carry_out(files: RunFiles, settings: Path | None, as_json: bool) -> None:
 def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float) -> dict[str, Any]:
     """Open the laboratory, run the flow to its end, and return the summary of the run."""
     from flows.heartbeat import Heart
-    from flows.prefect_server import FlowEngineTrouble, start_in_background
+    from flows.opening import PREFECT_FOLDER
+    from flows.prefect_server import start_in_background
     from flows.stop_mark import lift_stop
 
-    server = start_in_background(files.folder / "prefect")
+    server = start_in_background(files.folder / PREFECT_FOLDER, pages=not files.simulated)
     try:
         from chiploop.models.study_model import model_of
         from flows.cli.progress import progress_display
@@ -312,20 +320,15 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
                 open_laboratory(files, settings, tell, heart.beat) as lab,
             ):
                 server.wait_ready()
-                from flows.closed_loop import closed_loop
                 from flows.ending import end_run
+                from flows.engine import came_of_ctrl_c, run_loop
 
                 try:
-                    closed_loop(lab)
+                    run_loop(lab, files, server)
                 except Exception as trouble:
                     if came_of_ctrl_c(trouble):
                         raise StoppedByPerson from None
-                    if isinstance(trouble, ChiploopError) or not of_flow_engine(trouble):
-                        raise
-                    # named trouble: it leaves the pumps to their targets
-                    raise FlowEngineTrouble(
-                        f"Prefect's server was lost ({type(trouble).__name__}: {trouble})"
-                    ) from trouble
+                    raise
                 except KeyboardInterrupt:
                     # A hold, so that leaving the bench stops no pump in the middle of a dose.
                     raise StoppedByPerson from None
@@ -344,24 +347,6 @@ def both(one: Tell, other: Tell) -> Tell:
         other(time_h, cycle, what)
 
     return tell
-
-
-def came_of_ctrl_c(trouble: BaseException) -> bool:
-    """Return whether an error was raised while Ctrl-C was dealt with.
-
-    Prefect 3.8.8 does so where the interrupt meets it between two tasks ("Task run is not set").
-    """
-    seen: BaseException | None = trouble
-    while seen is not None:
-        if isinstance(seen, KeyboardInterrupt):
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return False
-
-
-def of_flow_engine(trouble: BaseException) -> bool:
-    """Return whether an error comes from Prefect or its connection, not from our own code."""
-    return type(trouble).__module__.split(".")[0] in ("prefect", "httpx", "httpcore", "anyio")
 
 
 def way_on(files: RunFiles) -> str:

@@ -36,10 +36,12 @@ def status(
 
     Opens no port and changes nothing. Exit code 0 where all is well, 7 where a person is needed (an open proposal,
     a held line or run), 4 where nobody works on a run that has not ended; of several the worst. With --json:
-    {"ok", "runs": [{"run_id", "state", "cycle", "time_h", "doing", "held_lines", "proposal", "exit_code", ...}]}.
+    {"ok", "runs": [{"run_id", "state", "cycle", "time_h", "doing", "held_lines", "proposal", "exit_code", ...}],
+    "recalibration": {"scheduled", "process", "pages", "last"} or null, as chiploop serve keeps it}.
     """
     from flows.opening import FACTS_FILE, known_run
     from flows.run_status import now_s, status_of
+    from flows.serving_place import facts, lines
 
     if run is not None:
         found = [status_of(known_run(run, runs), now_s())]
@@ -48,13 +50,17 @@ def status(
         found = [status_of(known_run(name, runs), now_s()) for name in names]
         if not every:
             found = [one for one in found if one.state != "finished"]
+    by_night = facts(runs) if run is None else None
     worst = max((one.exit_code for one in found), key=severity, default=0)
     if as_json:
-        print_json({"ok": worst == 0, "runs": [one.facts() for one in found]})
+        told = {"ok": worst == 0, "runs": [one.facts() for one in found]}
+        print_json(told | {"recalibration": by_night})
     elif not found:
         print(f"No run in {runs} is under way; --all shows those that have ended.")
     else:
         print("\n\n".join("\n".join(status_lines(one, runs)) for one in found))
+    if by_night is not None and not as_json:
+        print("\n".join(["", *lines(by_night)]))
     if worst:
         raise typer.Exit(worst)
 
@@ -66,6 +72,8 @@ def severity(exit_code: int) -> int:
 
 def status_lines(one: RunStatus, runs: Path) -> list[str]:
     """Return a run's status for people."""
+    from flows.opening import PREFECT_FOLDER
+    from flows.prefect_server import pages_address
     from flows.run_status import STALE_S, since
 
     where = "" if runs == Path("runs") else f" --runs {runs}"
@@ -75,6 +83,8 @@ def status_lines(one: RunStatus, runs: Path) -> list[str]:
     if one.doing and one.process is not None:
         ago = f" ({since(one.quiet_s)} ago)" if one.quiet_s is not None else ""
         lines.append(f"  last step  {one.doing}{ago}")
+    if one.process is not None and (pages := pages_address(runs / one.run_id / PREFECT_FOLDER)):
+        lines.append(f"  timeline   {pages}")
     if one.quiet_s is not None and one.quiet_s > STALE_S and one.state == "running":
         lines.append(
             f"  {paint('LOOK', 'red')}: nothing done for {since(one.quiet_s)}; process {one.process} may hang"

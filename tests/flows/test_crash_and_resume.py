@@ -243,3 +243,49 @@ def test_a_computer_that_has_never_seen_chiploop_simulates_without_a_network(
     told = finish(tmp_path, environment, "simulate", SMALL_STUDY)
     assert told["state"] == "finished"
     check_connections(tmp_path)
+
+
+NO_NETWORK = (
+    "unshare",
+    "--map-root-user",
+    "--net",
+    "sh",
+    "-c",
+    'ip link set lo up && exec "$@"',
+    "sh",
+)
+"""Begins a command in a network of its own that has loopback and nothing else; ``ip`` brings it up."""
+
+
+def has_namespaces() -> bool:
+    """Return whether this computer lets a user have a network of one's own."""
+    try:
+        tried = subprocess.run([*NO_NETWORK, "true"], capture_output=True, check=False)
+    except FileNotFoundError:
+        return False
+    return tried.returncode == 0
+
+
+@pytest.mark.slow
+def test_simulate_ends_where_there_is_no_network_at_all(tmp_path: Path) -> None:
+    if not has_namespaces():
+        pytest.skip("this computer gives users no network namespace (unshare --net, ip)")
+    environment = watched(tmp_path)
+    done = subprocess.run(
+        [*NO_NETWORK, *CHIPLOOP, "simulate", str(SMALL_STUDY), "--json"],
+        env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=250, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["state"] == "finished"
+    check_connections(tmp_path)
+
+
+@pytest.mark.slow
+def test_the_watch_sees_the_server_of_the_run_and_its_virtual_lab_too(tmp_path: Path) -> None:
+    environment = watched(tmp_path)
+    watch = tmp_path / "watch" / "sitecustomize.py"
+    noted = 'open(os.environ["CONNECTIONS_LOG"] + ".processes", "a").write(" ".join(sys.orig_argv) + "\\n")\n'
+    watch.write_text(CONNECTION_WATCH + noted)
+    finish(tmp_path, environment, "simulate", SMALL_STUDY)
+    seen = (tmp_path / "connections.txt.processes").read_text()
+    assert "flows.prefect_server" in seen and "lab_process" in seen and "simulate" in seen

@@ -66,13 +66,13 @@ class Exposed(Rig):
     def expose(self, until_h: float) -> None:
         """Do what the flow does, from the beginning, up to so many hours of the exposure; may be called again."""
         wanted = exposure_parts.wanted_doses(self.lab, self.proposal, 1)
-        self.running = perfusion.start_pumps.fn(self.lab, wanted, 1, "dose")
+        self.running = perfusion.start_pumps(self.lab, wanted, 1, "dose")
         dosed = perfusion.of_phase(self.running, "dose")
         for change in exposure_parts.changes_of(self.proposal, dosed):
             if change.due_h > START_H + until_h:
                 break
             self.running = self.watch(self.running, change.due_h - self.now_h())
-            self.running = exposure_parts.next_part.fn(self.lab, self.running, change, 1)
+            self.running = exposure_parts.next_part(self.lab, self.running, change, 1)
         self.running = self.watch(self.running, START_H + until_h - self.now_h())
 
     def flowing(self) -> set[str]:
@@ -162,7 +162,7 @@ def test_harm_read_after_the_approval_closes_the_dose_before_a_pump_moves(on: Ex
 
     assert {line: one.programme for line, one in wanted().items()} == {"L1": None, "L2": None}
     assert all("closed since C02 at 24" in one.why for one in wanted().values())
-    running = perfusion.start_pumps.fn(on.lab, list(wanted().values()), 2, "dose")
+    running = perfusion.start_pumps(on.lab, list(wanted().values()), 2, "dose")
     assert not perfusion.of_phase(running, "dose") and on.starts("L2-low") == began
     assert {"L1-medium", "L2-medium"} == on.flowing()
     seen = {"up_to_nm": 240.0, "seen": [["C02", 48.0]]}
@@ -283,7 +283,7 @@ def test_a_part_that_ended_while_nobody_looked_is_given_and_not_held(on: Exposed
     on.expose(2.0)
     first = exposure_parts.changes_of(on.proposal, on.running)[0]
     on.world.advance_to(START_H + 4.7)  # as where a person enters TEER for hours
-    exposure_parts.next_part.fn(on.lab, on.running, first, 1)
+    exposure_parts.next_part(on.lab, on.running, first, 1)
     given = on.journal.programme("r/c01/L1/dose")
     assert [action.end is not None and action.end.kind for action in given] == ["outcome"] * 2
     assert on.journal.held("r") == {}
@@ -311,7 +311,7 @@ def test_a_dose_that_the_limits_would_not_let_come_to_its_end_is_not_begun(on: E
     wanted = exposure_parts.wanted_doses(on.lab, on.proposal, 1)
     assert wanted[0].programme is None
     assert "the dose brings 960 uL to each chip, the limit is 720 uL" in wanted[0].why
-    on.running = perfusion.start_pumps.fn(on.lab, wanted[:1], 1, "dose")
+    on.running = perfusion.start_pumps(on.lab, wanted[:1], 1, "dose")
     assert on.flowing() == {"L1-medium"}
 
 

@@ -100,13 +100,13 @@ class Rig:
     def start(self, *lines: str, purpose: Purpose = "dose", nm: float = 240.0) -> list[Any]:
         nm = nm if purpose == "dose" else 0.0
         wanted = [Wanted(line, HOURS, self.programme(line, nm, purpose)) for line in lines]
-        return perfusion.start_pumps.fn(self.lab, wanted, 1, purpose)
+        return perfusion.start_pumps(self.lab, wanted, 1, purpose)
 
     def watch(self, running: list[Any], hours: float) -> list[Any]:
-        return perfusion.watch_pumps.fn(self.lab, running, self.now_h() + hours, 1)
+        return perfusion.watch_pumps(self.lab, running, self.now_h() + hours, 1)
 
     def finish(self, running: list[Any]) -> None:
-        perfusion.finish_pumps.fn(self.lab, running)
+        perfusion.finish_pumps(self.lab, running)
 
     def intend(self, programme: PumpProgramme, key: str, run_id: str = "r") -> None:
         """Put the intents of a programme on record, as a process does that dies right after."""
@@ -178,7 +178,7 @@ def test_a_pump_that_stays_out_of_reach_is_told_to_stop_in_later_phases_too(
     on.watch(on.start("L1"), 1.0)
     on.pumps["L1-low"].cut = False
     told = on.times("MAY STILL RUN")
-    perfusion.start_pumps.fn(on.lab, [], 1, "hold")
+    perfusion.start_pumps(on.lab, [], 1, "hold")
     assert on.times("MAY STILL RUN") == told
     assert on.times("says now that it stands still") == 1
 
@@ -283,7 +283,7 @@ def test_a_further_stimulus_is_no_drug_and_stops_for_plain_medium_too(
     dose = make_programme(
         on.study, "L1", "dose", 240.0, HOURS, quantise_with(on.pumps), full, arm="il13"
     )
-    running = perfusion.start_pumps.fn(on.lab, [Wanted("L1", HOURS, dose)], 1, "dose")
+    running = perfusion.start_pumps(on.lab, [Wanted("L1", HOURS, dose)], 1, "dose")
     assert on.runs("L1-il13") and on.runs("L1-il13_low")
     on.block("L1-il13_low")
     on.watch(running, 1.0)

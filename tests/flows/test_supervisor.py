@@ -91,7 +91,7 @@ def test_the_run_goes_on_where_it_was_on_plain_medium_to_the_end_of_the_phase(
     on.finish(on.watch(again, HOURS - 16.0 + 0.2))
     assert not on.journal.held("r")
     hold = on.programme("L1", 0.0, "stimulus", 2.0)
-    held = perfusion.start_pumps.fn(on.lab, [Wanted("L1", 2.0, hold)], 1, "hold")
+    held = perfusion.start_pumps(on.lab, [Wanted("L1", 2.0, hold)], 1, "hold")
     assert on.runs("L1-stimulus") and not on.runs("L1-medium")
     on.finish(on.watch(held, 2.5))
     dose, *plain, stimulus = schedules_of(on.journal, STUDY, "r")["C01"].segments
@@ -108,7 +108,7 @@ def test_the_next_phase_ends_the_plain_medium(rig: Callable[..., Rig]) -> None:
     make_safe(keeper(on), SETTINGS)
     assert on.runs("L1-medium")
     hold = on.programme("L1", 0.0, "stimulus", 2.0)
-    perfusion.start_pumps.fn(on.lab, [Wanted("L1", 2.0, hold)], 1, "hold")
+    perfusion.start_pumps(on.lab, [Wanted("L1", 2.0, hold)], 1, "hold")
     assert on.runs("L1-stimulus") and not on.runs("L1-medium")
     assert on.flow_ul_h("L1") == pytest.approx(60.0)
 

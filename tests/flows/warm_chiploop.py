@@ -14,6 +14,7 @@ by its pid. {"do": "wait", "pid", "timeout_s"} -> {"code"}, null while it runs, 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import logging
@@ -30,8 +31,10 @@ from typing import IO, Any
 
 import chiploop.campaign
 import chiploop.report.html_report
+import flows.engine
 import flows.fault_points
 import flows.prefect_server
+import flows.timeline
 import instruments.delivery
 import instruments.fault_points
 from chiploop.inference.posterior import CalibrationInfo, Limits, Posterior
@@ -76,6 +79,8 @@ USED_LATER = (
 LAB_PIDS = "lab_pids.txt"
 PASSAGES = "CHIPLOOP_TEST_PASSAGES"
 """Variable that names a file into which every passage of a fault point is written."""
+TIMELINE = "CHIPLOOP_TEST_TIMELINE"
+"""Variable with which a run is shown on the timeline."""
 
 
 def quick_recalibrate(
@@ -97,11 +102,23 @@ def quick_report(record: Any, journal: Any, study: Any, run_id: str, folder: Pat
 class SessionServer:
     """The Prefect server of the test session, which no command ends."""
 
-    def wait_ready(self) -> None:
+    is_gone = False
+
+    def wait_ready(self, budget_s: float = 0.0) -> None:
         """Return: it is ready."""
+
+    def start_again(self) -> bool:
+        """Return True: it runs."""
+        return True
 
     def stop(self) -> None:
         """Leave it."""
+
+
+def timeline_where_wanted(files: Any) -> Any:
+    """Return the run's timeline where the test looks at it; most crash tests have no use for it."""
+    wanted = TIMELINE in os.environ
+    return flows.timeline.timeline(files) if wanted else contextlib.nullcontext()
 
 
 class ForkedLab:
@@ -215,8 +232,9 @@ def main() -> None:
         importlib.import_module(name)
     chiploop.campaign.recalibrate = quick_recalibrate  # type: ignore[assignment]
     chiploop.report.html_report.write_report = quick_report
-    flows.prefect_server.start_in_background = lambda home: SessionServer()  # type: ignore[assignment, return-value]
+    flows.prefect_server.start_in_background = lambda *a, **k: SessionServer()  # type: ignore[assignment, return-value]
     logging.getLogger().handlers.clear()  # as where a command imports Prefect after its own log
+    flows.engine.timeline = timeline_where_wanted
     control.subprocess = ForkedLabs  # type: ignore[assignment]
     study = load_study(Path(__file__).with_name("small_study.yaml"))
     model_of(study)

@@ -204,3 +204,18 @@ def test_a_section_without_entries_is_taken_whole_and_its_problems_are_told(lab)
     with pytest.raises(LabSettingsNotValid) as told:
         lab(GOOD + "\n[supervisor]\nafter_min = 0.0\n")
     assert [problem.field for problem in told.value.problems] == ["supervisor.after_min"]
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "is_here"),
+    [
+        ("", "any", True),
+        ("Bench-PC-2", "bench-pc-2", True),
+        ("bench-pc-2", "bench-pc-2.example.org", True),
+        ("bench-pc-2", "bench-pc-3", False),
+        ("bench-pc-2", "", False),
+    ],
+)
+def test_a_bench_that_names_its_computer_is_of_no_other(lab, name, own, is_here) -> None:
+    settings = lab(GOOD + f'\n[computer]\nname = "{name}"\n')
+    assert settings.computer.is_here(own) is is_here

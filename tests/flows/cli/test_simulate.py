@@ -18,7 +18,7 @@ import pytest
 from chiploop.record.record import Record
 from flows.cli.main import command_line
 from flows.cli.progress import summary_lines
-from flows.cli.simulate import came_of_ctrl_c
+from flows.engine import came_of_ctrl_c
 from tests.flows.conftest import SMALL_STUDY, Ended, Warm, edited
 from tests.flows.run_checks import check_volumes, only_run, science, wait_until_nobody_is_left
 
@@ -355,6 +355,26 @@ def test_a_missing_port_leaves_with_4_and_says_how_to_go_on(warm: Warm, tmp_path
     trouble(ended, 4, "ttyUSB7", "ttyUSB8", "ttyUSB9", f"chiploop resume {run_id}")
     again = warm.run("resume", run_id, "--here", "--runs", tmp_path / "runs")
     trouble(again, 4, "ttyUSB7")
+
+
+def test_instruments_of_another_computer_are_refused_before_anything_is_opened(
+    warm: Warm, tmp_path: Path
+) -> None:
+    lab, runs = tmp_path / "lab.toml", tmp_path / "runs"
+    content = whole_lab(*(str(tmp_path / f"ttyUSB{n}") for n in (7, 8, 9)))
+    lab.write_text('[computer]\nname = "bench-pc-2"\n' + content)
+    asked = ("run", SMALL_STUDY, "--lab", lab, "--yes", "--here", "--runs", runs)
+    ended = warm.run(*asked)
+    trouble(ended, 4, "bench-pc-2", "nothing was sent to any instrument")
+    assert "ttyUSB7" not in ended.err and not runs.exists()
+    # a run whose folder was begun there and is taken up here
+    lab.write_text(content)
+    warm.run(*asked)
+    run_id = only_run(runs)
+    (runs / run_id / "lab.toml").write_text('[computer]\nname = "bench-pc-2"\n' + content)
+    again = warm.run("resume", run_id, "--here", "--runs", runs)
+    trouble(again, 4, "bench-pc-2")
+    assert "ttyUSB7" not in again.err
 
 
 def test_a_port_that_another_process_holds_leaves_with_4(warm: Warm, tmp_path: Path) -> None:
