@@ -39,6 +39,7 @@ from chiploop.worklist import (
 )
 from flows import perfusion
 from flows.clock import refuse_when_stopped
+from flows.fault_points import reached
 
 if TYPE_CHECKING:
     from flows.laboratory import Laboratory
@@ -72,6 +73,7 @@ def say_of(record: Record, run_id: str, said: HandDone, time_h: float) -> None:
     """Put one word about a task on record."""
     number = sum(one.task == said.task for one in said_of(record, run_id)) + 1
     record.add_event(run_id, HAND, time_h, asdict(said), key=f"{said.task}/{number}")
+    reached("hand_said")
 
 
 def tasks_of(
@@ -172,6 +174,7 @@ def wait(
                 names = ", ".join(task.task_id for task, _ in left)
                 lab.say(cycle, f"WAITING FOR HANDS: {names}; chiploop worklist {lab.run_id}")
                 told = True
+                reached("hands_waited_for")
             put_late_on_record(lab, left)
             refuse_when_stopped(lab.clock.stopped_by())
             now_h = lab.clock.now_h()
