@@ -38,9 +38,9 @@ from chiploop.exports.absorbance import absorbance_plate
 from chiploop.measurement import AbsorbancePlate, Derivation, Measurement, Readout
 from chiploop.plan import perfused_chip, plate_map
 from chiploop.record.posterior_file import read_posterior, write_posterior
-from chiploop.record.replay import unknown_since
+from chiploop.record.replay import schedules_by, unknown_since
 from chiploop.record.rows import RawFile
-from chiploop.refit import explained, rng_of_fit
+from chiploop.refit import explained, is_before_fit, rng_of_fit
 from chiploop.stopping import Verdict
 from chiploop.study import Kit
 from flows import hands
@@ -223,8 +223,11 @@ def recalibrate(
     lab: Laboratory, campaign: Campaign, readouts: Sequence[Readout], cycle: int
 ) -> Campaign:
     """Fit the model to everything read so far; a calibration on record is taken from its file."""
-    unknown = unknown_since(lab.journal.actions(lab.run_id))
-    readouts = explained(lab.study, campaign.schedules, unknown, readouts)
+    # what refit looks at, however many holds have ended by now: a resumed run has seen more of them
+    actions = lab.journal.actions(lab.run_id)
+    before = [a for a in actions if is_before_fit(a.intent.programme_key, cycle)]
+    campaign = replace(campaign, schedules=schedules_by(before, lab.study))
+    readouts = explained(lab.study, campaign.schedules, unknown_since(before), readouts)
     path = lab.folder / f"cal-{cycle:02d}" / "posterior.nc"
     done = [c for c in lab.record.calibrations(lab.run_id) if c.cycle == cycle]
     if done and path.exists():

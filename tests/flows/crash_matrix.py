@@ -12,6 +12,7 @@ with the run's and keeps its state on disk, so that no virtual hour passes while
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -45,6 +46,8 @@ POINTS: dict[str, Place] = {
 """Every place that the code names."""
 KILLED = -9
 LOOK_S = 0.05
+HELD_LINE, OTHER_CHIP = "L1", "C02"
+"""The line that is held where one is, and the chip of the other one."""
 BEFORE_THE_RUN = ("folder_made", "study_frozen")
 """Places before there is a run: it is started anew, in the next folder."""
 
@@ -182,7 +185,7 @@ def supervised(world: World, passages: dict[str, int]) -> None:
 
 
 def power_cut(world: World, passages: dict[str, int]) -> None:
-    """Kill the run at the place of the case, at a drug pump, and cut the power of every pump meanwhile."""
+    """Kill the run at the place of the case, at the first pump of a dose; cut all pumps' power meanwhile."""
     (_, place), world.tries = world.tries[0], world.tries[1:]
     kill_run(world, place)
     path = world.runs / world.run_id / "virtual_lab" / "state.json"
@@ -380,7 +383,7 @@ class Matrix:
         world = self.world(f"undisturbed {name}", scenario)
         drug = 1 if name == "small" else self.undisturbed("small").drug
         if name == "power cut":
-            world.tries = [("run", f"after_start@{drug}")]
+            world.tries = [("run", f"after_start@{drug - 1}")]
         scenario.before(world, {"drug": drug})
         world.passages = world.runs.parent / "passages"
         ended = world.run_to_the_end(scenario.people)
@@ -406,7 +409,7 @@ class Matrix:
         known = self.undisturbed(case.scenario)
         passed, drug = known.passages[case.point], self.undisturbed("small").drug
         if case.scenario == "power cut":
-            return [(case.command, f"{case.point}@{drug}")]
+            return [(case.command, f"{case.point}@{drug - 1}")]  # plain liquid starts first
         if case.command != "run":
             return [(case.command, case.point)]
         assert passed, f"the study {case.scenario} never passes {case.point}"
@@ -436,9 +439,11 @@ class Matrix:
         if case.scenario != "power cut":
             assert not same, f"another record: {same}"
             assert intents == known.intents
-        held = sorted(record["held"])
+        held = sorted(line.strip("'") for line in record["held"])
         if scenario.is_held:
-            assert held, "no line is held"
+            assert held == [HELD_LINE]
+            small = self.undisturbed("small").record
+            assert others(record) == others(small), "chips of the other line have another record"
         times = "killed once" if wanted == 1 else "killed twice"
         if case.scenario == "power cut":
             return f"{times}; {', '.join(held)} held and asked, nothing given twice"
@@ -455,6 +460,16 @@ class Matrix:
         if not is_lost:
             assert intents == known.intents
             assert not differences(whole_record(world.runs, world.run_id), known.record)
+
+
+def others(record: dict[str, Any]) -> list[str]:
+    """Return what is on record of the line that is not held, up to the first fit: what that fit learns differs,
+    and with it the doses that follow. Raw files of a plate hold the wells of both lines.
+    """
+    readouts = [r for r in record["readouts"] if f"'{OTHER_CHIP}'" in r and "'cycle': 1" in r]
+    intents = [i for i in record["intents"] if "/L2/" in i and "/c02/" not in i]
+    assert len(readouts) == 4 and len(intents) == 4
+    return [re.sub(r"'raw_sha256': '\w+'", "", row) for row in (*readouts, *intents)]
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> str:

@@ -151,17 +151,17 @@ def check_approved(record: Record, run_id: str, actions: Sequence[Action]) -> No
 def whole_record(runs: Path, run_id: str) -> dict[str, Any]:
     """Return everything on record of a run but time stamps: what a repetition must show again, bit by bit.
 
-    Left out: how often a run changed its state, what steps took, who was told what.
+    Left out: how often a run changed its state, what steps took, when persons acted by the wall clock.
     """
     with Record(str(runs / "record.sqlite")) as record, journal_of(runs, run_id) as journal:
         run = record.run(run_id)
         assert run is not None
         events = [
-            (e.kind, e.time_h, e.content)
+            (e.kind, 0.0 if e.kind == "approval" else e.time_h, e.content)
             for e in record.events(run_id)
-            if e.kind not in ("state", "timing", "hold", "approval")
+            if e.kind not in ("state", "timing", "hold")
         ]
-        found = {
+        found: dict[str, list[Any]] = {
             "state": [run.state],
             "chips": sorted(record.chips(run_id).items()),
             "proposals": [(p.key, p.content) for p in record.proposals(run_id)],
