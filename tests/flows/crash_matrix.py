@@ -170,8 +170,8 @@ def nothing_before(world: World, passages: dict[str, int]) -> None:
 
 
 def lost_start(world: World, passages: dict[str, int]) -> None:
-    """Kill the run right before the start of a drug pump: nothing can prove that it never left."""
-    kill_run(world, f"after_sent@{passages['drug']}")
+    """Kill the run right before the start of a dose's first pump: nothing can prove that it never left."""
+    kill_run(world, f"after_sent@{passages['drug'] - 1}")
 
 
 def supervised(world: World, passages: dict[str, int]) -> None:
@@ -274,7 +274,7 @@ SCENARIOS: dict[str, Scenario] = {
         has_hands=True,
     ),
     "lost start": Scenario(
-        "a drug pump of which nobody can know whether it was started: held, plain medium instead",
+        "a pump of a dose of which nobody can know whether it was started: held, plain medium instead",
         before=lost_start,
         after=a_word_on_what_is_held,
         code=7,
