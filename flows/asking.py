@@ -36,6 +36,7 @@ from chiploop.record.rows import RecordedContent
 from chiploop.record.sessions import RecordAway
 from chiploop.study_parts import Approval
 from flows.clock import BEGUN_FILE
+from flows.fault_points import reached
 
 if TYPE_CHECKING:
     from flows.laboratory import Laboratory
@@ -142,6 +143,7 @@ def put_to_people(lab: Laboratory, proposal_id: str) -> None:
         name = "/".join(proposal_id.rsplit("/", 2)[1:])
         content = {"proposal": proposal_id}
         lab.record.add_event(lab.run_id, ASKED, lab.clock.now_h(), content, key=name)
+        reached("proposal_asked")
 
 
 def now_in(lab: Laboratory) -> Moment:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from chiploop.errors import WaitingForPerson
+from flows.whole_files import write_whole
 from instruments.emulators.control import ControlChannel
 
 BEGUN_FILE = "clock.json"
@@ -92,7 +93,7 @@ class WallClock:
         """Who stopped the bench from outside; a wait then ends with RunStopped."""
         path = folder / BEGUN_FILE
         if not path.exists():
-            path.write_text(json.dumps({"begun_unix_s": wall_s()}), encoding="utf-8")
+            write_whole(path, json.dumps({"begun_unix_s": wall_s()}))
         self.begun_s = float(json.loads(path.read_text(encoding="utf-8"))["begun_unix_s"])
         self._wall_s, self._steady_s = wall_s, steady_s
         self._opened_s = wall_s() - self.begun_s

@@ -27,6 +27,7 @@ from chiploop.study_parts import Tracer
 from chiploop.study_schedules import dose_words
 from flows import asking, awaited_files, exposure_parts, hands, perfusion, tasks, turns
 from flows.clock import refuse_when_stopped
+from flows.fault_points import reached
 from flows.holding import held_by
 from flows.laboratory import Laboratory
 from flows.proposing import Offer
@@ -41,6 +42,7 @@ def closed_loop(laboratory: Any) -> Campaign:
     lab: Laboratory = laboratory  # Any: Prefect would derive a form from the type
     study = lab.study
     lab.record.add_state(lab.run_id, "running", lab.clock.now_h())
+    reached("run_begun")
     campaign = loop.start(study)
     proposal = first_doses(lab, campaign)
     campaign = perfuse(lab, campaign, "medium", study.timeline.stimulus_from_h)
@@ -76,6 +78,7 @@ def closed_loop(laboratory: Any) -> Campaign:
         campaign, proposal = next_doses(lab, campaign, hold, offered)
     tasks.outlook(lab, campaign)
     lab.record.add_state(lab.run_id, "finished", lab.clock.now_h())
+    reached("run_finished")
     return campaign
 
 
@@ -336,9 +339,11 @@ def wait_for_release(lab: Laboratory, cycle: int) -> None:
         return
     lab.record.add_state(lab.run_id, "on hold", lab.clock.now_h(), by)
     lab.say(cycle, f"ON HOLD by {by}: chiploop resume {lab.run_id} lets it go on")
+    reached("on_hold")
     while held_by(lab.record, lab.run_id):
         refuse_when_stopped(lab.clock.stopped_by())
         time.sleep(POLL_S)
+    reached("hold_lifted")
     lab.record.add_state(lab.run_id, "running", lab.clock.now_h())
 
 
@@ -349,7 +354,9 @@ def wait_for_decision(lab: Laboratory, cycle: int) -> None:
     lab.record.add_state(lab.run_id, "waiting for a person", lab.clock.now_h())
     told = f"chiploop propose {lab.run_id} shows the doses, chiploop approve {lab.run_id}"
     lab.say(max(1, cycle - 1), f"WAITING FOR A PERSON: {told}")
+    reached("person_waited_for")
     while standing(lab, cycle)[1] is None and not asking.end_expired(lab, cycle):
         refuse_when_stopped(lab.clock.stopped_by())
         time.sleep(POLL_S)
+    reached("decision_seen")
     lab.record.add_state(lab.run_id, "running", lab.clock.now_h())

@@ -9,6 +9,7 @@ from typing import Any
 
 from chiploop.report.run_summary import plain, summarise
 from flows.clock import VirtualClock
+from flows.fault_points import reached
 from flows.laboratory import Laboratory
 from flows.record_place import place_of
 
@@ -25,10 +26,12 @@ def end_run(lab: Laboratory, wall_s: float) -> dict[str, Any]:
             {"goals": goals, "model": truth["model"]},
             key="truth",
         )
+        reached("truth_recorded")
     lab.say(lab.study.timeline.cycles, "writing the report")
     summary = summarise(lab.record, lab.journal, lab.study, lab.run_id)
     summary["wall_s"] = round(wall_s, 2)
     summary["report"] = str(write(lab))
+    reached("report_written")
     place = place_of(lab.folder.parent)
     summary["record"] = place.shown if place.file is None else str(place.file)
     summary["journal"] = str(lab.journal.path)

@@ -25,6 +25,7 @@ from chiploop.safety import check_exposure_before_wire, newest_toxicity_h
 from chiploop.study_schedules import LATEST_START_H, STIMULUS
 from chiploop.toxicity_closures import closed_now
 from flows import perfusion
+from flows.fault_points import reached
 from flows.holding import held_now
 from flows.laboratory import Laboratory
 from flows.perfusion import Wanted
@@ -157,6 +158,7 @@ def next_part(
     perfusion.finish_lines(lab, [p for p in own if not goes_on(p, change.line)])
     if still := [p for p in own if goes_on(p, change.line)]:  # plain medium, which keeps it alive
         return watched + still
+    reached("part_due")
     why = reason_against(lab, change, cycle)
     hours = change.programme.duration_h
     wanted = Wanted(change.line, hours, None if why else change.programme, why, change.due_h)

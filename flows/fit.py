@@ -33,6 +33,7 @@ from flows.fit_many import DASK, Job, Outcome, carry_out_packed, need, open_work
 from flows.opening import RunFiles
 from flows.prefect_server import start_in_background
 from flows.record_place import place_of
+from flows.whole_files import write_whole
 
 POSTERIOR_FILE, FIT_FILE = "posterior.nc", "fit.json"
 REVIEW_FILE, PAGE_FILE, COMPARISON_FILE = "review.json", "review.html", "comparison.json"
@@ -215,13 +216,6 @@ def write_comparison(folder: Path, comparison: dict[str, Any]) -> None:
 def as_text(told: Any) -> str:
     """Return plain values as the text of a JSON file."""
     return json.dumps(told, indent=1, allow_nan=False) + "\n"
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    draft = path.with_name(f"{path.name}.unfinished")
-    draft.write_text(text, encoding="utf-8", newline="\n")
-    draft.replace(path)
 
 
 def fit_side_by_side(

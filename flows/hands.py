@@ -42,6 +42,7 @@ from chiploop.worklist import (
 )
 from flows import perfusion
 from flows.clock import refuse_when_stopped
+from flows.fault_points import reached
 from instruments.drivers import load_lab_settings
 from instruments.port_identity import device_at
 
@@ -76,6 +77,7 @@ def said_of(record: Record, run_id: str) -> tuple[HandDone, ...]:
 def say_of(record: Record, run_id: str, said: HandDone, time_h: float) -> None:
     """Put one word about a task on record."""
     add_next_event(record, run_id, HAND, time_h, asdict(said), about=said.task)
+    reached("hand_said")
 
 
 def tasks_of(
@@ -206,6 +208,7 @@ def wait(
                 names = ", ".join(task.task_id for task, _ in left)
                 lab.say(cycle, f"WAITING FOR HANDS: {names}; chiploop worklist {lab.run_id}")
                 told = True
+                reached("hands_waited_for")
             put_late_on_record(lab, left)
             refuse_when_stopped(lab.clock.stopped_by())
             now_h = lab.clock.now_h()

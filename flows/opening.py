@@ -28,11 +28,13 @@ from chiploop.record.raw_files import RawFileStore
 from chiploop.record.record import Record
 from chiploop.study import MODEL_FOLDER, STUDY_FILE, Study, load_study
 from flows.clock import Clock, VirtualClock, WallClock
+from flows.fault_points import reached
 from flows.laboratory import Laboratory, Tell
 from flows.mirroring import mirrored
 from flows.record_place import place_of
 from flows.reserving import reserved
 from flows.technician import PersonAtTheBench, Technician, VirtualTechnician
+from flows.whole_files import write_whole
 from instruments.bench import open_bench
 from instruments.drivers import load_lab_settings
 from instruments.emulators.control import LabHandle, start_lab_process
@@ -96,6 +98,7 @@ def new_run(study: Study, runs: Path, seed: int, simulated: bool, matched: bool)
     taken, token = names_on_server(runs), secrets.token_hex(8)
     try:
         folder = _free_folder(runs, f"{date.today():%Y-%m-%d}_{study.name}", simulated, taken)
+        reached("folder_made")
         text = freeze_model(study.tissue, folder / MODEL_FOLDER)
         relative = with_model_at(study, f"{MODEL_FOLDER}/{text.name}")
         (folder / STUDY_FILE).write_text(relative.model_dump_json(indent=1), encoding="utf-8")
@@ -103,12 +106,14 @@ def new_run(study: Study, runs: Path, seed: int, simulated: bool, matched: bool)
         if study.source_path:
             shutil.copyfile(study.source_path, folder / "study.yaml")
         facts = {"seed": seed, "simulated": simulated, "matched": matched, "token": token}
-        (folder / FACTS_FILE).write_text(json.dumps(facts), encoding="utf-8")
+        reached("study_frozen")
+        write_whole(folder / FACTS_FILE, json.dumps(facts))
     except OSError as problem:
         raise WrongUse(
             f"the run can not be kept in {runs} ({problem.strerror}); "
             "name a folder that can be written with --runs. Nothing was started"
         ) from problem
+    reached("run_described")
     return RunFiles(folder.name, folder.resolve(), study, seed, simulated, matched, token)
 
 
@@ -230,10 +235,13 @@ def open_laboratory(
         folder, study = files.folder, files.study
         stack.enter_context(only_owner(folder))
         beat()  # the run is this process's from here on
+        reached("run_owned")
         place = place_of(files.runs)
         record = stack.enter_context(place.open())
         place.keep()
+        reached("record_opened")
         journal = stack.enter_context(Journal(files.journal))
+        reached("journal_opened")
         clock: Clock
         technician: Technician
         if files.simulated:
@@ -242,7 +250,8 @@ def open_laboratory(
             settings_path = folder / SETTINGS_FILE
             arriving = folder / ARRIVING_FOLDER
             arriving.mkdir(exist_ok=True)
-            settings_path.write_text(virtual_settings(study, lab, arriving), encoding="utf-8")
+            write_whole(settings_path, virtual_settings(study, lab, arriving))
+            reached("lab_opened")
         else:
             if settings_path is None:
                 raise WrongUse("a run needs the lab.toml of its instruments: --lab FILE")
@@ -253,6 +262,7 @@ def open_laboratory(
         refuse_elsewhere(settings, settings_path)
         fits_the_study(settings, study, settings_path)
         put_on_record(record, files)
+        reached("run_on_record")
         stack.enter_context(mirrored(place, files.journal))
         reserve = stack.enter_context(reserved(record, journal, files, settings, clock))
         # The virtual lab's syringes are what its study says; a real one is looked at by a person.
@@ -265,6 +275,8 @@ def open_laboratory(
                 simulated=files.simulated,
             )
         )
+
+        reached("bench_opened")
 
         def stopped_by() -> str:
             beat()
@@ -380,7 +392,7 @@ def virtual_lab(files: RunFiles) -> Iterator[LabHandle]:
     state.mkdir(exist_ok=True)
     if not (state / "lab.json").exists():
         facts = {"study": f"../{STUDY_FILE}", "seed": files.seed, "matched": files.matched}
-        (state / "lab.json").write_text(json.dumps(facts), encoding="utf-8")
+        write_whole(state / "lab.json", json.dumps(facts))
     with start_lab_process(state) as lab:
         yield lab
 

@@ -34,6 +34,7 @@ from flows.plain_medium import (
     LOOK_AGAIN_H,
     SUPERVISED,
     cycle_of,
+    end_supervised,
     guard,
     keep_alive,
     line_actions,
@@ -47,7 +48,6 @@ from instruments.delivery import (
     look_at_programme,
     start_programme,
     stop_again,
-    stop_plain,
 )
 from instruments.errors import InstrumentError
 
@@ -147,6 +147,7 @@ def start_lines(
             kept += tell_held(lab, progress)
         elif why:
             leave_out(lab, key, why)
+            reached("line_left_out")
             due_h = min(begun_h, default=now_h) if one.due_h is None else one.due_h
             left_h = one.duration_h + min(due_h, now_h) - now_h  # to the end of the phase
             if left_h > LOOK_AGAIN_H or lab.journal.programme(f"{key}-plain"):
@@ -175,17 +176,6 @@ def in_place_of_stopped(
         return []
     end_supervised(lab, line)
     return keep_alive(lab, line, left_h, cycle, phase, "its programme was ended before its time")
-
-
-def end_supervised(lab: Laboratory, line: str) -> None:
-    """End the plain medium that the supervisor gave a line while nobody worked on the run: something follows."""
-    for action in line_actions(lab, line):
-        own = action.intent.programme_key
-        if f"/{SUPERVISED}-" in own:
-            progress = stop_plain(
-                lab.journal, lab.bench.pumps, own, lab.clock.now_h(), "the run goes on"
-            )
-            tell_may_run(lab, own, progress.may_run)
 
 
 def phase_begins_h(lab: Laboratory, cycle: int, phase: str) -> list[float]:

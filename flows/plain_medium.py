@@ -21,6 +21,7 @@ from chiploop.safety import check_before_wire, newest_toxicity_h
 from chiploop.study import Study
 from flows.asking import refuse_unapproved
 from flows.clock import Clock, RunStopped, refuse_when_stopped
+from flows.fault_points import reached
 from flows.readouts_at_hand import ReadoutsAtHand
 from instruments.bench import Bench
 from instruments.delivery import (
@@ -108,11 +109,15 @@ def keep_alive(
     refuse_when_stopped(lab.clock.stopped_by())
     key = programme_key(lab.run_id, cycle, line, f"{phase}-plain")
     lab.say(cycle, f"line {line}: {why}; plain medium instead")
+    reached("plain_wanted")
     try:
         settle_plain(lab, line)
         programme = plain_programme(lab, key, line, "medium", duration_h)
         if not lab.journal.programme(key):
+            if not phase.startswith(SUPERVISED):
+                end_supervised(lab, line)  # its own end would leave the line dry in mid-phase
             stop_stimulus(lab, programme, cycle)
+            reached("stimulus_stopped")
         progress = start_programme(
             lab.journal,
             lab.bench.pumps,
@@ -138,6 +143,7 @@ def keep_alive(
         lab.journal.note(lab.run_id, key, lab.clock.now_h(), said)
         lab.say(cycle, said)
         return []
+    reached("plain_started")
     if progress.held:
         tell_held(lab, progress)
     return [progress]
@@ -147,6 +153,17 @@ def line_actions(lab: Perfused, line: str) -> list[Action]:
     """Return the open actions of a line's pumps."""
     actions = lab.journal.actions(lab.run_id)
     return [a for a in actions if a.open and a.intent.programme.line == line]
+
+
+def end_supervised(lab: Perfused, line: str) -> None:
+    """End the plain medium that the supervisor gave a line while nobody worked on the run: something follows."""
+    for action in line_actions(lab, line):
+        own = action.intent.programme_key
+        if f"/{SUPERVISED}-" in own:
+            progress = stop_plain(
+                lab.journal, lab.bench.pumps, own, lab.clock.now_h(), "the run goes on"
+            )
+            tell_may_run(lab, own, progress.may_run)
 
 
 def settle_plain(lab: Perfused, line: str) -> None:

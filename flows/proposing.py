@@ -31,6 +31,7 @@ from chiploop.record.rows import RecordedContent
 from chiploop.refit import evidence_up_to, is_hold, readouts_of
 from chiploop.study import Study
 from chiploop.toxicity_closures import Reopened
+from flows.fault_points import reached
 from flows.fit import calibration_path
 from flows.late_plates import late_plates
 from flows.opening import SETTINGS_FILE, RunFiles
@@ -133,6 +134,7 @@ def offer(
     )
     with suppress(OSError):  # it only saves time
         kept.save()
+    reached("predictions_kept")
     proposal = replace(found.proposal, edited_from=edited_from)
     begins = books.study.exposure_start_h(cycle) if begin_h is None else begin_h
     last = last_predictions(books, campaign.cycle)

@@ -34,6 +34,7 @@ from chiploop.record.progress import pump_progress
 from chiploop.safe_state import LineFlow, SafeStep, safe_steps
 from chiploop.study import Study
 from flows.clock import Clock, WallClock, since_boot_s
+from flows.fault_points import reached
 from flows.heartbeat import Beat, last_beat
 from flows.opening import SETTINGS_FILE, RunFiles, RunInUse, known_run, only_owner
 from flows.plain_medium import SUPERVISED, keep_alive
@@ -128,6 +129,8 @@ def make_safe(keeper: Keeper, settings: SupervisorSettings) -> list[SafeStep]:
             )
             for pump in progress.may_run:
                 keeper.tell(f"{pump} MAY STILL RUN: stop it by hand")
+        if step.stop:
+            reached("supervisor_stopped")
         if step.plain_medium:
             cycle, phase = next_phase(keeper, step.line)
             keep_alive(keeper, step.line, settings.plain_medium_h, cycle, phase, step.why)

@@ -77,7 +77,9 @@ def measure_teer(lab: Laboratory, cycle: int, planned_h: float | None = None) ->
     resistances: list[Measurement] = []
     for chip in lab.study.chip_ids:
         spectrum = meter.measure_spectrum(chip, now_h)
+        reached("spectrum_read")
         raw = keep(lab, f"teer_{chip}_{now_h:.3f}h.json", "impedance spectrum", asdict(spectrum))
+        reached("spectrum_kept")
         area = study_chip.area_cm2
         fit, readout = teer_readout(spectrum, blank, area, cycle, raw, geometry=geometry)
         how, readout = barrier_derivation(spectrum, fit, blank, readout)
@@ -126,8 +128,10 @@ def read_plate(
         plates.mkdir(exist_ok=True)
         (plates / f"{plate_id}.json").write_text(json.dumps(asked, indent=1), encoding="utf-8")
         lab.technician.load_plate(asked)
+        reached("plate_asked")
         (reader,) = lab.bench.readers.values()
         plate = reader.read_absorbance(plate_id, kit.wavelengths_nm, lab.clock.now_h())
+        reached("absorbance_read")
         plate = replace(plate, raw_sha256=keep(lab, f"{plate_id}_od.json", "absorbance", of(plate)))
     else:
         plate = exported_plate(lab, written, plate_id)
@@ -186,6 +190,7 @@ def keep(lab: Laboratory, name: str, kind: str, content: dict[str, Any]) -> str:
     """Put a raw signal into the store and on record; return its digest."""
     text = json.dumps(content, default=plain_number, sort_keys=True).encode()
     sha256 = lab.raw.put(text)
+    reached("raw_file_stored")
     on_record_once(lab, RawFile(lab.run_id, sha256, name, kind, len(text), lab.clock.now_h()))
     return sha256
 
@@ -259,6 +264,7 @@ def recalibrate(
             "particles": len(campaign.posterior.particles),
         },
     )
+    reached("calibration_recorded")
     lab.record.add_event(
         lab.run_id,
         "timing",
@@ -319,6 +325,7 @@ def stop_verdict(
         lab.record.add_event(
             lab.run_id, "stop rule", lab.clock.now_h(), content, key=f"cycle-{campaign.cycle}"
         )
+        reached("stop_rule_told")
     return verdict, offered
 
 
@@ -377,3 +384,4 @@ def outlook(lab: Laboratory, campaign: Campaign) -> None:
     lab.record.add_event(
         lab.run_id, "outlook", lab.study.end_h, asdict(proposal), key=f"cycle-{proposal.cycle}"
     )
+    reached("outlook_recorded")

@@ -27,7 +27,7 @@ from chiploop.record.actions import Action, Intent, JournalTotals, action_key
 from chiploop.record.chain import RecordConflict
 from chiploop.record.journal import Journal
 from chiploop.record.progress import ProgrammeProgress, programme_progress, pump_progress
-from chiploop.record.reconcile import PumpObservation, match_tolerance_ul, reconcile
+from chiploop.record.reconcile import PumpObservation, Reconciled, match_tolerance_ul, reconcile
 from chiploop.study_schedules import STIMULUS
 from instruments.contracts import Pump, PumpSettings, PumpStatus
 from instruments.errors import CounterFull, DeviceAlarm, DeviceRejected, InstrumentError
@@ -252,7 +252,9 @@ def hold_programme(
         waiting = pump_progress(action).state == "waiting"
         if action.held is None and (to_stop or waiting or action.intent.pump in in_doubt):
             counter_ul = None if status is None else status.infused_ul
+            fault("before_held")
             journal.ambiguous(action.intent.key, time_h, reason_here, counter_ul)
+            fault("after_held")
     return programme_progress(journal, programme_key)
 
 
@@ -300,7 +302,8 @@ def _stop_counted(
         if (is_drug and not with_drug) or not action.open or action.stood_h is not None:
             continue
         key, pump = action.intent.key, pumps[action.intent.pump]
-        text, status = _stop_and_read(journal, pump, action, time_h, reason)
+        text, status = _stop_and_read(journal, pump, action, time_h, reason, counted=True)
+        fault("after_stop")
         if action.held is not None:
             continue
         given_ul = None if status is None else _given_until_stopped(action, pump, status)
@@ -516,6 +519,11 @@ def _settle(
             journal.ambiguous(key, time_h, f"it does not answer: {problem}", None)
             return "unknown"
         found = reconcile(action.intent, _observation(action, pump, status, earlier_ul))
+        if action.is_counted and action.stood_h is not None and found.verdict != "running":
+            # whoever stopped it died before its outcome was on record
+            given_ul = _given_until_stopped(action, pump, status)
+            if given_ul is not None:
+                found = Reconciled("delivered", "its counter since it was stopped", given_ul)
         if found.verdict != "look again":
             break
         earlier_ul = status.infused_ul
@@ -583,9 +591,17 @@ def _set_and_read_back(pump: Pump, flow_rate_ul_h: float, volume_ul: float) -> P
 
 
 def _stop_and_read(
-    journal: Journal, pump: Pump, action: Action, time_h: float, reason: str
+    journal: Journal,
+    pump: Pump,
+    action: Action,
+    time_h: float,
+    reason: str,
+    *,
+    counted: bool = False,
 ) -> tuple[str, PumpStatus | None]:
     """Tell a pump to stop; whether it says that it stands is on record then.
+
+    ``counted``: so that its counter says what flowed until then, which is on record as well.
 
     Returns the reason with what the pump then says, and its status where it tells that.
     """
@@ -603,7 +619,8 @@ def _stop_and_read(
         if stands:
             text = f"{reason}; it stands still and does not tell its counter: {problem}"
     if stands or not action.may_run:  # a repeated failure is nothing new
-        journal.note(action.intent.run_id, action.intent.key, time_h, text, stands=stands)
+        why = {"counted": True} if counted else {}
+        journal.note(action.intent.run_id, action.intent.key, time_h, text, stands=stands, **why)
     return text, status if stands else None
 
 

@@ -34,6 +34,19 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class PowerProof:
+    """What a make of pump has in place of a boot id: how anybody sees that its power was cut."""
+
+    sign: str
+    """What a power cut leaves that the driver looks for, in words."""
+    tells: Literal["always", "as set", "never"]
+    """Whether ``PumpStatus.restarts`` counts: ``as set``: where lab.toml or the device itself says that the sign
+    can be relied upon."""
+    when: str = ""
+    """Of ``as set``: what that hangs on."""
+
+
+@dataclass(frozen=True)
 class Make:
     """One make of instrument, as chiploop drives it."""
 
@@ -49,5 +62,7 @@ class Make:
     """What no document or recording settles; told as a warning when a device is opened."""
     probe: Probe | None = None
     """None where no query is known to be harmless."""
+    power_proof: PowerProof | None = None
+    """Of a pump: what its counter's meaning after a lost power rests on; None for all other kinds."""
     check_bus: CheckBus | None = None
     """Says which pumps can not share a bus; None where any that have places of their own can."""

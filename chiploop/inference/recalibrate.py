@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from chiploop.errors import FitNotAccepted
+from chiploop.fault_points import passed
 from chiploop.inference.bridge import Bridge, Points, SurrogateBridge, fitted
 from chiploop.inference.diagnostics import diagnose
 from chiploop.inference.likelihood import Likelihood
@@ -196,6 +197,7 @@ def attempt(
             f"none of {len(found.heights)} starts of the search can be simulated: the model breaks down "
             "over its whole prior. Nothing was learned and nothing is proposed; see chiploop model check"
         )
+    passed("modes_found")
     if from_prior:
         populations = side_by_side(
             rng, lambda stream: temper(target, PriorStart(target.dims), stream, effort.prior_pace())

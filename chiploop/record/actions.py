@@ -84,6 +84,8 @@ class Action:
     """
     may_run: bool = False
     """It was told to stop and has not said that it stands still."""
+    is_counted: bool = False
+    """It was told to stop so that its counter says what flowed until then: that alone is no reason to hold it."""
     silent_h: tuple[float, ...] = ()
     """Study times of the last looks, one after another, at which it ran and did not answer."""
 
@@ -274,6 +276,7 @@ def action_of(events: Sequence[Event]) -> Action:
         end=next((e for e in events if e.kind in ENDS), None),
         stood_h=stood_h,
         may_run=bool(stops) and stood_h is None,
+        is_counted=any(e.body.get("counted") for e in events),
         silent_h=tuple(float(e.body["time_h"]) for e in silent)[::-1],
     )
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from chiploop import __version__
+from chiploop.fault_points import passed
 from chiploop.record.chain import (
     GENESIS,
     Head,
@@ -112,6 +113,7 @@ def write_backup(
                 into.writestr(MANIFEST, json.dumps(asdict(manifest), indent=1, sort_keys=True))
             file.flush()
             os.fsync(file.fileno())
+        passed("backup_drafted")
         os.replace(draft, out)
         _sync_folder(out.parent)
     finally:

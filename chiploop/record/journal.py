@@ -20,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from chiploop.fault_points import passed
 from chiploop.record.actions import (
     ENDS,
     Action,
@@ -190,7 +191,7 @@ class Journal:
         return action_of(events) if any(event.kind == "intent" for event in events) else None
 
     def programme(self, programme_key: str) -> list[Action]:
-        """Return the actions of all pumps of a programme, in the order of its steps; empty where
+        """Return the actions of all pumps of a programme, in the order intended; empty where
         not intended.
         """
         # "0" is the character after "/": all keys below the programme's, by the index.
@@ -252,11 +253,13 @@ class Journal:
                 refuse_cut_chain(head_path(self.path), self._last(self._db)[0], self._hash_at)
                 yield self._db
                 count, last = self._last(self._db)
+                passed("journal_rows_added")
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+            passed("journal_rows_committed")
             if count:
                 write_head(head_path(self.path), Head(count, last))
 
@@ -299,9 +302,11 @@ class Journal:
         by_key: dict[str, list[Event]] = {}
         for event in events:
             by_key.setdefault(event.key, []).append(event)
-        return [
+        found = [
             action_of(rows) for rows in by_key.values() if any(row.kind == "intent" for row in rows)
         ]
+        # by its intent: a note on a pump, such as a cleared counter, may stand before all intents
+        return sorted(found, key=lambda action: action.seq)
 
     def _select(self, db: sqlite3.Connection, where: str, *values: Any) -> list[Event]:
         rows = db.execute(

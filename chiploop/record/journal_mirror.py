@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
+from chiploop.fault_points import passed
 from chiploop.record.chain import (
     ChainFault,
     ChainReport,
@@ -55,6 +56,7 @@ def mirror_journal(record: Record, path: Path) -> int:
             )
     after = 0 if kept is None else kept.count
     while rows := _rows(path, after, ROWS_AT_ONCE):
+        passed("mirror_read")
         with record.sessions.writing() as session:
             copied += add_rows(session, rows, record.now_utc())
         after = rows[-1].seq

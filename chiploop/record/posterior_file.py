@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chiploop.fault_points import passed
 from chiploop.inference.drug_entries import DrugEntries
 from chiploop.inference.posterior import CalibrationInfo, Misfit, Posterior
 
@@ -82,6 +83,7 @@ def write_posterior(
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".nc.unfinished")
     tree.to_netcdf(draft, engine="h5netcdf")
+    passed("posterior_drafted")
     draft.replace(path)
 
 

@@ -11,6 +11,7 @@ import os
 import threading
 from pathlib import Path
 
+from chiploop.fault_points import passed
 from chiploop.record.chain import ChainFault, RecordBroken, RecordUnreadable
 
 
@@ -38,6 +39,7 @@ class RawFileStore:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        passed("raw_file_drafted")
         os.replace(draft, path)
         path.chmod(0o444)
         return sha256

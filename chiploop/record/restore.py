@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from chiploop.errors import FileNotValid, WrongUse
+from chiploop.fault_points import passed
 from chiploop.record.backup import (
     MANIFEST,
     PIECE,
@@ -98,6 +99,7 @@ def restore_backup(file: Path, into: Path, url: str = "") -> Restored:
         (draft / RUNS).chmod(0o755)
         if into.exists():
             into.rmdir()
+        passed("restore_drafted")
         os.replace(draft / RUNS, into)
         old, new = str(draft / RUNS), str(into)
         reports = [replace(report, name=report.name.replace(old, new)) for report in reports]

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from chiploop.errors import InstrumentTrouble
+from chiploop.fault_points import passed
 from chiploop.record.chain import (
     RecordUnreadable,
     head_path,
@@ -105,7 +106,9 @@ class Sessions:
                 )
             yield session
             last = last_link(session)
+            passed("rows_added")
             session.commit()
+        passed("rows_committed")
         if self.head is not None and last.count:
             write_head(self.head, last)
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from chiploop.fault_points import passed
 from chiploop.goals import truth_of_goal
 from chiploop.inference.posterior import CalibrationInfo, Posterior
 from chiploop.models.study_model import model_of
@@ -55,6 +56,7 @@ def write_report(
     draft = path.with_suffix(".html.unfinished")
     text = report_text(RunEvidence(record, journal, study, run_id, Path(folder)))
     draft.write_text(text, encoding="utf-8", newline="\n")
+    passed("report_drafted")
     draft.replace(path)
     return path
 

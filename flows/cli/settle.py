@@ -41,6 +41,7 @@ def settle(
     from chiploop.record.journal import Journal
     from flows.cli.decide import os_login
     from flows.cli.instruments_lab import BENCH_RUN, bench_folder
+    from flows.fault_points import reached
     from flows.opening import known_run, only_owner
 
     if not why.strip():
@@ -76,6 +77,7 @@ def settle(
             seen = f"it stands still, by {by}: {why}"
             journal.note(run_id, action.intent.key, held_h, seen, stands=True, by=by)
         journal.abandon(action.intent.key, held_h, by, why, volume_ul)
+        reached("pump_settled")
     if as_json:
         print_json({"ok": True, "settled": action.intent.key, "delivered_ul": volume_ul, "by": by})
         return

@@ -299,6 +299,7 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
     try:
         from chiploop.models.study_model import model_of
         from flows.cli.progress import progress_display
+        from flows.fault_points import reached
         from flows.opening import open_laboratory
         from flows.run_log import run_log
         from instruments.drivers import load_lab_settings
@@ -332,7 +333,9 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
                 except KeyboardInterrupt:
                     # A hold, so that leaving the bench stops no pump in the middle of a dose.
                     raise StoppedByPerson from None
-                return end_run(lab, time.monotonic() - begun_s)
+                summary = end_run(lab, time.monotonic() - begun_s)
+        reached("run_closed")
+        return summary
     except StoppedByPerson:
         raise KeyboardInterrupt from None
     finally:

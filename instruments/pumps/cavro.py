@@ -46,7 +46,7 @@ from instruments.errors import (
     TransportTimeout,
 )
 from instruments.lab_settings import PumpEntry
-from instruments.make import Make, Probe, Wait
+from instruments.make import Make, PowerProof, Probe, Wait
 from instruments.pumps import cavro_wire as wire
 from instruments.pumps.readiness import Readiness
 from instruments.transport import NotSent, PortSettings, Transport
@@ -690,5 +690,10 @@ MAKE: Final = Make(
         "how many steps are lost where a move is terminated",
     ),
     check_bus=_check_bus,
+    power_proof=PowerProof(
+        "it says that it is not initialised (error 7, or ?19) until somebody initialises it",
+        "as set",
+        "the module has answered ?19, or told error 7 before",
+    ),
     probe=Probe(wire.encode_oem(0, 1, "Q"), wire.answer_length_oem, _recognise),
 )

@@ -30,7 +30,7 @@ from instruments.errors import (
     TransportTimeout,
 )
 from instruments.lab_settings import SyringePumpEntry
-from instruments.make import Make, Probe, Wait
+from instruments.make import Make, PowerProof, Probe, Wait
 from instruments.pumps import chemyx_fusion_wire as wire
 from instruments.pumps.readiness import Readiness
 from instruments.pumps.syringe_range import check_asked, check_rounded
@@ -452,5 +452,6 @@ MAKE: Final = Make(
         "that start runs what was set here: the touchscreen must stand in Basic Mode",
     ),
     check_bus=_check_bus,
+    power_proof=PowerProof("none but a counter lower than before", "never"),
     probe=Probe(_PROBE, wire.answer_length_of(_PROBE, _PROBED), _recognise),
 )

@@ -30,7 +30,7 @@ from instruments.errors import (
     TransportTimeout,
 )
 from instruments.lab_settings import SyringePumpEntry
-from instruments.make import Make, Wait
+from instruments.make import Make, PowerProof, Wait
 from instruments.pumps import new_era_wire as wire
 from instruments.pumps.new_era_line import NewEraLine
 from instruments.pumps.readiness import Readiness
@@ -476,5 +476,6 @@ MAKE: Final = Make(
         "go on with phase 2; clear the programme, or set phase 2 to STP, at the pump",
     ),
     check_bus=_check_bus,
+    power_proof=PowerProof("alarm R, told once, to the first command after power-up", "always"),
     probe=None,  # any command acknowledges a waiting reset alarm, which is what proves a power cut
 )

@@ -32,7 +32,7 @@ from instruments.errors import (
     TransportTimeout,
 )
 from instruments.lab_settings import SyringePumpEntry
-from instruments.make import Make, Probe, Wait
+from instruments.make import Make, PowerProof, Probe, Wait
 from instruments.pumps import protocol_11_wire as wire
 from instruments.pumps.readiness import Readiness
 from instruments.pumps.syringe_range import check_asked, check_rounded
@@ -573,5 +573,10 @@ MAKE: Final = Make(
         "pump; one that answers is stopped. A bus for each drug pump is safer",
     ),
     check_bus=_check_bus,
+    power_proof=PowerProof(
+        "polling, which the driver switches on, is off",
+        "as set",
+        'restart_proof = "poll" in lab.toml',
+    ),
     probe=Probe(b"version\r\n", wire.probe_answer_length, _recognise),
 )

@@ -50,7 +50,7 @@ from instruments.errors import (
     TransportTimeout,
 )
 from instruments.lab_settings import PumpEntry
-from instruments.make import Make, Probe, Wait
+from instruments.make import Make, PowerProof, Probe, Wait
 from instruments.pumps import reglo_icc_wire as wire
 from instruments.pumps.readiness import Readiness
 from instruments.transport import NotSent, PortSettings, Transport
@@ -725,5 +725,6 @@ MAKE: Final = Make(
         "that H is refused in mode Q with no cycles, which keeps garbled starts from moving a channel",
     ),
     check_bus=_check_bus,
+    power_proof=PowerProof("none that is certain", "never"),
     probe=Probe(b"1#\r", wire.answer_length, _recognise),
 )

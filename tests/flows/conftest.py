@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,7 +123,13 @@ def warm(prefect_api: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -
     """A process that has loaded everything and forks chiploop commands."""
     if not hasattr(os, "fork"):
         pytest.skip("this system can not fork; the slow crash tests run whole processes")
-    folder = tmp_path_factory.mktemp("warm")
+    with warm_start(tmp_path_factory.mktemp("warm")) as process:
+        yield process
+
+
+@contextmanager
+def warm_start(folder: Path) -> Iterator[Warm]:
+    """Yield a process that has loaded everything and forks commands; a Prefect server must run already."""
     with (
         (folder / "log").open("w") as log,
         subprocess.Popen(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flows.clock import WallClock
+from flows.clock import BEGUN_FILE, WallClock
 from flows.perfusion import tell_clock
 
 
@@ -40,6 +40,20 @@ def test_a_step_of_the_wall_clock_moves_no_study_time_and_is_told_once(
     assert f"{step_s:+.0f} s apart from study time" in clock.news()
     times.pass_s(3600.0)
     assert clock.news() == ""
+
+
+def test_who_dies_while_the_begin_is_written_leaves_no_half_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    times = Times()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("flows.whole_files.reached", die)
+        times.clock(tmp_path)
+    assert not (tmp_path / BEGUN_FILE).exists()
+    assert times.clock(tmp_path).now_h() == 0.0
 
 
 def test_less_than_a_minute_is_no_news(tmp_path: Path) -> None:

@@ -1,8 +1,7 @@
-"""A run that is killed anywhere and resumed gives every dose once and ends as if nothing had happened.
+"""A run that is killed and resumed, as processes that are started by hand: what a warm start leaves out.
 
-The fault points come from the lists, so that a new point is tested without being named here. What
-a warm start leaves out (the start itself, the Prefect server, the network) is seen on whole
-processes at the end.
+Belongs here: the start itself, the Prefect server, the network. Not here: where a run may be killed and what must
+be as if nothing had happened (test_crash_matrix).
 """
 
 from __future__ import annotations
@@ -13,26 +12,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flows.fault_points import FLOW_FAULT_POINTS
-from instruments.fault_points import FAULT_POINTS
-from tests.flows.conftest import SMALL_STUDY, Warm
+from tests.flows.conftest import SMALL_STUDY
 from tests.flows.run_checks import (
     alive_of,
     check_volumes,
-    journal_of,
     only_run,
-    pump_truth,
-    science,
     wait_until_nobody_is_left,
 )
-from tests.flows.warm_chiploop import PASSAGES
 
 PROJECT = Path(__file__).resolve().parents[2]
 CHIPLOOP = (sys.executable, "-c", "from flows.cli.main import main; main()")
@@ -52,132 +43,7 @@ sys.addaudithook(note)
 """
 """Imported by every Python process as ``sitecustomize``: writes down whom it connects to."""
 
-POINTS = (*FAULT_POINTS, *FLOW_FAULT_POINTS)
-AFTER_SENT = "after_sent"
-USUAL = ("after_intent", "after_start", "before_outcome", *FLOW_FAULT_POINTS)
-"""Of the steps of one dose these three; the others are killed for every make of pump in
-tests/instruments (test_kill_matrix, test_fault_matrix), and here by the slow tests."""
 KILLED = -9
-
-
-@dataclass(frozen=True)
-class Undisturbed:
-    """A run that nobody interrupted."""
-
-    science: dict[str, Any]
-    intents: int
-    passages: Counter[str]
-    """Fault point -> how often it is passed."""
-    proven: tuple[int, ...]
-    """Passages of ``after_sent`` at which the pump's counter stood above zero: there alone another
-    process can know that a start command which left no answer was never carried out."""
-
-
-@pytest.fixture(scope="module")
-def undisturbed(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    """The run that every interrupted one must equal."""
-    runs = tmp_path_factory.mktemp("undisturbed")
-    ended = warm.run("simulate", SMALL_STUDY, "--runs", runs, **{PASSAGES: runs / "passages"})
-    assert ended.code == 0, ended.err
-    passages = Counter((runs / "passages").read_text().split())
-    run_id = only_run(runs)
-    with journal_of(runs, run_id) as journal:
-        sent = [journal.action(e.key) for e in journal.events() if e.kind == "sent"]
-    proven = tuple(
-        passage
-        for passage, action in enumerate(sent, 1)
-        if action is not None and action.intent.counter_ul >= action.intent.resolution_ul
-    )
-    return Undisturbed(science(runs, run_id), check_volumes(runs, run_id), passages, proven)
-
-
-def kill_at(warm: Warm, place: str, runs: Path, *arguments: str | Path) -> None:
-    """Carry out a command that must die at a fault point, and see that its lab ends with it."""
-    ended = warm.run(*arguments, "--runs", runs, CHIPLOOP_FAULT=place)
-    assert ended.code == KILLED, f"{place} was not reached: {ended.code}\n{ended.err}"
-    wait_until_nobody_is_left(runs / only_run(runs))
-
-
-def resume_to_the_end(warm: Warm, runs: Path, undisturbed: Undisturbed) -> None:
-    """Resume the run, and hold it against the one that nobody interrupted."""
-    run_id = only_run(runs)
-    ended = warm.run("resume", run_id, "--runs", runs)
-    assert ended.code == 0, ended.err
-    wait_until_nobody_is_left(runs / run_id)
-    assert check_volumes(runs, run_id) == undisturbed.intents
-    assert science(runs, run_id) == undisturbed.science
-
-
-def later(passages: int) -> int:
-    """Return a passage in the middle of a run that a resumed one still meets."""
-    return max(1, min(passages // 2 + 1, passages - 1))
-
-
-def resume_to_a_held_line(warm: Warm, runs: Path) -> None:
-    """Resume a run in which nobody can know whether a pump was started: its line waits for a person."""
-    run_id = only_run(runs)
-    ended = warm.run("resume", run_id, "--runs", runs)
-    assert ended.code == 7, ended.err
-    wait_until_nobody_is_left(runs / run_id)
-    with journal_of(runs, run_id) as journal:
-        assert "nothing proves" in " ".join(journal.held(run_id).values())
-        intents = Counter(action.intent.pump for action in journal.actions(run_id))
-    for pump, counted in pump_truth(runs / run_id).items():
-        assert counted.starts <= intents[pump]
-
-
-@pytest.mark.parametrize(
-    "point",
-    [
-        pytest.param(point, marks=() if point in USUAL else pytest.mark.slow)
-        for point in POINTS
-        if point != AFTER_SENT
-    ],
-)
-def test_killed_at_the_first_and_at_a_later_passage_the_study_finishes_as_if_undisturbed(
-    point: str, warm: Warm, undisturbed: Undisturbed, tmp_path: Path
-) -> None:
-    assert undisturbed.passages[point], f"the small study never passes {point}"
-    kill_at(warm, point, tmp_path, "simulate", SMALL_STUDY)
-    if undisturbed.passages[point] > 1:
-        again = f"{point}@{later(undisturbed.passages[point])}"
-        kill_at(warm, again, tmp_path, "resume", only_run(tmp_path))
-    resume_to_the_end(warm, tmp_path, undisturbed)
-
-
-def test_killed_right_before_a_start_goes_on_where_the_counter_proves_that_it_never_left(
-    warm: Warm, undisturbed: Undisturbed, tmp_path: Path
-) -> None:
-    for passage in (undisturbed.proven[-1],):  # every one by the slow tests
-        runs = tmp_path / str(passage)
-        kill_at(warm, f"{AFTER_SENT}@{passage}", runs, "simulate", SMALL_STUDY)
-        resume_to_the_end(warm, runs, undisturbed)
-
-
-def test_killed_right_before_a_start_is_held_where_nothing_proves_that_it_never_left(
-    warm: Warm, undisturbed: Undisturbed, tmp_path: Path
-) -> None:
-    assert 1 not in undisturbed.proven
-    kill_at(warm, AFTER_SENT, tmp_path, "simulate", SMALL_STUDY)
-    resume_to_a_held_line(warm, tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("point", POINTS)
-def test_killed_at_any_passage_the_study_finishes_as_if_undisturbed(
-    point: str, warm: Warm, undisturbed: Undisturbed, tmp_path: Path
-) -> None:
-    for passage in range(1, undisturbed.passages[point] + 1):
-        runs = tmp_path / str(passage)
-        kill_at(warm, f"{point}@{passage}", runs, "simulate", SMALL_STUDY)
-        if point == AFTER_SENT and passage not in undisturbed.proven:
-            resume_to_a_held_line(warm, runs)
-        else:
-            resume_to_the_end(warm, runs, undisturbed)
-
-
-# --- whole processes
 
 
 def watched(folder: Path) -> dict[str, str]:

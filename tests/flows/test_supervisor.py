@@ -101,6 +101,20 @@ def test_the_run_goes_on_where_it_was_on_plain_medium_to_the_end_of_the_phase(
     assert stimulus.stimulus_ng_ml["IL-4"] == pytest.approx(0.5)
 
 
+def test_a_line_that_is_held_since_gets_plain_medium_of_the_phase_and_not_of_the_supervisor_alone(
+    rig: Callable[..., Rig],
+) -> None:
+    on = rig()
+    on.start("L1")
+    on.world.advance_to(START_H + 5.0)
+    make_safe(keeper(on), SupervisorSettings(plain_medium_h=2.0))
+    wanted = [Wanted("L1", HOURS, None, "nobody knows what it got")]
+    on.world.advance_to(START_H + 5.5)
+    again = perfusion.start_pumps.fn(on.lab, wanted, 1, "hold")
+    on.watch(again, 10.0)
+    assert on.runs("L1-medium"), "the supervisor's own ended after 2 h"
+
+
 def test_the_next_phase_ends_the_plain_medium(rig: Callable[..., Rig]) -> None:
     on = rig()
     on.start("L1")

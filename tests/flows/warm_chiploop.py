@@ -24,15 +24,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 import chiploop.campaign
+import chiploop.fault_points
 import chiploop.report.html_report
+import flows.cli.decide
 import flows.engine
 import flows.fault_points
+import flows.hands
+import flows.opening
 import flows.prefect_server
 import flows.timeline
 import instruments.delivery
@@ -43,15 +48,20 @@ from chiploop.inference.target import Target
 from chiploop.models.study_model import model_of
 from chiploop.study import load_study
 from chiploop.virtual_lab import truth_model
+from chiploop.worklist import HandDone
 from flows.cli.main import command_line
+from flows.opening import known_run, open_laboratory
+from flows.supervisor import Keeper, make_safe
 from instruments.emulators import control, lab_process
+from instruments.lab_settings import SupervisorSettings
 from tests.flows import shared_lab, users_at_once
+from tests.flows.mutants import MUTANTS
 
 QUICK = Effort(starts=2, particles=32, moves=1, final_moves=2, most_final=2)
 USED_LATER = (
     "dask.array",
     "fastapi",
-    "flows.cli.decide",
+    "flows.cli.backup",
     "flows.cli.hold",
     "flows.cli.progress",
     "flows.cli.simulate",
@@ -81,6 +91,14 @@ PASSAGES = "CHIPLOOP_TEST_PASSAGES"
 """Variable that names a file into which every passage of a fault point is written."""
 TIMELINE = "CHIPLOOP_TEST_TIMELINE"
 """Variable with which a run is shown on the timeline."""
+LOGIN, MUTANT = "CHIPLOOP_TEST_LOGIN", "CHIPLOOP_TEST_MUTANT"
+"""Variables that say who types a command, and which bug is planted into its process (tests.flows.mutants)."""
+HANDS = "CHIPLOOP_TEST_HANDS"
+"""Variable that has a virtual run wait for people at the bench."""
+LATE_TASK, LATE_H, SLOW_H = "c01/plate/CCL26", 3.0, 0.5
+"""What they do late, how late, and how late all else."""
+SUPERVISE, SUPERVISED_H = "supervise", 5.0
+"""A command of the tests alone, and how long after the first dose the supervisor looks at the pumps."""
 
 
 def quick_recalibrate(
@@ -95,7 +113,10 @@ def quick_recalibrate(
 def quick_report(record: Any, journal: Any, study: Any, run_id: str, folder: Path | str) -> Path:
     """Write a report that nobody reads; return its path."""
     path = Path(folder) / "report.html"
-    path.write_text("SIMULATED", encoding="utf-8")
+    draft = path.with_suffix(".html.unfinished")
+    draft.write_text("SIMULATED", encoding="utf-8")
+    chiploop.fault_points.passed("report_drafted")
+    draft.replace(path)
     return path
 
 
@@ -191,27 +212,73 @@ def become_command(arguments: list[str], environment: dict[str, str], folder: Pa
         write_passages(Path(environment[PASSAGES]))
     code = 1
     try:
+        if environment.get(LOGIN):
+            flows.cli.decide.os_login = lambda: environment[LOGIN]
+        if environment.get(HANDS):
+            wait_for_hands()
+        if environment.get(MUTANT):
+            MUTANTS[environment[MUTANT]].plant()
         carry_out = (
             users_at_once.carry_out if users_at_once.VARIABLE in environment else command_line
         )
-        code = carry_out(arguments)
+        code = supervise(arguments) if arguments[0] == SUPERVISE else carry_out(arguments)
         sys.stdout.flush()
         sys.stderr.flush()
     finally:
         os._exit(code)
 
 
+def wait_for_hands() -> None:
+    """Have a virtual run wait for people at the bench as a real one does; they come late."""
+    from tests.flows import people_at_work  # which has its quick fits from here
+
+    virtual = flows.opening.open_laboratory
+
+    def act(lab: Any, time_h: float) -> None:
+        for cycle in range(1, lab.study.timeline.cycles + 1):
+            for assay in lab.study.assays:
+                for task, state in flows.hands.pending(lab, cycle, assay):
+                    after_h = LATE_H if task.task_id == LATE_TASK else SLOW_H
+                    if state != "open" and time_h >= task.due_h + after_h:
+                        said = HandDone(task.task_id, "done", "carol", at_h=time_h)
+                        flows.hands.say_of(lab.record, lab.run_id, said, time_h)
+
+    @contextmanager
+    def with_people(*arguments: Any, **options: Any) -> Iterator[Any]:
+        with virtual(*arguments, **options) as lab:
+            real: list[Any] = []
+            clock = people_at_work.ActingClock(lab.clock, lambda time_h: act(real[0], time_h))
+            looks = {"watch_every_h": people_at_work.LOOK_H}
+            real.append(replace(lab, simulated=False, clock=clock, **looks))
+            act(real[0], lab.clock.now_h())  # what they were about to say when the run died
+            yield real[0]
+
+    flows.opening.open_laboratory = with_people
+    flows.hands.LOOKS_PER_WATCH = 1
+
+
+def supervise(arguments: list[str]) -> int:
+    """Make the chips of a virtual run safe, as the supervisor does once nobody works on a real one."""
+    files = known_run(arguments[1], Path(arguments[arguments.index("--runs") + 1]))
+    with open_laboratory(files, None, lambda *_: None) as lab:
+        doses = [a for a in lab.journal.actions(lab.run_id) if a.intent.programme.purpose == "dose"]
+        lab.clock.wait_until_h(min(a.begun_h for a in doses) + SUPERVISED_H)
+        keeper = Keeper(lab.study, lab.run_id, lab.record, lab.journal, lab.bench, lab.clock)
+        make_safe(keeper, SupervisorSettings(plain_medium_h=30.0))
+    return 0
+
+
 def write_passages(path: Path) -> None:
     """Write every passage of a fault point into a file."""
-    die = instruments.fault_points.die_if_named
+    die = chiploop.fault_points.die_if_named
 
     def noted(name: str) -> None:
         with path.open("a") as file:
             file.write(f"{name}\n")
         die(name)
 
-    instruments.fault_points.die_if_named = noted
-    flows.fault_points.die_if_named = noted
+    for room in (chiploop.fault_points, instruments.fault_points, flows.fault_points):
+        room.die_if_named = noted
 
 
 def wait_for(pid: int, timeout_s: float) -> int | None:

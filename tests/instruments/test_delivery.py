@@ -26,7 +26,7 @@ from instruments.delivery import (
     start_programme,
 )
 from instruments.errors import InstrumentError
-from instruments.fault_points import FAULT_POINTS, fault
+from instruments.fault_points import FAULT_POINTS, HOLD_FAULT_POINTS, fault
 from tests.instruments import fake_pumps as fakes
 
 PROJECT = Path(__file__).parents[2]
@@ -53,7 +53,7 @@ class Fault:
         self.name, self.left = name, passage
 
     def __call__(self, name: str) -> None:
-        assert name in FAULT_POINTS
+        assert name in FAULT_POINTS or name in HOLD_FAULT_POINTS
         if name == self.name:
             self.left -= 1
             if self.left == 0:
@@ -450,6 +450,18 @@ def test_a_counter_is_cleared_only_with_nothing_open_and_the_journal_says_so(
     counters = {a.intent.pump: a.intent.counter_ul for a in journal.actions("run-1")}
     # 1728 uL more would be shown in steps of 10 uL, 6912 uL still well enough
     assert counters == {"L1-stimulus": 0.0, "L1-low": 9000.0}
+
+
+def test_plain_liquid_starts_first_also_where_the_counter_of_the_drug_pump_was_cleared(
+    tmp_path: Path, journal: Journal
+) -> None:
+    world = fakes.World(tmp_path)
+    world.change("L1-stimulus", lambda p: p.update(counter=0.0))
+    world.change("L1-low", lambda p: p.update(counter=99_999.0))
+    start(journal, world)
+    rows = [(e.kind, e.key.rsplit("/", 1)[1]) for e in journal.events()]
+    assert rows[0] == ("note", "L1-low"), "it was not cleared"
+    assert [pump for kind, pump in rows if kind == "sent"] == ["L1-stimulus", "L1-low"]
 
 
 def test_resuming_what_was_never_intended_is_our_own_mistake(

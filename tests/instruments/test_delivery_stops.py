@@ -13,6 +13,7 @@ import pytest
 
 from chiploop.errors import WaitingForPerson
 from chiploop.record.journal import Journal
+from instruments import delivery
 from instruments.delivery import (
     hold_programme,
     look_at_programme,
@@ -20,6 +21,7 @@ from instruments.delivery import (
     start_programme,
     stop_again,
     stop_plain,
+    stop_programme,
 )
 from instruments.errors import InstrumentError, TransportTimeout
 from tests.instruments import fake_pumps as fakes
@@ -156,3 +158,45 @@ def test_what_bars_a_start_is_told_before_anything_is_stopped_for_it(bench: Benc
     bench.world.change("L1-low", lambda p: p.update(state="infusing"))
     with pytest.raises(InstrumentError, match="L1-low is infusing"):
         refuse_when_busy(bench.journal, bench.pumps, PROGRAMME)
+
+
+@pytest.mark.parametrize("stop", [stop_plain, stop_programme])
+def test_who_dies_right_after_a_stop_that_was_counted_leaves_an_outcome_to_read_and_no_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: Any
+) -> None:
+    def die(name: str) -> None:
+        if name == "after_stop":
+            raise KeyboardInterrupt
+
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        bench = Bench(tmp_path, journal)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(delivery, "fault", die)
+            stop(journal, bench.pumps, KEY, 30.0, "nobody works on the run")
+        key = DRUG if stop is stop_programme else STIMULUS
+        action = journal.action(key)
+        assert action is not None and action.open and action.stood_h == 30.0
+        bench.look(31.0)
+        action = journal.action(key)
+        assert action is not None and action.held is None and action.end is not None
+        moved_ul = bench.world.load()["pumps"][action.intent.pump]["moved"]
+        assert 0.0 < moved_ul < action.intent.volume_ul
+        assert action.end.body["delivered_ul"] == pytest.approx(moved_ul, abs=2.0)
+
+
+def test_a_counter_that_lost_its_meaning_after_a_stop_is_still_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(name: str) -> None:
+        if name == "after_stop":
+            raise KeyboardInterrupt
+
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        bench = Bench(tmp_path, journal)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(delivery, "fault", die)
+            stop_plain(journal, bench.pumps, KEY, 30.0, "nobody works on the run")
+        bench.world.cut_power()
+        bench.look(31.0)
+        action = journal.action(STIMULUS)
+        assert action is not None and action.end is None and action.held
