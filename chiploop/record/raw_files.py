@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 
 from chiploop.record.chain import ChainFault, RecordBroken, RecordUnreadable
+from chiploop.record.disk import DiskFull, told_when_full
 
 
 class RawFileStore:
@@ -34,10 +35,14 @@ class RawFileStore:
             return sha256
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f"{sha256}.{os.getpid()}.{threading.get_ident()}.tmp")
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with told_when_full(path), draft.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except DiskFull:
+            draft.unlink(missing_ok=True)
+            raise
         os.replace(draft, path)
         path.chmod(0o444)
         return sha256

@@ -269,6 +269,7 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
     server = start_in_background(files.folder / "prefect")
     try:
         from chiploop.models.study_model import model_of
+        from chiploop.record.disk import full, is_full
         from flows.cli.progress import progress_display
         from flows.opening import open_laboratory
         from flows.run_log import run_log
@@ -299,6 +300,8 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
                 except Exception as trouble:
                     if came_of_ctrl_c(trouble):
                         raise StoppedByPerson from None
+                    if is_full(trouble) and not isinstance(trouble, ChiploopError):
+                        raise full(files.folder) from trouble  # by name: no pump is stopped for it
                     if isinstance(trouble, ChiploopError) or not of_flow_engine(trouble):
                         raise
                     # named trouble: it leaves the pumps to their targets
