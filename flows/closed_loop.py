@@ -25,7 +25,7 @@ from chiploop.record.progress import ProgrammeProgress
 from chiploop.record.rows import Decision
 from chiploop.study_parts import Tracer
 from chiploop.study_schedules import dose_words
-from flows import asking, awaited_files, exposure_parts, hands, perfusion, tasks
+from flows import asking, awaited_files, away, exposure_parts, hands, perfusion, tasks
 from flows.clock import refuse_when_stopped
 from flows.disk_room import kept_back_by
 from flows.laboratory import Laboratory
@@ -168,8 +168,9 @@ def expose(
         if assay.kit.tracer is not None
     }
     stops_h = {*teer_h, *window_h, *tracer_h, *(c.due_h for c in changes)}
+    stops_h.add(begin_h + study.timeline.exposure_h)
     readouts: list[Readout] = []
-    for stop_h in sorted({*stops_h, begin_h + study.timeline.exposure_h}):
+    for stop_h in sorted(stops_h):
         running = perfusion.watch_pumps(lab, running, stop_h, cycle)
         for change in changes:
             if change.due_h == stop_h:
@@ -178,7 +179,9 @@ def expose(
             lab.say(cycle, tracer_words(tracer_h[stop_h]))
         if stop_h in teer_h:
             lab.say(cycle, "measuring TEER")
-            readouts += tasks.measure_teer(lab, cycle, stop_h)
+            until_h = min((h for h in stops_h if h > stop_h), default=None)
+            read, running = away.teer_when_it_answers(lab, running, cycle, stop_h, until_h)
+            readouts += read
     perfusion.finish_pumps(lab, running)
     return perfusion.delivered(lab, campaign), readouts, window_h
 
@@ -205,7 +208,8 @@ def read_plates(
             continue
         hold = hands.wait(lab, cycle, assay, hold, start_hold)
         lab.say(cycle, f"reading the {assay} plate")
-        readouts += tasks.read_plate(lab, cycle, assay, window_h)
+        read, hold = away.plate_when_it_answers(lab, cycle, assay, window_h, hold, start_hold)
+        readouts += read
     return readouts, hold
 
 
