@@ -145,6 +145,16 @@ def not_free(
     )
 
 
+def away(run_id: str, what: str, number: int, where: str) -> Message:
+    """Return that an instrument that only reads does not answer; ``number`` counts how often it went away."""
+    return Message(
+        f"away/{what}/{number}",
+        run_id,
+        f"the {what} does not answer and is asked again: look at its cable and power; pumps go on as they were",
+        command=f"chiploop status {run_id}{where}",
+    )
+
+
 def by_hand(run_id: str, group: str, what: str, state: str, due: str, where: str) -> Message:
     """Return that something must be done by hand now, or is late."""
     said = f"by hand: {what}" if state == "due" else f"LATE, by hand: {what}"

@@ -66,6 +66,8 @@ DEAD_TURNS = 0.02
 EMPTY_WELL_OD = 0.04
 IMAGE_PX = (512, 512)
 """Rows and columns of a virtual image."""
+SLIVER_H = 1e-9
+"""Two pumps that end together but for rounding leave a plug or a time as short as this, which nobody feels."""
 SAME_H = 1e-3
 
 
@@ -245,15 +247,19 @@ class VirtualLab:
         else:
             plugs.append(new)
         pieces: list[list[float]] = []
-        pushed = 0.0
+        pushed, content = 0.0, plugs[0][1:]
         while volume - pushed > 1e-9 * max(volume, 1.0):
             plug = plugs[0]
             taken = min(plug[0], volume - pushed)
             pushed += taken
             plug[0] -= taken
-            pieces.append([start_h + pushed / flow, flow, *plug[1:]])
+            if taken / flow > SLIVER_H:
+                content = plug[1:]
+                pieces.append([start_h + pushed / flow, flow, *content])
             if plug[0] <= 1e-9:
                 plugs.pop(0)
+        if not pieces:
+            pieces.append([end_h, flow, *content])
         pieces[-1][0] = end_h
         return pieces
 

@@ -9,8 +9,9 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from chiploop.errors import WaitingForPerson
 from flows.whole_files import write_whole
@@ -22,6 +23,9 @@ SLICE_S = 1.0
 """Longest sleep at once, so that a stop is noticed."""
 WALL_APART_S = 60.0
 """Difference between wall clock and study time that is told, and each time it grows by as much."""
+
+ASLEEP_S = 60.0
+"""A shorter sleep of the computer is not told: counters and study time go on through it."""
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +81,16 @@ def since_boot_s() -> float:
     return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
 
 
+@dataclass(frozen=True)
+class ClockNews:
+    """What has happened to the computer's time."""
+
+    kind: Literal["clock set", "computer slept"]
+    seconds: float
+    """By how much it is set apart from study time; how long it slept."""
+    told: str
+
+
 class WallClock:
     """Real time; the start is kept in the run's folder, so that a restart goes on counting.
 
@@ -88,6 +102,7 @@ class WallClock:
         folder: Path,
         wall_s: Callable[[], float] = time.time,
         steady_s: Callable[[], float] = since_boot_s,
+        awake_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.stopped_by: Callable[[], str] = nobody_stops
         """Who stopped the bench from outside; a wait then ends with RunStopped."""
@@ -95,10 +110,11 @@ class WallClock:
         if not path.exists():
             write_whole(path, json.dumps({"begun_unix_s": wall_s()}))
         self.begun_s = float(json.loads(path.read_text(encoding="utf-8"))["begun_unix_s"])
-        self._wall_s, self._steady_s = wall_s, steady_s
+        self._wall_s, self._steady_s, self._awake_s = wall_s, steady_s, awake_s
+        self._apart_at_opening_s = steady_s() - awake_s()
         self._opened_s = wall_s() - self.begun_s
         self._steady_at_opening_s = steady_s()
-        self._told_s = 0.0
+        self._told_s = self._slept_s = 0.0
 
     def now_h(self) -> float:
         """Return hours since the start of the run."""
@@ -116,6 +132,22 @@ class WallClock:
         )
         _log.warning(said)
         return said
+
+    def happened(self) -> list[ClockNews]:
+        """Return what has happened to the computer's time since this was asked before, each thing once."""
+        found = []
+        slept_s = self._steady_s() - self._awake_s() - self._apart_at_opening_s
+        if slept_s - self._slept_s > ASLEEP_S:
+            said = (
+                f"the computer slept for {(slept_s - self._slept_s) / 60.0:.1f} min: nobody watched the "
+                "pumps, which went on by themselves; their counters say what was given. Switch its sleep off"
+            )
+            found.append(ClockNews("computer slept", slept_s - self._slept_s, said))
+            _log.warning(said)
+            self._slept_s = slept_s
+        if said := self.news():
+            found.append(ClockNews("clock set", self._told_s, said))
+        return found
 
     def wait_until_h(self, time_h: float) -> None:
         """Sleep until time_h."""

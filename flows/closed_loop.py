@@ -25,10 +25,10 @@ from chiploop.record.progress import ProgrammeProgress
 from chiploop.record.rows import Decision
 from chiploop.study_parts import Tracer
 from chiploop.study_schedules import dose_words
-from flows import asking, awaited_files, exposure_parts, hands, perfusion, tasks, turns
+from flows import asking, awaited_files, away, exposure_parts, hands, perfusion, tasks, turns
 from flows.clock import refuse_when_stopped
+from flows.disk_room import kept_back_by
 from flows.fault_points import reached
-from flows.holding import held_by
 from flows.laboratory import Laboratory
 from flows.proposing import Offer
 
@@ -126,7 +126,7 @@ def wait_before_dosing(lab: Laboratory, campaign: Campaign) -> Campaign:
     if perfusion.begun(lab, 1, "dose"):
         return campaign
     for turn in count(1):
-        phase, by = f"hold-{turn}", held_by(lab.record, lab.run_id)
+        phase, by = f"hold-{turn}", kept_back_by(lab)
         if not by and not perfusion.begun(lab, 0, phase):
             return campaign
         if lab.simulated:
@@ -221,7 +221,8 @@ def read_plates(
         hold = turns.wait_for_reader(lab, cycle, assay, hold, start_hold)
         with turns.reader_in_turn(lab, cycle, assay, ready_h):
             lab.say(cycle, f"reading the {assay} plate")
-            readouts += tasks.read_plate(lab, cycle, assay, window_h)
+            read, hold = away.plate_when_it_answers(lab, cycle, assay, window_h, hold, start_hold)
+        readouts += read
     return readouts, hold
 
 
@@ -293,7 +294,7 @@ def next_doses(
             )
         campaign = finish_hold(lab, campaign, hold)
         proposal_id, decision = standing(lab, campaign.cycle + 1)
-        by = held_by(lab.record, lab.run_id)
+        by = kept_back_by(lab)
         if perfusion.begun(lab, campaign.cycle + 1, "dose"):
             by = ""  # taken up again: these doses were begun before anybody held the run
         if is_offered and not by and decision is not None and decision.action == "approve":
@@ -335,12 +336,12 @@ def approved(lab: Laboratory, proposal_id: str) -> Proposal:
 
 def wait_for_release(lab: Laboratory, cycle: int) -> None:
     """Return once nobody holds the run; virtual time stands still meanwhile."""
-    if not (by := held_by(lab.record, lab.run_id)):
+    if not (by := kept_back_by(lab)):
         return
     lab.record.add_state(lab.run_id, "on hold", lab.clock.now_h(), by)
     lab.say(cycle, f"ON HOLD by {by}: chiploop resume {lab.run_id} lets it go on")
     reached("on_hold")
-    while held_by(lab.record, lab.run_id):
+    while kept_back_by(lab):
         refuse_when_stopped(lab.clock.stopped_by())
         time.sleep(POLL_S)
     reached("hold_lifted")

@@ -30,7 +30,12 @@ def end_run(lab: Laboratory, wall_s: float) -> dict[str, Any]:
     lab.say(lab.study.timeline.cycles, "writing the report")
     summary = summarise(lab.record, lab.journal, lab.study, lab.run_id)
     summary["wall_s"] = round(wall_s, 2)
-    summary["report"] = str(write(lab))
+    try:
+        summary["report"] = str(write(lab))
+    except OSError as trouble:  # the study is done; its record is what counts
+        said = f"the report can not be written ({trouble.strerror or trouble})"
+        lab.say(lab.study.timeline.cycles, f"{said}; the record has everything")
+        summary["report"] = ""
     reached("report_written")
     place = place_of(lab.folder.parent)
     summary["record"] = place.shown if place.file is None else str(place.file)

@@ -25,8 +25,8 @@ from chiploop.safety import check_exposure_before_wire, newest_toxicity_h
 from chiploop.study_schedules import LATEST_START_H, STIMULUS
 from chiploop.toxicity_closures import closed_now
 from flows import perfusion
+from flows.disk_room import part_kept_back_by
 from flows.fault_points import reached
-from flows.holding import held_now
 from flows.laboratory import Laboratory
 from flows.perfusion import Wanted
 from flows.plain_medium import LOOK_AGAIN_H, tell_held
@@ -129,7 +129,7 @@ def reason_against(lab: Laboratory, change: Change, cycle: int) -> str:
         if any(action.stood_h is not None for action in actions):
             return f"its {phase} of this exposure was stopped; no part follows"
     own = programme_key(lab.run_id, cycle, change.line, part_phase(change.number))
-    by = held_now(lab)
+    by = part_kept_back_by(lab)
     if by and change.programme.delivered_nm > 0.0 and not lab.journal.programme(own):
         return f"the run is on hold by {by}"
     return ""

@@ -44,6 +44,8 @@ class Beat:
     cycle: int
     doing: str
     """The last step that was told."""
+    flow_awake_s: float | None = None
+    """As ``flow_s``, by a clock that stands while the computer sleeps; None in files of older runs."""
 
     @property
     def is_alive(self) -> bool:
@@ -60,7 +62,7 @@ class Heart:
         self.path = folder / FILE_NAME
         self.every_s, self._steady_s = every_s, steady_s
         self._started = process_started(os.getpid()) or 0.0
-        self._flow_s = steady_s()
+        self._flow_s, self._flow_awake_s = steady_s(), time.monotonic()
         self._owns = False
         self._told: tuple[float, int, str] = (0.0, 0, "starting")
         self._ends = threading.Event()
@@ -89,7 +91,7 @@ class Heart:
             self.write()
 
     def _touch(self) -> None:
-        self._flow_s = self._steady_s()
+        self._flow_s, self._flow_awake_s = self._steady_s(), time.monotonic()
 
     def tell(self, time_h: float, cycle: int, what: str) -> None:
         """Say what the flow does now."""
@@ -113,6 +115,7 @@ class Heart:
             time_h,
             cycle,
             doing,
+            self._flow_awake_s,
         )
         draft = self.path.with_name(f"{FILE_NAME}.{os.getpid()}")
         try:

@@ -26,6 +26,7 @@ from chiploop.errors import ChiploopError, SafetyRefusal
 from chiploop.record.actions import Action, programme_key
 from chiploop.record.progress import ProgrammeProgress
 from chiploop.record.replay import schedules_of
+from chiploop.record.sessions import RecordAway
 from chiploop.study_schedules import LATEST_START_H
 from flows.clock import RunStopped, WallClock, refuse_when_stopped
 from flows.fault_points import reached
@@ -57,6 +58,8 @@ SILENT_LOOKS = 3
 """How many looks in a row must have met silence before; looks may be hours apart."""
 OVERDUE_SHARE = 0.05
 """How late a pump may end, as a part of its programme: clocks of pump and computer differ."""
+CLOCK = "clock"
+"""Kind of the record's event that the computer's clock was set, or that it slept."""
 LEFT_OUT = "left out: "
 """How the journal's note begins that a line got no programme in a phase."""
 
@@ -398,9 +401,16 @@ def tell_silence(lab: Laboratory, progress: ProgrammeProgress) -> None:
 
 
 def tell_clock(lab: Laboratory, cycle: int) -> None:
-    """Tell where somebody has set the computer's clock."""
-    if isinstance(lab.clock, WallClock) and (said := lab.clock.news()):
-        lab.say(cycle, said)
+    """Tell, and put on record, that somebody has set the computer's clock, or that it slept."""
+    if not isinstance(lab.clock, WallClock):
+        return
+    for news in lab.clock.happened():
+        lab.say(cycle, news.told)
+        content = {"what": news.kind, "seconds": round(news.seconds, 1), "cycle": cycle}
+        try:
+            lab.record.add_event(lab.run_id, CLOCK, lab.clock.now_h(), content)
+        except RecordAway as trouble:  # a dose is under way: it was told, and run.log has it
+            lab.say(cycle, f"that is not on record: {trouble}")
 
 
 def delivered(lab: Laboratory, campaign: Campaign) -> Campaign:

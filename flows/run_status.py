@@ -99,7 +99,8 @@ def status_of(files: RunFiles, steady_s: float) -> RunStatus:
     if files.journal.exists():
         with Journal(files.journal) as journal:
             held = journal.held(files.run_id)
-    state = state_of(last_state, alive, by, proposal is not None)
+    is_asked = proposal is not None or last_state == "waiting for a person"
+    state = state_of(last_state, alive, by, is_asked)
     ended = how_it_ended(files.folder)
     return RunStatus(
         files.run_id,

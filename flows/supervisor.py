@@ -149,8 +149,13 @@ def next_phase(keeper: Keeper, line: str) -> tuple[int, str]:
     return cycle, f"{SUPERVISED}-{number}"
 
 
-def is_gone(beat: Beat | None, settings: SupervisorSettings, now_s: float) -> str:
-    """Return why a run counts as left alone; empty where somebody works on it, or may be back in time."""
+def is_gone(
+    beat: Beat | None, settings: SupervisorSettings, now_s: float, awake_s: float | None = None
+) -> str:
+    """Return why a run counts as left alone; empty where somebody works on it, or may be back in time.
+
+    ``awake_s`` is now by a clock that stands while the computer sleeps: a fit that slept along does not hang.
+    """
     if beat is None:
         return ""
     if not beat.is_alive:
@@ -159,6 +164,8 @@ def is_gone(beat: Beat | None, settings: SupervisorSettings, now_s: float) -> st
             return f"process {beat.pid} has ended"
         return ""
     quiet_s = now_s - beat.flow_s
+    if awake_s is not None and beat.flow_awake_s is not None:
+        quiet_s = min(quiet_s, awake_s - beat.flow_awake_s)
     if quiet_s > 60.0 * settings.hung_after_min:
         return f"process {beat.pid} lives and has done nothing for {quiet_s / 60.0:.0f} min"
     return ""
@@ -207,7 +214,7 @@ def _supervise(folder: Path, steady_s: Callable[[], float]) -> None:
     told, looks = False, 0
     while not has_ended(files):
         beat = last_beat(folder)
-        why = is_gone(beat, settings.supervisor, steady_s())
+        why = is_gone(beat, settings.supervisor, steady_s(), time.monotonic())
         if why and is_stopped(folder):
             why = ""  # a person stopped it: nobody starts a pump until a person takes it up
         looks = looks + 1 if why else 0

@@ -23,7 +23,7 @@ from typing import Any
 from chiploop.campaign_values import Campaign
 from chiploop.measurement import Readout
 from chiploop.record.progress import ProgrammeProgress
-from flows import hands, perfusion, tasks
+from flows import away, hands, perfusion, tasks
 from flows.clock import refuse_when_stopped
 from flows.laboratory import Laboratory
 from flows.reserving import IN_VAIN, TURN
@@ -71,7 +71,8 @@ def read_teer(
         one = due[0]
         if meter is None or tasks.teer_is_done(lab, cycle, one.planned_h):
             lab.say(cycle, words)
-            readouts += tasks.measure_teer(lab, cycle, one.planned_h)
+            running, read = measured(lab, running, cycle, one.planned_h, until_h)
+            readouts += read
             due.pop(0)
             continue
         if given_up(lab, cycle, one.planned_h):
@@ -83,7 +84,8 @@ def read_teer(
             what = f"TEER of cycle {cycle}"
             with on_record(lab, meter, "impedance_meter", what, one.planned_h, one.asked_h, chips):
                 lab.say(cycle, words)
-                readouts += tasks.measure_teer(lab, cycle, one.planned_h)
+                running, read = measured(lab, running, cycle, one.planned_h, until_h)
+            readouts += read
             due.pop(0)
             continue
         now_h = lab.clock.now_h()
@@ -98,6 +100,17 @@ def read_teer(
             return running, readouts
         running = pass_time(lab, running, min(until_h, now_h + LOOK_H), cycle)
     return running, readouts
+
+
+def measured(
+    lab: Laboratory, running: Holds, cycle: int, planned_h: float, until_h: float
+) -> tuple[Holds, list[Readout]]:
+    """Read TEER now; with a meter that does not answer again and again while pumps run."""
+    if not running:
+        return running, tasks.measure_teer(lab, cycle, planned_h)
+    last_h = until_h if math.isfinite(until_h) else None
+    read, running = away.teer_when_it_answers(lab, running, cycle, planned_h, last_h)
+    return running, read
 
 
 def read_before_stimulus(

@@ -28,6 +28,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from chiploop.errors import ChiploopError
+from chiploop.record.disk import is_full
 
 GENESIS = "0" * 64
 """What stands before the first link."""
@@ -273,8 +274,15 @@ def write_head(path: Path, head: Head) -> None:
     if kept is not None and kept.count >= head.count:
         return
     draft = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
-    with draft.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(json.dumps({"count": head.count, "hash": head.hash}) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
+    try:
+        with draft.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(json.dumps({"count": head.count, "hash": head.hash}) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except OSError as problem:
+        draft.unlink(missing_ok=True)
+        if not is_full(
+            problem
+        ):  # rows are on disk: a head that is behind is no reason to say otherwise
+            raise

@@ -49,6 +49,7 @@ from chiploop.record.chain import (
     utc_now,
     write_head,
 )
+from chiploop.record.disk import told_when_full
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS events(
@@ -247,7 +248,7 @@ class Journal:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """Hold the write lock of the file for one transaction; the head follows the commit."""
-        with self._lock:
+        with self._lock, told_when_full(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 refuse_cut_chain(head_path(self.path), self._last(self._db)[0], self._hash_at)

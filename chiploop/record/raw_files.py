@@ -13,6 +13,7 @@ from pathlib import Path
 
 from chiploop.fault_points import passed
 from chiploop.record.chain import ChainFault, RecordBroken, RecordUnreadable
+from chiploop.record.disk import DiskFull, told_when_full
 
 
 class RawFileStore:
@@ -35,10 +36,14 @@ class RawFileStore:
             return sha256
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f"{sha256}.{os.getpid()}.{threading.get_ident()}.tmp")
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with told_when_full(path), draft.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except DiskFull:
+            draft.unlink(missing_ok=True)
+            raise
         passed("raw_file_drafted")
         os.replace(draft, path)
         path.chmod(0o444)

@@ -29,6 +29,7 @@ from chiploop.record.database import (
     reading_engine,
     writing_engine,
 )
+from chiploop.record.disk import told_when_full
 from chiploop.record.record_url import file_of, record_url, shown
 from chiploop.record.schema import bring_up_to_date, refuse_newer
 from chiploop.record.tables import AuditRow
@@ -55,7 +56,7 @@ class Sessions:
         parsed = record_url(url)
         self.shown = shown(parsed)
         """The URL without its password."""
-        file = file_of(parsed)
+        self._file = file = file_of(parsed)
         self.is_file = parsed.get_backend_name() == "sqlite"
         self.head = head or (head_path(file) if file else None)
         """File that keeps the length of the chain; None where none does."""
@@ -96,7 +97,8 @@ class Sessions:
         Raises RecordBroken where rows were cut, RecordAway where the record can not be reached: then nothing of
         the transaction is on record, or all of it where the server went away at its very end.
         """
-        with self._begun(self._writer) as session:
+        place = self._file or Path(self.shown)
+        with told_when_full(place), self._begun(self._writer) as session:
             if self.head is not None:
                 count = session.scalar(select(func.count()).select_from(AuditRow)) or 0
                 refuse_cut_chain(

@@ -298,6 +298,7 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
     server = start_in_background(files.folder / PREFECT_FOLDER, pages=not files.simulated)
     try:
         from chiploop.models.study_model import model_of
+        from chiploop.record.disk import full, is_full
         from flows.cli.progress import progress_display
         from flows.fault_points import reached
         from flows.opening import open_laboratory
@@ -329,6 +330,8 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
                 except Exception as trouble:
                     if came_of_ctrl_c(trouble):
                         raise StoppedByPerson from None
+                    if is_full(trouble) and not isinstance(trouble, ChiploopError):
+                        raise full(files.folder) from trouble  # by name: no pump is stopped for it
                     raise
                 except KeyboardInterrupt:
                     # A hold, so that leaving the bench stops no pump in the middle of a dose.

@@ -230,6 +230,18 @@ def test_a_dose_reaches_the_chips_after_the_dead_volume() -> None:
 # --- signals
 
 
+def test_a_sliver_of_time_between_two_pumps_that_end_together_is_lived_through() -> None:
+    lab = VirtualLab(STUDY, seed=1, matched=False)
+    lab.advance(0.0, 24.0, PLAIN)
+    end_h = float(np.nextafter(24.0, 25.0))
+    lab.advance(24.0, end_h, {line: {"medium": 1e-3} for line in STUDY.line_ids})
+    assert lab.time_h == end_h
+    lab.tubing = {"L1": [[60.0, 0.0, 0.0, 0.0], [1e-12, 9.0, 0.0, 0.0], [600.0, 5.0, 0.0, 0.0]]}
+    pieces = lab.through_tubing("L1", 24.0, 26.0, {"low": 180.0})
+    assert [piece[0] for piece in pieces] == [pytest.approx(24.0 + 60.0 / 180.0), 26.0]
+    assert [piece[2] for piece in pieces] == [0.0, 5.0]
+
+
 def test_noise_is_the_same_however_often_it_is_asked_for(lab: VirtualLab) -> None:
     one, two = (lab.impedance("C03", 72.0, FREQUENCY_HZ) for _ in range(2))
     assert np.array_equal(one, two)

@@ -16,14 +16,24 @@ class Times:
     """A wall clock that somebody sets, and seconds that nobody can."""
 
     def __init__(self) -> None:
-        self.wall, self.steady = 1_700_000_000.0, 50.0
+        self.wall, self.steady, self.slept = 1_700_000_000.0, 50.0, 0.0
 
     def pass_s(self, seconds: float) -> None:
         self.wall += seconds
         self.steady += seconds
 
+    def sleep_s(self, seconds: float) -> None:
+        """Let the computer sleep: its battery clock and the clock since boot go on, the monotonic one stands."""
+        self.pass_s(seconds)
+        self.slept += seconds
+
     def clock(self, folder: Path) -> WallClock:
-        return WallClock(folder, lambda: self.wall, lambda: self.steady)
+        return WallClock(
+            folder,
+            lambda: self.wall,
+            lambda: self.steady,
+            lambda: self.steady - self.slept,
+        )
 
 
 @pytest.mark.parametrize("step_s", [-7200.0, 86_400.0])
@@ -82,12 +92,29 @@ def test_real_time_passes(tmp_path: Path) -> None:
 
 
 def test_a_clock_that_was_set_is_told_while_pumps_are_watched(tmp_path: Path) -> None:
-    times, said = Times(), list[str]()
+    times, said, noted = Times(), list[str](), list[Any]()
+    record = SimpleNamespace(add_event=lambda run, kind, time_h, content: noted.append(content))
     lab: Any = SimpleNamespace(
-        clock=times.clock(tmp_path), say=lambda cycle, what: said.append(what)
+        clock=times.clock(tmp_path),
+        run_id="r",
+        record=record,
+        say=lambda cycle, what: said.append(what),
     )
     tell_clock(lab, 1)
     times.wall -= 600.0
     tell_clock(lab, 1)
     tell_clock(lab, 1)
     assert len(said) == 1 and "-600 s" in said[0]
+    assert noted == [{"what": "clock set", "seconds": -600.0, "cycle": 1}]
+    times.sleep_s(3 * 3600.0)
+    tell_clock(lab, 2)
+    tell_clock(lab, 2)
+    assert noted[1:] == [{"what": "computer slept", "seconds": 10_800.0, "cycle": 2}]
+    assert "slept for 180.0 min" in said[1]
+
+
+def test_study_time_goes_on_while_the_computer_sleeps(tmp_path: Path) -> None:
+    times = Times()
+    clock = times.clock(tmp_path)
+    times.sleep_s(7200.0)
+    assert clock.now_h() == pytest.approx(2.0) and clock.news() == ""

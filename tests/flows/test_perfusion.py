@@ -85,6 +85,7 @@ class Rig:
             record=record,
             at_hand=ReadoutsAtHand(record, "r"),
             watch_every_h=watch_every_h,
+            folder=folder,
             say=lambda cycle, what: self.said.append(what),
         )
 

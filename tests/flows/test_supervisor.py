@@ -181,6 +181,10 @@ def test_a_run_is_left_alone_once_its_process_is_gone_or_does_nothing_for_long()
     hung = 60.0 * SETTINGS.hung_after_min
     assert is_gone(alive, SETTINGS, 1000.0 + hung - 1.0) == ""
     assert "done nothing for 60 min" in is_gone(alive, SETTINGS, 1000.0 + hung + 1.0)
+    # a fit that was silent for ten minutes, and slept along with the computer for a night
+    fits = replace(alive, flow_awake_s=900.0)
+    assert is_gone(fits, SETTINGS, 1000.0 + 10 * hung, 900.0 + 600.0) == ""
+    assert "has done nothing" in is_gone(fits, SETTINGS, 1000.0 + 10 * hung, 901.0 + hung)
 
 
 def test_the_supervisor_knows_no_flow_engine() -> None:

@@ -1,0 +1,128 @@
+"""A reader or meter that does not answer: read again while chips are perfused, a person asked, pumps untouched.
+
+Belongs here: waiting for an instrument that only reads. Not here: reading (tasks), pumps (perfusion).
+
+A read moves nothing, so it may be repeated for ever. A plate waits; TEER does not: a reading that can not be taken
+until the next thing is due is missed, on record, and never a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from chiploop.measurement import Readout
+from chiploop.record.progress import ProgrammeProgress
+from flows import perfusion, tasks
+from flows.clock import refuse_when_stopped
+from flows.laboratory import Laboratory
+from instruments.errors import InstrumentError
+
+AWAY, BACK, MISSED = "instrument away", "instrument back", "reading missed"
+"""Kinds of the record's events."""
+REAL_RETRY_H, VIRTUAL_RETRY_H = 0.1, 0.5
+VIRTUAL_PATIENCE_H = 24.0
+"""Virtual time would run away where nobody plugs the reader in."""
+LAST_PATIENCE_H = 0.25
+"""How long TEER is tried for at the end of an exposure, when chips stand without flow."""
+HoldAgain = Callable[[Laboratory, int, str], list[ProgrammeProgress]]
+
+
+def plate_when_it_answers(
+    lab: Laboratory,
+    cycle: int,
+    assay: str,
+    window_h: tuple[float, float],
+    hold: list[ProgrammeProgress],
+    hold_again: HoldAgain,
+) -> tuple[list[Readout], list[ProgrammeProgress]]:
+    """Return a plate's readouts and the hold that runs then; hold follows hold while the reader is away."""
+    name, since_h = f"reader of the {assay} plate", None
+    while True:
+        try:
+            readouts = tasks.read_plate(lab, cycle, assay, window_h)
+        except InstrumentError as trouble:
+            refuse_when_stopped(lab.clock.stopped_by())
+            now_h = lab.clock.now_h()
+            since_h = now_h if since_h is None else since_h
+            if lab.simulated and now_h - since_h > VIRTUAL_PATIENCE_H:
+                raise
+            ask(lab, cycle, name, trouble)
+        else:
+            back(lab, cycle, name)
+            return readouts, hold
+        next_h = lab.clock.now_h() + (VIRTUAL_RETRY_H if lab.simulated else REAL_RETRY_H)
+        if not hold:
+            lab.clock.wait_until_h(next_h)
+            continue
+        end_h = max(p.begins_h for p in hold) + lab.study.timeline.turnaround_h
+        hold = perfusion.watch_pumps(lab, hold, min(next_h, end_h), cycle)
+        if lab.clock.now_h() >= end_h - 1e-9:
+            perfusion.finish_pumps(lab, hold)
+            _, _, number = hold[0].programme_key.rsplit("/", 1)[-1].partition("-")
+            number = str(1 + int(number)) if number.isdigit() else "2"
+            hold = hold_again(lab, cycle, f"hold-{number}")
+
+
+def teer_when_it_answers(
+    lab: Laboratory,
+    running: list[ProgrammeProgress],
+    cycle: int,
+    planned_h: float,
+    until_h: float | None,
+) -> tuple[list[Readout], list[ProgrammeProgress]]:
+    """Return a planned reading of TEER and what runs then; none where the meter is away until ``until_h``.
+
+    ``until_h`` is when the next thing is due; None at the end of an exposure.
+    """
+    name = f"meter for TEER of {planned_h:g} h"
+    last_h = planned_h + (LAST_PATIENCE_H if until_h is None else tasks.SAME_READING_H)
+    last_h = last_h if until_h is None else min(last_h, until_h)
+    while True:
+        try:
+            readouts = tasks.measure_teer(lab, cycle, planned_h)
+        except InstrumentError as trouble:
+            refuse_when_stopped(lab.clock.stopped_by())
+            ask(lab, cycle, name, trouble)
+        else:
+            back(lab, cycle, name)
+            return readouts, running
+        if lab.clock.now_h() >= last_h - 1e-9:
+            lab.say(cycle, f"TEER of {planned_h:g} h IS MISSED: the meter does not answer")
+            put(lab, MISSED, f"TEER/{planned_h!r}", {"readout": "TEER", "planned_h": planned_h})
+            return [], running
+        next_h = lab.clock.now_h() + (VIRTUAL_RETRY_H if lab.simulated else REAL_RETRY_H)
+        running = perfusion.watch_pumps(lab, running, min(next_h, last_h), cycle)
+
+
+def ask(lab: Laboratory, cycle: int, name: str, trouble: InstrumentError) -> None:
+    """Ask a person, once for each time that an instrument went away."""
+    if is_away(lab, name):
+        return
+    number = 1 + sum(e.content["what"] == name for e in lab.record.events(lab.run_id, AWAY))
+    put(lab, AWAY, f"{name}/{number}", {"what": name, "number": number, "trouble": str(trouble)})
+    lab.record.add_state(lab.run_id, "waiting for a person", lab.clock.now_h(), name)
+    lab.say(
+        cycle,
+        f"WAITING FOR A PERSON: the {name} does not answer ({trouble}). It is asked again; pumps go on as they "
+        "were. Look at its cable and power",
+    )
+
+
+def back(lab: Laboratory, cycle: int, name: str) -> None:
+    """Tell that an instrument answers again, where a person was asked."""
+    if is_away(lab, name):
+        number = sum(e.content["what"] == name for e in lab.record.events(lab.run_id, AWAY))
+        put(lab, BACK, f"{name}/{number}/back", {"what": name, "number": number})
+        lab.record.add_state(lab.run_id, "running", lab.clock.now_h())
+        lab.say(cycle, f"the {name} answers again")
+
+
+def is_away(lab: Laboratory, name: str) -> bool:
+    """Return whether a person was asked to look at an instrument and it has not answered since."""
+    gone = sum(e.content["what"] == name for e in lab.record.events(lab.run_id, AWAY))
+    return gone > sum(e.content["what"] == name for e in lab.record.events(lab.run_id, BACK))
+
+
+def put(lab: Laboratory, kind: str, key: str, content: dict[str, object]) -> None:
+    """Put an event on record under a key of its kind."""
+    lab.record.add_event(lab.run_id, kind, lab.clock.now_h(), content, key=f"{kind}/{key}")
