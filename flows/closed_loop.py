@@ -25,7 +25,7 @@ from chiploop.record.progress import ProgrammeProgress
 from chiploop.record.rows import Decision
 from chiploop.study_parts import Tracer
 from chiploop.study_schedules import dose_words
-from flows import asking, awaited_files, exposure_parts, hands, perfusion, tasks
+from flows import asking, awaited_files, exposure_parts, hands, perfusion, tasks, valve_turns
 from flows.clock import refuse_when_stopped
 from flows.holding import held_by
 from flows.laboratory import Laboratory
@@ -43,6 +43,7 @@ def closed_loop(laboratory: Any) -> Campaign:
     lab.record.add_state(lab.run_id, "running", lab.clock.now_h())
     campaign = loop.start(study)
     proposal = first_doses(lab, campaign)
+    valve_turns.connect(lab, proposal, valve_turns.BEFORE_ALL)
     campaign = perfuse(lab, campaign, "medium", study.timeline.stimulus_from_h)
     lab.say(1, "measuring TEER before the stimulus")
     before = tasks.measure_teer(lab, 1)
@@ -152,6 +153,7 @@ def expose(
     doses = (
         f"{d.line} {dose_words(d.asked_nm, d.schedule, study.schedules)}" for d in proposal.doses
     )
+    valve_turns.connect(lab, proposal, cycle)
     lab.say(cycle, "dosing " + "; ".join(doses))
     wanted = exposure_parts.wanted_doses(lab, proposal, cycle)
     running = perfusion.start_pumps(lab, wanted, cycle, "dose")

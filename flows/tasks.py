@@ -38,7 +38,7 @@ from chiploop.exports.absorbance import absorbance_plate
 from chiploop.measurement import AbsorbancePlate, Derivation, Measurement, Readout
 from chiploop.plan import perfused_chip, plate_map
 from chiploop.record.posterior_file import read_posterior, write_posterior
-from chiploop.record.replay import unknown_since
+from chiploop.record.replay import unknown_chips_since
 from chiploop.record.rows import RawFile
 from chiploop.refit import explained, rng_of_fit
 from chiploop.stopping import Verdict
@@ -49,6 +49,7 @@ from flows.fault_points import reached
 from flows.fit import plain
 from flows.laboratory import Laboratory
 from flows.proposing import Books, Offer, offer, standing_offer
+from flows.valve_turns import why_held
 from instruments.contracts import EntersBlanks
 from instruments.delivery import quantise_with
 
@@ -203,8 +204,8 @@ def on_record(
     """Put readouts on record; those of a held line are kept and marked as not to be learned from."""
     held = lab.journal.held(lab.run_id)
     marked = [
-        replace(r, qc="fail", reasons=(*r.reasons, f"line held: {held[line]}"))
-        if (line := lab.study.line_of(r.chip_id).id) in held
+        replace(r, qc="fail", reasons=(*r.reasons, f"line held: {why}"))
+        if (why := why_held(lab, r.chip_id, held))
         else r
         for r in readouts
     ]
@@ -218,8 +219,8 @@ def recalibrate(
     lab: Laboratory, campaign: Campaign, readouts: Sequence[Readout], cycle: int
 ) -> Campaign:
     """Fit the model to everything read so far; a calibration on record is taken from its file."""
-    unknown = unknown_since(lab.journal.actions(lab.run_id))
-    readouts = explained(lab.study, campaign.schedules, unknown, readouts)
+    unknown = unknown_chips_since(lab.study, lab.journal.actions(lab.run_id))
+    readouts = explained(campaign.schedules, unknown, readouts)
     path = lab.folder / f"cal-{cycle:02d}" / "posterior.nc"
     done = [c for c in lab.record.calibrations(lab.run_id) if c.cycle == cycle]
     if done and path.exists():

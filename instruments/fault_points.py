@@ -28,6 +28,8 @@ FAULT_POINTS: tuple[str, ...] = (
     "after_outcome",
 )
 """In the order in which a programme passes them."""
+VALVE_FAULT_POINTS = ("before_turn", "after_turn_asked", "after_turn", "after_turned")
+"""In the order in which a turn of a valve passes them."""
 
 _passages: dict[str, int] = {}
 
