@@ -37,6 +37,7 @@ from chiploop.policies.prediction_table import Batch, PredictionTable
 from chiploop.policies.scored_batch import scored_batch
 from chiploop.proposal_alternatives import last_doses
 from chiploop.record.actions import JournalTotals
+from chiploop.record.stays import first_stay
 from chiploop.safety import check_exposure
 from chiploop.spread_out import spread_out, spread_out_drugs
 from chiploop.study import Study
@@ -61,7 +62,8 @@ class Suggestion:
 
 def start(study: Study) -> Campaign:
     """Return the campaign before anything has happened."""
-    return Campaign(study, 0, {chip: ChipSchedule(chip) for chip in study.chip_ids}, (), None)
+    schedules = {chip: ChipSchedule(chip, (), first_stay(study, chip)) for chip in study.chip_ids}
+    return Campaign(study, 0, schedules, (), None)
 
 
 def observe(

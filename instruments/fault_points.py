@@ -39,7 +39,7 @@ def fault(name: str) -> None:
 
     KeyError for a name that is not in ``FAULT_POINTS``.
     """
-    if name not in FAULT_POINTS:
+    if name not in (*FAULT_POINTS, *VALVE_FAULT_POINTS):
         raise KeyError(f"{name} is no fault point; add it to FAULT_POINTS")
     die_if_named(name)
 

@@ -19,7 +19,7 @@ from chiploop.record.journal import Journal
 from chiploop.record.turns import TurnAsked
 from instruments.contracts import Pump, Valve
 from instruments.errors import InstrumentError
-from instruments.fault_points import VALVE_FAULT_POINTS, die_if_named
+from instruments.fault_points import fault
 from instruments.transport import NotSent
 
 AT_REST: Final = ("idle", "paused", "alarm")
@@ -43,9 +43,9 @@ def turn_valve(
         Such a pump runs, or does not answer; nothing was sent to the valve.
     """
     refuse_unless_at_rest(journal, pumps, asked.lines)
-    _fault("before_turn")
+    fault("before_turn")
     journal.turn(asked)
-    _fault("after_turn_asked")
+    fault("after_turn_asked")
     trouble = ""
     try:
         valve.go_to(asked.port)
@@ -53,7 +53,7 @@ def turn_valve(
         raise  # nobody could speak to it: it is looked at again when the run goes on
     except (InstrumentError, ValueError) as problem:
         trouble = str(problem)
-    _fault("after_turn")
+    fault("after_turn")
     try:
         position = valve.position()
     except InstrumentError as problem:
@@ -63,7 +63,7 @@ def turn_valve(
     if position == asked.port:
         proof = f"the valve's own position; before, {trouble}" if trouble else "its own position"
         journal.turned(asked.key, time_h, asked.to_line, position, proof)
-        _fault("after_turned")
+        fault("after_turned")
         return True
     reason = f"asked for port {asked.port} of {asked.to_line}, it stands at {position}"
     journal.turn_unknown(asked.key, time_h, f"{reason}; {trouble}" if trouble else reason)
@@ -99,9 +99,3 @@ def found_elsewhere(
     journal.turn(asked)
     journal.turn_unknown(asked.key, time_h, said)
     return said
-
-
-def _fault(name: str) -> None:
-    if name not in VALVE_FAULT_POINTS:
-        raise KeyError(f"{name} is no fault point; add it to VALVE_FAULT_POINTS")
-    die_if_named(name)

@@ -28,13 +28,18 @@ def stayed(
     return {chip: _schedule(study, chip, own, moved) for chip, own in found.items()}
 
 
+def first_stay(study: Study, chip: str) -> tuple[Stay, ...]:
+    """Return where a chip is from the beginning on: at home; nothing in a study without valves."""
+    return (Stay(home_of(study, chip), 0.0),) if study.valves else ()
+
+
 def _schedule(
     study: Study,
     chip: str,
     own: Sequence[tuple[str, ChipSegment]],
     moved: Mapping[str, Sequence[ChipSegment]],
 ) -> ChipSchedule:
-    stays = [Stay(home_of(study, chip), 0.0)]
+    stays = list(first_stay(study, chip))
     segments: list[ChipSegment] = []
     for line, segment in sorted(own, key=lambda one: one[1].start_h):
         if line != stays[-1].line:
