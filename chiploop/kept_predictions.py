@@ -23,6 +23,7 @@ import numpy as np
 from chiploop.dosing import ChipSchedule
 from chiploop.exposure import ExposureProgramme
 from chiploop.measurement import Readout
+from chiploop.models.inlet import ChipInlet
 from chiploop.study import Study
 from chiploop.study_schedules import STIMULUS
 
@@ -125,3 +126,9 @@ def name_of(line: str, programme: ExposureProgramme) -> str:
     if programme.arm != STIMULUS:
         return f"{line} {hashlib.sha256(repr((programme.arm, flows)).encode()).hexdigest()}"
     return f"{line} {hashlib.sha256(repr(flows).encode()).hexdigest()}"
+
+
+def name_of_inlet(inlet: ChipInlet) -> str:
+    """Return the name of what one chip shows, whichever line feeds it: by what reaches it and when."""
+    reached = hashlib.sha256(inlet.edges_h.tobytes() + inlet.inputs.tobytes()).hexdigest()
+    return f"{inlet.chip_id} {reached}"

@@ -24,7 +24,7 @@ from chiploop.given_exposures import given_exposures, highest_as_long
 from chiploop.goals import donor_tissues, goal_draws
 from chiploop.inference.likelihood import Likelihood
 from chiploop.inference.scatter import Scatter
-from chiploop.kept_predictions import KeptPredictions, name_of, state_of
+from chiploop.kept_predictions import KeptPredictions, name_of, name_of_inlet, state_of
 from chiploop.measurement import Readout
 from chiploop.models.facts import AT_THE_END, COVERAGE, P_APP, STUDY_NAMES, ReadoutSpec
 from chiploop.models.inlet import ChipInlet, chip_inlet
@@ -205,26 +205,26 @@ def prediction_table(
             (hours, arm): highest_read_nm(campaign, hours, line.id, arm)
             for hours, arm in {(programme.drug_h, programme.arm) for programme in feasible}
         }
-        units = [[c] for c in line.chips] if study.valves else [list(line.chips)]
+        # chip by chip where other connections may ask for the same chip again
+        units = [[chip] for chip in line.chips] if study.valves else [list(line.chips)]
         parts = []
-        for together in units:  # by chip where another connection asks for the same chip again
+        for together in units:
             at_chips = [chip_index[chip] for chip in together]
-            among = f" {together[0]} of {len(line.chips)}" if study.valves else ""
+            inlets = [
+                [
+                    chip_inlet(study, with_exposure(study, waiting[chip], programme, begin), begin)
+                    for chip in together
+                ]
+                for programme in feasible
+            ]
+            names = [name_of(line.id, programme) for programme in feasible]
             parts.append(
                 simulated_ahead(
                     study,
                     model,
                     kept,
-                    [name_of(line.id, programme) + among for programme in feasible],
-                    [
-                        [
-                            chip_inlet(
-                                study, with_exposure(study, waiting[chip], programme, begin), begin
-                            )
-                            for chip in together
-                        ]
-                        for programme in feasible
-                    ],
+                    [name_of_inlet(inlet) for (inlet,) in inlets] if study.valves else names,
+                    inlets,
                     (times, starts),
                     [row for row in line_rows if row[0] in at_chips],
                     at_chips,

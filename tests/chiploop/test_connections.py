@@ -15,6 +15,7 @@ from chiploop.connections import (
     turns_between,
     words,
 )
+from chiploop.study import Study
 from tests.chiploop.valve_journals import PLAIN, VALVED
 
 
@@ -86,3 +87,16 @@ def test_people_are_told_who_is_fed_by_whom() -> None:
         "C03 fed by L2 in place of L1, C06 fed by L2"
     )
     assert "nobody knows" in words(VALVED, ["C03"], {"C03": None})
+
+
+def test_a_study_without_valves_is_written_as_it_was_before_there_were_any() -> None:
+    written = PLAIN.model_dump_json()
+    assert '"valves":' not in written and '"home_lines":' not in written
+    assert connected(PLAIN, {}) is PLAIN
+    assert connections_of(PLAIN, {}) == ({},)
+
+
+def test_a_study_with_valves_comes_back_from_its_file() -> None:
+    again = Study.model_validate_json(VALVED.model_dump_json())
+    assert again == VALVED
+    assert again.valves == {"C03": ("L2",), "C06": ("L1", "L3")}

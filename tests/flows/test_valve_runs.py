@@ -111,13 +111,9 @@ def test_lines_flow_for_the_chips_that_they_feed_and_the_proposal_names_them(who
 @pytest.mark.parametrize(
     "place",
     [
-        "after_turn@3",
-        *(
-            pytest.param(f"{point}@{passage}", marks=pytest.mark.slow)
-            for point in VALVE_FAULT_POINTS
-            for passage in (1, 3)
-            if (point, passage) != ("after_turn", 3)
-        ),
+        pytest.param(f"{point}@{passage}", marks=pytest.mark.slow)
+        for point in VALVE_FAULT_POINTS
+        for passage in (1, 3)
     ],
 )
 def test_killed_in_a_turn_the_valve_is_looked_at_again_and_the_study_ends_as_if_undisturbed(
