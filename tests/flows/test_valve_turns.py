@@ -20,6 +20,7 @@ from chiploop.study import load_study
 from flows import exposure_parts, perfusion, valve_turns
 from flows.perfusion import Wanted
 from flows.plain_medium import keep_alive
+from flows.proposing import connection_of_edited
 from instruments.delivery import quantise_with
 from instruments.errors import DeviceAlarm
 from tests.flows.test_perfusion import HOURS, START_H, Rig
@@ -165,3 +166,20 @@ def test_a_study_without_valves_asks_for_none(tmp_path: Path) -> None:
         valve_turns.connect(plain.lab, proposal, 1)
         assert valve_turns.connected_now(plain.lab) is plain.study
         assert valve_turns.reason_not_connected(plain.lab, proposal, 1) == ""
+
+
+def test_an_edit_keeps_who_is_fed_by_whom_but_for_chips_of_held_lines(rig: ValveRig) -> None:
+    doses = [
+        {"line": "L1", "chips": ["C01"]},
+        {"line": "L2", "chips": ["C02", "C03", "C04"]},
+    ]
+    standing = SimpleNamespace(key="p1", content={"doses": doses})
+    record = SimpleNamespace(proposed=lambda run_id, cycle: [(standing, None)])
+    books: Any = SimpleNamespace(study=STUDY, run_id="r", record=record, journal=rig.journal)
+    now = rig.journal.connection("r")
+    assert connection_of_edited(books, now, 2, "p1") == {"C02": "L2", "C04": "L2"}
+    assert connection_of_edited(books, now, 2, "another") == now
+    rig.valves["C04"].port = 2
+    with pytest.raises(SafetyRefusal):
+        rig.dose(rig.pilot())
+    assert connection_of_edited(books, now, 2, "p1") == now
