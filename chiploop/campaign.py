@@ -14,6 +14,8 @@ import numpy as np
 
 from chiploop.batch_safety import batch_rules, drug_candidates, is_safe, safe_batch
 from chiploop.campaign_values import Campaign, LineDose, Proposal, TiedBatch
+from chiploop.connected_doses import best_connection, connected_campaign
+from chiploop.connections import Connection
 from chiploop.dose_orders import draw_order
 from chiploop.dosing import ChipSchedule, Quantise
 from chiploop.edited_doses import refuse_edit
@@ -35,6 +37,7 @@ from chiploop.policies.prediction_table import Batch, PredictionTable
 from chiploop.policies.scored_batch import scored_batch
 from chiploop.proposal_alternatives import last_doses
 from chiploop.record.actions import JournalTotals
+from chiploop.record.stays import first_stay
 from chiploop.safety import check_exposure
 from chiploop.spread_out import spread_out, spread_out_drugs
 from chiploop.study import Study
@@ -53,11 +56,14 @@ class Suggestion:
 
     proposal: Proposal
     table: PredictionTable
+    campaign: Campaign
+    """What the table is of: its study as valves will have connected it."""
 
 
 def start(study: Study) -> Campaign:
     """Return the campaign before anything has happened."""
-    return Campaign(study, 0, {chip: ChipSchedule(chip) for chip in study.chip_ids}, (), None)
+    schedules = {chip: ChipSchedule(chip, (), first_stay(study, chip)) for chip in study.chip_ids}
+    return Campaign(study, 0, schedules, (), None)
 
 
 def observe(
@@ -157,6 +163,58 @@ def suggest(
     *,
     begin_h: float | None = None,
     without_lines: Collection[str] = (),
+    connection_now: Connection | None = None,
+    connection: Connection | None = None,
+    **more: Any,
+) -> Suggestion:
+    """Return doses for the next exposure, with the table that they were chosen from.
+
+    Parameters and errors as ``doses_as_connected``. In a study with valves ``connection_now`` says which line
+    feeds which chip now (its own where a chip is not in it), and ``connection`` for which one the doses shall
+    be; None: for the one that teaches most (connected_doses).
+    """
+    study = campaign.study
+    if not study.valves:
+        return doses_as_connected(
+            campaign,
+            quantise,
+            remaining_ul,
+            totals,
+            rng,
+            begin_h=begin_h,
+            without_lines=without_lines,
+            **more,
+        )
+    now, seed = connection_now or {}, int(rng.integers(2**63))
+    begins_h = study.exposure_start_h(campaign.cycle + 1) if begin_h is None else begin_h
+
+    def choose(one: Connection) -> Suggestion:
+        return doses_as_connected(
+            connected_campaign(campaign, now, one, begins_h),
+            quantise,
+            remaining_ul,
+            totals,
+            np.random.default_rng(seed),
+            begin_h=begin_h,
+            without_lines=without_lines,
+            **more,
+        )
+
+    more["kept"] = more.get("kept") or KeptPredictions()
+    if connection is not None:
+        return choose(connection)
+    return best_connection(study, now, tuple(without_lines), choose)
+
+
+def doses_as_connected(
+    campaign: Campaign,
+    quantise: Quantise,
+    remaining_ul: Mapping[str, float],
+    totals: JournalTotals,
+    rng: np.random.Generator,
+    *,
+    begin_h: float | None = None,
+    without_lines: Collection[str] = (),
     rejected: Collection[tuple[str, float, str]] = (),
     reopened: Collection[Reopened] = (),
     policy: str = "goal_information",
@@ -183,7 +241,6 @@ def suggest(
     SafetyRefusal
         Where no dose, not even the vehicle, may be given to some line, or a person's dose may not.
     """
-    study = campaign.study
     if campaign.posterior is None or campaign.info is None:
         raise FitNotAccepted("nothing has been read out yet, so there is nothing to propose from")
     if not campaign.info.passed:
@@ -191,6 +248,7 @@ def suggest(
             f"the calibration of cycle {campaign.cycle} failed its diagnostics and proposes nothing: "
             + "; ".join(campaign.info.failures)
         )
+    study = campaign.study
     lines = tuple(line for line in study.lines if line.id not in without_lines)
     if not lines:
         raise SafetyRefusal("every line is held until a person has looked; nothing can be dosed")
@@ -303,7 +361,7 @@ def suggest(
         if table.cost is None
         else float(sum(table.cost[i][safe.chosen[i]] for i in range(len(lines)))),
     )
-    return Suggestion(proposal, table)
+    return Suggestion(proposal, table, campaign)
 
 
 def named_ways(

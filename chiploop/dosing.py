@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from chiploop.errors import DoseNotFeasible
@@ -99,6 +99,19 @@ class ChipSegment:
     drug_nm: float
     stimulus_ng_ml: Mapping[str, float]
     """Cytokine -> concentration; one that is absent is not there."""
+    line_chips: int | None = field(default=None, repr=False)
+    """Chips that shared the line's flow; None where that never changes: those of the study's line."""
+
+
+@dataclass(frozen=True)
+class Stay:
+    """A stretch in which one line feeds a chip that a valve may give to another."""
+
+    line: str
+    from_h: float
+    """Study time from which the line feeds it."""
+    tubing: tuple[ChipSegment, ...] = ()
+    """What the line moved before, oldest first: at least as much as stands in its tubing then."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +120,8 @@ class ChipSchedule:
 
     chip_id: str
     segments: tuple[ChipSegment, ...] = ()
+    stays: tuple[Stay, ...] = ()
+    """Which line fed it when, in time order; empty in a study without valves, where its own line always does."""
 
     def __post_init__(self) -> None:
         for segment in self.segments:
@@ -124,7 +139,7 @@ class ChipSchedule:
 
     def with_segment(self, segment: ChipSegment) -> ChipSchedule:
         """Return the schedule with one more segment at its end."""
-        return ChipSchedule(self.chip_id, (*self.segments, segment))
+        return replace(self, segments=(*self.segments, segment))
 
 
 def pump_name(line_id: str, stock: str) -> str:
@@ -204,6 +219,8 @@ def make_programme(
     if purpose != "dose" and asked_nm != 0.0:
         raise ValueError(f"a {purpose} phase carries no drug, {asked_nm:g} nM was asked")
     line_flow_ul_h = study.line_flow_rate_ul_h(line_id)
+    if not line_flow_ul_h:
+        raise DoseNotFeasible(f"no chip is fed by line {line_id}: it stands still")
 
     if purpose != "dose":
         stocks = (purpose,)
@@ -283,6 +300,7 @@ def delivered_segments(
         flow_rate_ul_h=sum(step.volume_ul for step in given) / (end_h - start_h) / len(chips),
         drug_nm=mixed_nm(study, given),
         stimulus_ng_ml=stimulus_ng_ml,
+        line_chips=len(chips) if study.valves else None,
     )
     return dict.fromkeys(chips, segment)
 

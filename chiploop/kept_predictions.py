@@ -16,12 +16,14 @@ import hashlib
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from chiploop.dosing import ChipSchedule
 from chiploop.exposure import ExposureProgramme
 from chiploop.measurement import Readout
+from chiploop.models.inlet import ChipInlet
 from chiploop.study import Study
 from chiploop.study_schedules import STIMULUS
 
@@ -89,12 +91,17 @@ def state_of(
     ``pairs``: goal -> the two drugs that it compares.
     """
     found = hashlib.sha256()
-    history = [(chip, schedules[chip].segments) for chip in study.chip_ids]
+    history: list[Any] = [(chip, schedules[chip].segments) for chip in study.chip_ids]
+    if study.valves:  # which line fed a chip until then; where it goes next is told by the names
+        history += [
+            ([s.line_chips for s in one.segments], [s for s in one.stays if s.from_h < begin_h])
+            for one in (schedules[chip] for chip in study.chip_ids)
+        ]
     asked = (
         study.sampling,
         study.perfusion.flow_rate_ul_h,
         study.stimulus_ng_ml if len(study.arms_ng_ml) == 1 else study.arms_ng_ml,
-        study.lines,
+        study.home_lines or study.lines,
         study.donors,
         study.goals[0],
         study.limits.viability,
@@ -119,3 +126,9 @@ def name_of(line: str, programme: ExposureProgramme) -> str:
     if programme.arm != STIMULUS:
         return f"{line} {hashlib.sha256(repr((programme.arm, flows)).encode()).hexdigest()}"
     return f"{line} {hashlib.sha256(repr(flows).encode()).hexdigest()}"
+
+
+def name_of_inlet(inlet: ChipInlet) -> str:
+    """Return the name of what one chip shows, whichever line feeds it: by what reaches it and when."""
+    reached = hashlib.sha256(inlet.edges_h.tobytes() + inlet.inputs.tobytes()).hexdigest()
+    return f"{inlet.chip_id} {reached}"

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from chiploop.campaign_values import Campaign
+from chiploop.connections import dose_unit
 from chiploop.dosing import (
     ChipSchedule,
     ChipSegment,
@@ -23,7 +24,7 @@ from chiploop.given_exposures import given_exposures, highest_as_long
 from chiploop.goals import donor_tissues, goal_draws
 from chiploop.inference.likelihood import Likelihood
 from chiploop.inference.scatter import Scatter
-from chiploop.kept_predictions import KeptPredictions, name_of, state_of
+from chiploop.kept_predictions import KeptPredictions, name_of, name_of_inlet, state_of
 from chiploop.measurement import Readout
 from chiploop.models.facts import AT_THE_END, COVERAGE, P_APP, STUDY_NAMES, ReadoutSpec
 from chiploop.models.inlet import ChipInlet, chip_inlet
@@ -101,7 +102,7 @@ def likelihood_of(
     inlets = [
         chip_inlet(study, schedules[chip], until_h=max([last, *ends])) for chip in study.chip_ids
     ]
-    lines = {chip: study.line_of(chip).id for chip in study.chip_ids}
+    lines = {chip: dose_unit(study, chip) for chip in study.chip_ids}
     drugs = drugs_of_chips(study)
     return Likelihood(model_of(study), inlets, donors, readouts, scatter_of(study), lines, drugs)
 
@@ -161,7 +162,7 @@ def prediction_table(
     likelihood = likelihood_of(study, waiting, campaign.readouts)
     donor_ids = [study.donor_of(c).id for c in study.chip_ids]
     own = posterior.chip_parameters(donor_ids, chosen, list(drugs_of_chips(study).values()))
-    factors = posterior.chip_drug_factors([study.line_of(c).id for c in study.chip_ids], chosen)
+    factors = posterior.chip_drug_factors([dose_unit(study, c) for c in study.chip_ids], chosen)
     effects = posterior.effects([effect.name for effect in likelihood.effects], chosen)
     pairs = {goal.name: goal.pair for goal in campaign.goals if goal.pair}
     kept = (kept or KeptPredictions()).of(
@@ -204,25 +205,35 @@ def prediction_table(
             (hours, arm): highest_read_nm(campaign, hours, line.id, arm)
             for hours, arm in {(programme.drug_h, programme.arm) for programme in feasible}
         }
-        shown = simulated_ahead(
-            study,
-            model,
-            kept,
-            [name_of(line.id, programme) for programme in feasible],
-            [
+        # chip by chip where other connections may ask for the same chip again
+        units = [[chip] for chip in line.chips] if study.valves else [list(line.chips)]
+        parts = []
+        for together in units:
+            at_chips = [chip_index[chip] for chip in together]
+            inlets = [
                 [
                     chip_inlet(study, with_exposure(study, waiting[chip], programme, begin), begin)
-                    for chip in line.chips
+                    for chip in together
                 ]
                 for programme in feasible
-            ],
-            (times, starts),
-            line_rows,
-            chips,
-            own if own.ndim == 2 else own[:, chips],
-            states[:, chips],
-            None if factors is None else factors[:, chips],
-        )
+            ]
+            names = [name_of(line.id, programme) for programme in feasible]
+            parts.append(
+                simulated_ahead(
+                    study,
+                    model,
+                    kept,
+                    [name_of_inlet(inlet) for (inlet,) in inlets] if study.valves else names,
+                    inlets,
+                    (times, starts),
+                    [row for row in line_rows if row[0] in at_chips],
+                    at_chips,
+                    own if own.ndim == 2 else own[:, at_chips],
+                    states[:, at_chips],
+                    None if factors is None else factors[:, at_chips],
+                )
+            )
+        shown = beside_each_other(parts, line_rows, chips)
         part, viability = shown[..., :-1], shown[..., -1]
         features.append(part - known[:, None, at : at + part.shape[2]])
         at += part.shape[2]
@@ -371,6 +382,25 @@ def simulated_ahead(
     return np.stack([kept.arrays[name] for name in names], axis=1)
 
 
+def beside_each_other(
+    parts: Sequence[np.ndarray],
+    rows: Sequence[tuple[int, PlannedReadout]],
+    chips: Sequence[int],
+) -> np.ndarray:
+    """Return what a line's chips show, simulated one by one, in the order of its rows; the lowest viability
+    last.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    place = dict.fromkeys(chips, 0)
+    columns = []
+    for chip, _ in rows:
+        columns.append(parts[list(chips).index(chip)][..., place[chip]])
+        place[chip] += 1
+    worst = np.min([part[..., -1] for part in parts], axis=0)
+    return np.stack([*columns, worst], axis=-1)
+
+
 def future_reading(
     study: Study,
     model: TissueModel,
@@ -396,7 +426,8 @@ def waited(study: Study, schedule: ChipSchedule, until_h: float) -> ChipSchedule
     end = schedule.segments[-1].end_h if schedule.segments else 0.0
     if end >= until_h - 1e-9:
         return schedule
-    return schedule.with_segment(stimulus_segment(study, 0.0, end, until_h))
+    line = study.line_of(schedule.chip_id).id
+    return schedule.with_segment(stimulus_segment(study, line, 0.0, end, until_h))
 
 
 def highest_read_nm(
@@ -447,22 +478,28 @@ def with_exposure(
         begin_h = start_h + after_h
         schedule = schedule.with_segment(
             stimulus_segment(
-                study, part.delivered_nm, begin_h, begin_h + part.duration_h, exposure.arm
+                study,
+                exposure.line,
+                part.delivered_nm,
+                begin_h,
+                begin_h + part.duration_h,
+                exposure.arm,
             )
         )
     return schedule
 
 
 def stimulus_segment(
-    study: Study, drug_nm: float, start_h: float, end_h: float, arm: str = STIMULUS
+    study: Study, line: str, drug_nm: float, start_h: float, end_h: float, arm: str = STIMULUS
 ) -> ChipSegment:
-    """Return a segment of a stimulus with drug at the study's flow rate."""
+    """Return a segment of a stimulus with drug at the study's flow rate, for a chip that a line feeds."""
     return ChipSegment(
         start_h,
         end_h,
         study.perfusion.flow_rate_ul_h,
         drug_nm,
         study.arms_ng_ml[arm],
+        len(study.line(line).chips) if study.valves else None,
     )
 
 

@@ -144,6 +144,8 @@ def notes(study: Study) -> tuple[str, ...]:
         "MTT kills the cells that it reads: every cycle but the last needs sister chips for its plate": (
             bool(killing) and study.timeline.cycles > 1
         ),
+        f"valves may give {', '.join(study.valves)} to other lines: a plan is for chips at home, and a line "
+        "that feeds more chips draws more from its syringes": bool(study.valves),
         "the pressure in the chips is not watched: the chip declares no sensor": (
             not study.chip.pressure_sensor
         ),

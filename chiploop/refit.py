@@ -36,7 +36,7 @@ from chiploop.models.facts import facts_path, model_facts
 from chiploop.models.study_model import model_of
 from chiploop.next_exposure import likelihood_of
 from chiploop.record.actions import Action
-from chiploop.record.replay import schedules_by, unknown_since
+from chiploop.record.replay import schedules_by, unknown_chips_since
 from chiploop.study import MODEL_FOLDER, STUDY_FILE, Study, load_study
 from chiploop.study_checks import check_parts
 from chiploop.study_yaml import YamlText
@@ -78,7 +78,6 @@ def review_of(
 
 
 def explained(
-    study: Study,
     schedules: Mapping[str, ChipSchedule],
     unknown_h: Mapping[str, float],
     readouts: Sequence[Readout],
@@ -86,7 +85,7 @@ def explained(
     """Return the readouts, marked as not to be learned from where nobody knows what the chip got.
 
     A reading that was taken well says nothing once a volume before it is unknown, whatever the line got later.
-    ``unknown_h``: line -> study time from which that is so (``replay.unknown_since``).
+    ``unknown_h``: chip -> study time from which that is so (``replay.unknown_chips_since``).
     """
     known_h = {
         chip: schedule.segments[-1].end_h if schedule.segments else 0.0
@@ -94,7 +93,7 @@ def explained(
     }
 
     def fails(r: Readout) -> bool:
-        since_h = unknown_h.get(study.line_of(r.chip_id).id, math.inf)
+        since_h = unknown_h.get(r.chip_id, math.inf)
         return r.time_h > since_h or r.time_h > known_h[r.chip_id] + ROUNDING_H
 
     reason = "what its line delivered until then is not known"
@@ -127,7 +126,7 @@ def evidence_of(
     schedules = schedules_by(before, study)
     own = [readout for readout in readouts if readout.cycle == cycle]
     return Evidence(
-        cycle, schedules, tuple(explained(study, schedules, unknown_since(before), own))
+        cycle, schedules, tuple(explained(schedules, unknown_chips_since(study, before), own))
     )
 
 

@@ -12,9 +12,11 @@ a proposed dose, and ``WIRE_RULES`` between approval and wire, which know nothin
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from chiploop.chip_totals import totals_by_chip
+from chiploop.connections import Connection, connection_of
 from chiploop.dosing import PumpProgramme, mixed_nm, mixed_vehicle_fraction
 from chiploop.errors import SafetyRefusal
 from chiploop.models.facts import RELEASE
@@ -91,7 +93,10 @@ def check_exposure(
     :func:`check_dose`.
     """
     reasons: list[str] = []
-    for part, begins_h, moved in _each_part(exposure, start_h, totals or JournalTotals(), cycle):
+    connection = connection_of(study) if study.valves else {}
+    for part, begins_h, moved in _each_part(
+        exposure, start_h, totals or JournalTotals(), cycle, connection
+    ):
         verdict = check_dose(
             study,
             part,
@@ -117,17 +122,22 @@ def check_exposure_before_wire(
     """Raise SafetyRefusal where a part of an approved exposure would break a limit: what can not be given to
     its end is not begun.
     """
-    for part, begins_h, moved in _each_part(exposure, start_h, totals, cycle):
+    connection = connection_of(study) if study.valves else {}
+    for part, begins_h, moved in _each_part(exposure, start_h, totals, cycle, connection):
         check_before_wire(study, part, moved, begins_h, newest_toxicity_h, cycle=cycle)
 
 
 def _each_part(
-    exposure: ExposureProgramme, start_h: float, totals: JournalTotals, cycle: int
+    exposure: ExposureProgramme,
+    start_h: float,
+    totals: JournalTotals,
+    cycle: int,
+    connection: Connection,
 ) -> Iterator[tuple[PumpProgramme, float, JournalTotals]]:
     """Yield every part, when it begins, and what the pumps have moved by then if the parts before are given."""
     for after_h, part in exposure.timed():
         yield part, start_h + after_h, totals
-        totals = totals.with_programme(part, start_h + after_h, cycle)
+        totals = totals.with_programme(part, start_h + after_h, cycle, connection)
 
 
 def check_before_wire(
@@ -213,6 +223,8 @@ def _verdict(
     if programme.line not in study.line_ids:
         return SafetyVerdict(False, (f"there is no line {programme.line} in {study.name}",))
     n_chips = len(study.line(programme.line).chips)
+    if not n_chips:
+        return SafetyVerdict(False, (f"no chip is fed by line {programme.line}: it stands still",))
     known = {"medium", *study.arms_ng_ml, *study.stocks}
     steps = tuple(step for step in programme.steps if step.stock in known)
     if cycle is not None and programme.purpose == "dose":
@@ -231,5 +243,14 @@ def _verdict(
         newest_toxicity_h=newest_toxicity_h,
         cycle=cycle,
     )
-    reasons = tuple(reason for rule in rules if (reason := rule(facts)) is not None)
+    broken: dict[str, list[str]] = {}
+    for chip, own in totals_by_chip(study, programme.line, totals):
+        of_chip = replace(facts, totals=own)
+        for reason in (rule(of_chip) for rule in rules):
+            if reason is not None:
+                broken.setdefault(reason, []).append(chip)
+    reasons = tuple(
+        reason if len(chips) == n_chips or not chips[0] else f"{', '.join(chips)}: {reason}"
+        for reason, chips in broken.items()
+    )
     return SafetyVerdict(allowed=not reasons, reasons=reasons)

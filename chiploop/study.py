@@ -37,6 +37,7 @@ from chiploop.study_parts import (
     Controls,
     Donor,
     Drug,
+    FurtherLines,
     Kit,
     Limits,
     Line,
@@ -118,6 +119,10 @@ class _Shared(Part):
     """Further stimuli by name, each in a pump of its own: a schedule says which one flows."""
     stocks: Annotated[dict[Identifier, Stock], Field(min_length=1)]
     lines: Annotated[tuple[Line, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+    valves: dict[Identifier, FurtherLines] = Field(default={}, exclude_if=is_nothing)
+    """Chip -> the lines that a valve before it may feed it from besides its own, under ``lines``: which one
+    does is chosen for each exposure.
+    """
     perfusion: Perfusion
     timeline: Timeline
     sampling: Sampling
@@ -179,6 +184,10 @@ class Study(_Shared):
     """Donor id -> donor."""
     assays: dict[Identifier, Assay]
     """Readout -> assay."""
+    home_lines: tuple[Line, ...] = Field(default=(), exclude_if=is_nothing)
+    """The lines as the file has them, where valves give chips to others now and ``lines`` says so (connections);
+    empty otherwise.
+    """
     tissue: ModelFacts
     """What stands beside the text of ``model``, and where both stand."""
     source_path: str = ""
@@ -188,8 +197,8 @@ class Study(_Shared):
 
     @property
     def chip_ids(self) -> tuple[str, ...]:
-        """(n_chips,), line by line in the order of the file."""
-        return tuple(chip for line in self.lines for chip in line.chips)
+        """(n_chips,), line by line in the order of the file, wherever valves give them to."""
+        return tuple(chip for line in self.home_lines or self.lines for chip in line.chips)
 
     @property
     def line_ids(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from chiploop.study_goal_checks import GOAL_RULES
 from chiploop.study_limits import DAY_H
 from chiploop.study_parts import TAKES_EFFLUENT
 from chiploop.study_schedule_checks import SCHEDULE_RULES
+from chiploop.study_valve_checks import VALVE_RULES
 from chiploop.study_yaml import Place, YamlText, field_name
 
 PLATE_WELLS = 96
@@ -343,6 +344,7 @@ def calibration_wells(kit: Any) -> int:
 RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     (("lines",), _chips_are_unique),
     (("lines", "donors"), _donors_are_known),
+    *VALVE_RULES,
     *ARM_RULES,
     *DRUG_RULES,
     (("stocks",), _stocks_have_free_names),

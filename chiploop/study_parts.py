@@ -322,6 +322,12 @@ class Line(Part):
     """Which of the study's ``arms`` it has pumps for besides the usual stimulus; absent: all."""
 
 
+FurtherLines = Annotated[
+    tuple[Identifier, ...], BeforeValidator(as_tuple), Field(min_length=1, max_length=15)
+]
+"""Lines that a valve may feed a chip from besides its own; the largest valve has 16 ports."""
+
+
 class Syringe(Part):
     """What stands in one pump of every line."""
 

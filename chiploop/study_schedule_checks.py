@@ -98,8 +98,14 @@ def _parts_can_be_delivered(
     schedules: Any, timeline: Any, perfusion: Any, chip: Any, lines: Any
 ) -> Iterator[Found]:
     fewest = min((len(line.chips) for line in lines), default=0)
-    if not fewest:
-        return
+    if fewest:
+        yield from parts_too_short(schedules, timeline, perfusion, chip, fewest)
+
+
+def parts_too_short(
+    schedules: Any, timeline: Any, perfusion: Any, chip: Any, fewest: int
+) -> Iterator[Found]:
+    """Yield the schedules with a part that a line of so few chips can not deliver before its end."""
     least_h = least_part_h(
         perfusion.flow_rate_ul_h, chip.channel_volume_ul, chip.dead_volume_ul, fewest
     )

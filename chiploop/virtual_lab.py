@@ -25,6 +25,7 @@ import numpy as np
 from chiploop.assays.barrier_blank import geometry_of_chip
 from chiploop.assays.electrode_geometry import field_factor
 from chiploop.assays.plate_map import plate_from_dict
+from chiploop.connections import dose_unit
 from chiploop.dosing import stock_concentration_nm
 from chiploop.goal_curves import Tissue
 from chiploop.goals import goal_draws
@@ -36,7 +37,7 @@ from chiploop.models.inlet import ChipInlet, chip_constants
 from chiploop.models.study_model import model_of
 from chiploop.models.tissue_model import TissueModel, load_model
 from chiploop.next_exposure import scatter_of
-from chiploop.study import Kit, Study
+from chiploop.study import Kit, Line, Study
 from chiploop.virtual_tracer import BACKGROUND_RFU, collected, light_rfu
 
 if TYPE_CHECKING:
@@ -94,7 +95,9 @@ class VirtualLab:
         self.states: np.ndarray | None = None
         self.dose_errors = {
             line.id: float(
-                np.exp(study.variation.dose * self.noise("dose", line.id).standard_normal())
+                np.exp(
+                    study.variation.dose * self.noise("dose", self.dosed_as(line)).standard_normal()
+                )
             )
             for line in study.lines
         }
@@ -112,6 +115,10 @@ class VirtualLab:
     def noise(self, *what: object) -> np.random.Generator:
         """Return the random numbers that belong to one thing of this seed."""
         return np.random.default_rng([self.seed, zlib.crc32(repr(what).encode())])
+
+    def dosed_as(self, line: Line) -> str:
+        """Return whose deviation of doses a line has: the fitted model's, where the truth is matched to it."""
+        return dose_unit(self.study, next(iter(line.chips))) if self.matched else line.id
 
     def matched_factors(self) -> dict[str, np.ndarray]:
         """Return parameter -> (chips,) factors of donors, drawn as the fitted model says that donors differ."""
@@ -181,9 +188,16 @@ class VirtualLab:
     # --- time
 
     def advance(
-        self, start_h: float, end_h: float, line_flows_ul_h: dict[str, dict[str, float]]
+        self,
+        start_h: float,
+        end_h: float,
+        line_flows_ul_h: dict[str, dict[str, float]],
+        fed_by: Mapping[str, str | None] | None = None,
     ) -> None:
         """Move the chips from start_h to end_h under flows that stay the same: line -> role -> uL/h.
+
+        ``fed_by`` (chip -> line) says where valves truly stand; None: between two ports, and nothing reaches the
+        chip. A line whose ports are all closed moves nothing.
 
         Raises ValueError where start_h is not where the chips are.
         """
@@ -192,24 +206,32 @@ class VirtualLab:
         if end_h <= start_h:
             return
         inlets = {}
+        home = {chip: line.id for line in self.study.lines for chip in line.chips}
+        feeds = {**home, **(fed_by or {})}
         for line in self.study.lines:
+            chips = [chip for chip in self.chips if feeds[chip] == line.id]
+            if not chips:
+                continue
             pieces = self.through_tubing(line.id, start_h, end_h, line_flows_ul_h.get(line.id, {}))
-            per_chip = [[flow / len(line.chips), *rest] for _, flow, *rest in pieces]
+            per_chip = [[flow / len(chips), *rest] for _, flow, *rest in pieces]
             edges = np.array([start_h, *(end for end, *_ in pieces)])
-            for chip, donor in line.chips.items():
-                constants = chip_constants(
-                    self.study,
-                    self.model.facts,
-                    self.study.donors[donor].flg,
-                    self.study.drug_of(line.id),
-                )
-                inlets[chip] = ChipInlet(chip, edges, np.array(per_chip), constants)
+            for chip in chips:
+                inlets[chip] = ChipInlet(chip, edges, np.array(per_chip), self.constants(chip))
+        for chip in self.chips:
+            if chip not in inlets:
+                edges, still = np.array([start_h, end_h]), np.array([[0.0, *self.plain]])
+                inlets[chip] = ChipInlet(chip, edges, still, self.constants(chip))
         result = self.run([inlets[chip] for chip in self.chips], float(end_h))
         if result.trouble.any():
             raise RuntimeError(f"the virtual tissue could not be advanced to {end_h} h")
         self.states = result.states
         self.time_h = end_h
         self.remember(result.observed[0, :, 0])
+
+    def constants(self, chip: str) -> dict[str, float]:
+        """Return the constants of a chip, its donor and its drug."""
+        drug = self.study.drug_of(self.study.line_of(chip).id)
+        return chip_constants(self.study, self.model.facts, self.study.donor_of(chip).flg, drug)
 
     def run(self, inlets: list[ChipInlet], time_h: float) -> BatchResult:
         """Run the chips from where they are to the end of their inlets; observed at time_h."""
@@ -271,12 +293,7 @@ class VirtualLab:
                     chip,
                     np.array([0.0, 1e-9]),
                     np.array([[self.study.perfusion.flow_rate_ul_h, *self.plain]]),
-                    chip_constants(
-                        self.study,
-                        self.model.facts,
-                        self.study.donor_of(chip).flg,
-                        self.study.drug_of(self.study.line_of(chip).id),
-                    ),
+                    self.constants(chip),
                 )
                 for chip in self.chips
             ]

@@ -25,7 +25,17 @@ from chiploop.record.progress import ProgrammeProgress
 from chiploop.record.rows import Decision
 from chiploop.study_parts import Tracer
 from chiploop.study_schedules import dose_words
-from flows import asking, awaited_files, away, exposure_parts, hands, perfusion, tasks, turns
+from flows import (
+    asking,
+    awaited_files,
+    away,
+    exposure_parts,
+    hands,
+    perfusion,
+    tasks,
+    turns,
+    valve_turns,
+)
 from flows.clock import refuse_when_stopped
 from flows.disk_room import kept_back_by
 from flows.fault_points import reached
@@ -45,6 +55,7 @@ def closed_loop(laboratory: Any) -> Campaign:
     reached("run_begun")
     campaign = loop.start(study)
     proposal = first_doses(lab, campaign)
+    valve_turns.connect(lab, proposal, valve_turns.BEFORE_ALL)
     campaign = perfuse(lab, campaign, "medium", study.timeline.stimulus_from_h)
     campaign, before = turns.read_before_stimulus(
         lab, campaign, lambda known, hours, phase: perfuse(lab, known, "medium", hours, phase)
@@ -162,6 +173,7 @@ def expose(
     doses = (
         f"{d.line} {dose_words(d.asked_nm, d.schedule, study.schedules)}" for d in proposal.doses
     )
+    valve_turns.connect(lab, proposal, cycle)
     lab.say(cycle, "dosing " + "; ".join(doses))
     wanted = exposure_parts.wanted_doses(lab, proposal, cycle)
     running = perfusion.start_pumps(lab, wanted, cycle, "dose")

@@ -31,6 +31,7 @@ from flows.laboratory import Laboratory
 from flows.perfusion import Wanted
 from flows.plain_medium import LOOK_AGAIN_H, tell_held
 from flows.proposing import reopened_doses
+from flows.valve_turns import connected_now, reason_not_connected
 from instruments.delivery import hold_programme
 
 
@@ -51,16 +52,16 @@ def wanted_doses(lab: Laboratory, proposal: Proposal, cycle: int) -> list[Wanted
 
     A dose of several parts that the limits would not let come to its end is not begun.
     """
-    doses = {dose.line: dose.programme for dose in proposal.doses}
+    doses = {dose.line: dose for dose in proposal.doses}
     wanted = []
     for line in lab.study.line_ids:
-        exposure = doses.get(line)
-        if exposure is None:
+        if line not in doses:
             hours = lab.study.timeline.exposure_h
             wanted.append(Wanted(line, hours, None, "no dose was proposed for it"))
             continue
-        first = exposure.parts[0]
-        why = reason_not_to_begin(lab, exposure, cycle)
+        first = doses[line].programme.parts[0]
+        why = reason_not_to_begin(lab, doses[line].programme, cycle)
+        why = why or reason_not_connected(lab, doses[line], cycle)
         wanted.append(Wanted(line, first.duration_h, None if why else first, why))
     return wanted
 
@@ -82,7 +83,8 @@ def reason_not_to_begin(lab: Laboratory, exposure: ExposureProgramme, cycle: int
     read_h = newest_toxicity_h(lab.study, lab.at_hand.now(), exposure.line)
     totals = lab.journal.totals(lab.run_id)
     try:
-        check_exposure_before_wire(lab.study, exposure, totals, lab.clock.now_h(), read_h, cycle)
+        now_h = lab.clock.now_h()
+        check_exposure_before_wire(connected_now(lab), exposure, totals, now_h, read_h, cycle)
     except SafetyRefusal as refusal:
         return str(refusal)
     return ""

@@ -18,6 +18,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chiploop.connections import connected
 from chiploop.errors import FileNotValid
 from chiploop.measurement import Readout
 from chiploop.plan import PlannedPlate, exposure_read, plate_id_of
@@ -94,6 +95,9 @@ def tasks_of(
     }
     end_h = max((t.due_h for t in tasks if t.kind in ("plate", "export")), default=study.end_h)
     drawn_ul = journal.totals(run_id).drawn_ul
+    if study.valves:  # a line draws for the chips that it feeds now
+        now = {chip: line for chip, line in journal.connection(run_id).items() if line is not None}
+        study = connected(study, now)
     tasks += refill_tasks(study, drawn_ul, runs_until_h, now_h, end_h)
     return tuple(sorted(tasks, key=lambda task: (task.due_h, task.task_id)))
 

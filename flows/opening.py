@@ -20,6 +20,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from chiploop.connections import lines_that_may_feed
 from chiploop.dosing import pump_name
 from chiploop.errors import FileNotValid, InstrumentTrouble, WrongUse
 from chiploop.models.facts import ModelFacts, facts_path
@@ -38,6 +39,7 @@ from flows.whole_files import write_whole
 from instruments.bench import open_bench
 from instruments.drivers import load_lab_settings
 from instruments.emulators.control import LabHandle, start_lab_process
+from instruments.emulators.virtual_room import ports_of
 from instruments.impedance_meters.manual_entry import in_run_folder
 from instruments.lab_settings import LabSettings
 
@@ -366,9 +368,32 @@ def fits_the_study(settings: LabSettings, study: Study, path: Path) -> None:
         without = [chip for chip in study.chip_ids if chip not in meter.channels]
         if without:
             problems.append(f"impedance_meters.{name}.channels has no {', '.join(without)}")
+    problems += valve_problems(settings, study)
     if problems:
         told = "".join(f"\n  {problem}" for problem in problems)
         raise FileNotValid(f"{path} does not fit {study.name}; nothing was sent:{told}")
+
+
+def valve_problems(settings: LabSettings, study: Study) -> list[str]:
+    """Return what the valves of a bench have not, or have otherwise than the study asks."""
+    problems = []
+    for chip in study.valves:
+        valve, lines = settings.valves.get(chip), lines_that_may_feed(study, chip)
+        if valve is None:
+            problems.append(f"valves.{chip} is missing: which port of it does each line come to?")
+            continue
+        without = [line for line in lines if line not in valve.lines]
+        if without:
+            problems.append(f"valves.{chip}.lines has no port of {', '.join(without)}")
+        ports = list(valve.lines.values())
+        if len(set(ports)) < len(ports):
+            problems.append(f"valves.{chip}.lines has two lines at one port")
+        most = getattr(valve, "positions", max(ports, default=0))
+        if ports and max(ports) > most:
+            problems.append(
+                f"valves.{chip}.lines names port {max(ports)}; the valve has {most} positions"
+            )
+    return problems
 
 
 def kinds_of_files(study: Study) -> tuple[str, ...]:
@@ -436,6 +461,17 @@ def virtual_settings(study: Study, lab: LabHandle, arriving: Path) -> str:
         'make = "emstat_pico"',
         f"url = {json.dumps(url('teer'))}",
     ]
+    for chip in study.valves:
+        fed_by = lines_that_may_feed(study, chip)
+        lines += [
+            "",
+            f"[valves.{chip}]",
+            'make = "runze_sv06"',
+            f"url = {json.dumps(url(f'valve-{chip}'))}",
+            f"positions = {ports_of(len(fed_by))}",
+            f"[valves.{chip}.lines]",
+            *(f"{line} = {port}" for port, line in enumerate(fed_by, 1)),
+        ]
     lines += ["", "[impedance_meters.teer.channels]"]
     lines += [f"{chip} = {channel}" for channel, chip in enumerate(study.chip_ids)]
     for kind in kinds_of_files(study):

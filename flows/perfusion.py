@@ -416,6 +416,6 @@ def tell_clock(lab: Laboratory, cycle: int) -> None:
 def delivered(lab: Laboratory, campaign: Campaign) -> Campaign:
     """Return the campaign with what the journal says that the chips got: counters, or a person's word.
 
-    Programmes with a volume that nobody knows are left out; ``replay.unknown_since`` tells of them.
+    Programmes with a volume that nobody knows are left out; ``replay.unknown_chips_since`` tells of them.
     """
     return replace(campaign, schedules=schedules_of(lab.journal, lab.study, lab.run_id))

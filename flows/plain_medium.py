@@ -23,6 +23,7 @@ from flows.asking import refuse_unapproved
 from flows.clock import Clock, RunStopped, refuse_when_stopped
 from flows.fault_points import reached
 from flows.readouts_at_hand import ReadoutsAtHand
+from flows.valve_turns import connected_now, refuse_misplaced
 from instruments.bench import Bench
 from instruments.delivery import (
     Guard,
@@ -75,7 +76,7 @@ def plain_programme(
         return on_record[0].intent.programme
     left = remaining_ul(lab.study, lab.journal.totals(lab.run_id).drawn_ul)
     round_off = quantise_with(lab.bench.pumps)
-    return make_programme(lab.study, line, purpose, 0.0, duration_h, round_off, left)
+    return make_programme(connected_now(lab), line, purpose, 0.0, duration_h, round_off, left)
 
 
 def tell_held(lab: Perfused, progress: ProgrammeProgress) -> list[ProgrammeProgress]:
@@ -208,8 +209,9 @@ def guard(lab: Perfused, cycle: int) -> Guard:
 
     def look(programme: PumpProgramme, totals: JournalTotals, time_h: float) -> None:
         refuse_unapproved(lab, programme, cycle)
+        refuse_misplaced(lab, programme)
         read_h = newest_toxicity_h(lab.study, lab.at_hand.now(), programme.line)
-        check_before_wire(lab.study, programme, totals, time_h, read_h, cycle=cycle)
+        check_before_wire(connected_now(lab), programme, totals, time_h, read_h, cycle=cycle)
 
     return look
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from chiploop import campaign as loop
 from chiploop.campaign_values import Campaign, Proposal, proposal_from_dict, schedule_in
+from chiploop.connections import Connection, lines_that_may_feed
 from chiploop.dosing import Quantise, remaining_ul
 from chiploop.errors import FileNotValid, WrongUse
 from chiploop.kept_predictions import KeptPredictions
@@ -114,6 +115,7 @@ def offer(
     if own_nm is not None:
         without |= {line for line in books.study.line_ids if line not in own_nm}
     kept = KeptPredictions(predictions_path(books.folder, campaign.cycle))
+    now = books.journal.connection(books.run_id) if books.study.valves else {}
     found = loop.suggest(
         campaign,
         books.round_off,
@@ -131,6 +133,8 @@ def offer(
         own_schedules=own_schedules,
         kept=kept,
         awaited=[(one.cycle, one.assay) for one in late_plates(books.record, books.run_id)],
+        connection_now=now,
+        connection=connection_of_edited(books, now, cycle, edited_from) if edited_from else None,
     )
     with suppress(OSError):  # it only saves time
         kept.save()
@@ -138,7 +142,25 @@ def offer(
     proposal = replace(found.proposal, edited_from=edited_from)
     begins = books.study.exposure_start_h(cycle) if begin_h is None else begin_h
     last = last_predictions(books, campaign.cycle)
-    return Offer(proposal, card_of(campaign, proposal, found.table, begins, left, last))
+    return Offer(proposal, card_of(found.campaign, proposal, found.table, begins, left, last))
+
+
+def connection_of_edited(
+    books: Books, now: Connection, cycle: int, proposal_id: str
+) -> dict[str, str | None]:
+    """Return which line is to feed which chip by a proposal that a person edits: an edit changes doses alone.
+
+    A chip with a line that is held by now stays where it is.
+    """
+    found = [p for p, _ in books.record.proposed(books.run_id, cycle) if p.key == proposal_id]
+    held = set(books.journal.held(books.run_id))
+    wanted = {
+        chip: str(dose["line"])
+        for dose in (found[-1].content["doses"] if found else ())
+        for chip in dose["chips"]
+        if chip in books.study.valves and not held & set(lines_that_may_feed(books.study, chip))
+    }
+    return {**now, **wanted}
 
 
 def may_begin_h(books: Books, standing: RecordedContent) -> float:

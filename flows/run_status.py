@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from chiploop.connections import without_home
 from chiploop.errors import InstrumentTrouble, WaitingForPerson
 from chiploop.record.journal import Journal
 from chiploop.record.record import Record
@@ -66,6 +67,8 @@ class RunStatus:
     proposal: OpenProposal | None
     ended: str
     """How the last process ended, where that was no good end."""
+    fed_by: dict[str, str] = field(default_factory=dict)
+    """Chip -> line that a valve lets feed it in place of its own; empty where none does."""
 
     @property
     def exit_code(self) -> int:
@@ -78,7 +81,8 @@ class RunStatus:
 
     def facts(self) -> dict[str, Any]:
         """Return it as plain values."""
-        return asdict(self) | {"exit_code": self.exit_code}
+        content = asdict(self) | {"exit_code": self.exit_code}
+        return {name: value for name, value in content.items() if name != "fed_by" or value}
 
 
 def status_of(files: RunFiles, steady_s: float) -> RunStatus:
@@ -96,9 +100,13 @@ def status_of(files: RunFiles, steady_s: float) -> RunStatus:
                 proposal = open_proposal(record, files.run_id)
                 cycle = max((c.cycle for c in record.calibrations(files.run_id)), default=0)
     held: dict[str, str] = {}
+    fed_by: dict[str, str] = {}
     if files.journal.exists():
         with Journal(files.journal) as journal:
             held = journal.held(files.run_id)
+            if files.study.valves:
+                now = without_home(files.study, journal.connection(files.run_id))
+                fed_by = {chip: line or "nobody knows which line" for chip, line in now.items()}
     is_asked = proposal is not None or last_state == "waiting for a person"
     state = state_of(last_state, alive, by, is_asked)
     ended = how_it_ended(files.folder)
@@ -118,6 +126,7 @@ def status_of(files: RunFiles, steady_s: float) -> RunStatus:
         dict(held),
         proposal,
         _told(ended, beat) if state == "interrupted" else "",
+        fed_by,
     )
 
 

@@ -49,6 +49,7 @@ from flows.fit import plain
 from flows.laboratory import Laboratory
 from flows.proposing import Books, Offer, offer, standing_offer
 from flows.run_names import step_name
+from flows.valve_turns import why_held
 from instruments.contracts import EntersBlanks
 from instruments.delivery import quantise_with
 
@@ -225,8 +226,8 @@ def on_record(
     """Put readouts on record; those of a held line are kept and marked as not to be learned from."""
     held = lab.journal.held(lab.run_id)
     marked = [
-        replace(r, qc="fail", reasons=(*r.reasons, f"line held: {held[line]}"))
-        if (line := lab.study.line_of(r.chip_id).id) in held
+        replace(r, qc="fail", reasons=(*r.reasons, f"line held: {why}"))
+        if (why := why_held(lab, r.chip_id, held))
         else r
         for r in readouts
     ]

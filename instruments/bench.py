@@ -92,6 +92,8 @@ class Bench:
     readers: dict[str, PlateReader]
     meters: dict[str, ImpedanceMeter]
     valves: dict[str, Valve] = field(default_factory=dict)
+    plumbed: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Valve -> line -> its port, as lab.toml has it."""
     ports: dict[str, Transport] = field(default_factory=dict)
     """Pump name -> the port of its bus."""
     halt: Halt = field(default_factory=Halt)
@@ -241,6 +243,7 @@ def open_bench(
             readers=of["plate_readers"],  # type: ignore[arg-type]
             meters=of["impedance_meters"],  # type: ignore[arg-type]
             valves=of["valves"],  # type: ignore[arg-type]
+            plumbed={name: dict(settings.valves[name].lines) for name in of["valves"]},
             ports={name: opened.transports[settings.pumps[name].bus] for name in of["pumps"]},
             halt=opened.halt,
         )

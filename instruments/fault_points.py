@@ -45,6 +45,19 @@ HOLD_FAULT_POINTS: dict[str, Place] = {
     ),
 }
 """Of a programme that can not come to its end."""
+VALVE_FAULT_POINTS: dict[str, Place] = {
+    "before_turn": Place("a valve about to be turned, nothing asked", "it is turned"),
+    "after_turn_asked": Place(
+        "a turn that is on record as asked, not sent",
+        "the valve is asked where it stands, then turned",
+    ),
+    "after_turn": Place(
+        "a valve that stands at its new port, not on record",
+        "it is asked where it stands; on record",
+    ),
+    "after_turned": Place("a turn on record, no dose begun", "the dose begins"),
+}
+"""In the order in which a turn of a valve passes them."""
 
 
 def fault(name: str) -> None:
@@ -52,6 +65,6 @@ def fault(name: str) -> None:
 
     KeyError for a name that is in none of the lists.
     """
-    if name not in FAULT_POINTS and name not in HOLD_FAULT_POINTS:
+    if name not in (*FAULT_POINTS, *HOLD_FAULT_POINTS, *VALVE_FAULT_POINTS):
         raise KeyError(f"{name} is no fault point; add it to FAULT_POINTS")
     die_if_named(name)

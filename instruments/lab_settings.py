@@ -158,7 +158,10 @@ class ImpedanceMeterEntry(SharedEntry):
 
 
 class ValveEntry(PortEntry):
-    """One valve."""
+    """One valve; one that stands before a chip bears the chip's name."""
+
+    lines: dict[Name, Annotated[int, Field(ge=1)]] = {}
+    """Line of a study -> port of the valve that it comes to; the common port leads to the chip."""
 
 
 class FileFolder(Entry):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 
@@ -41,21 +42,30 @@ def delayed(
 
     Where that ends before ``until_h`` nothing flows until then.
 
-    Flow is felt at once; composition arrives after ``dead_volume_ul`` more has been pumped (plug flow).
+    Flow is felt at once; composition arrives after ``dead_volume_ul`` more has been pumped (plug flow): per
+    chip, or by the whole line where segments say how many chips shared its flow.
     What stood in the tubing at the start carries no drug and no cytokine. Gaps have zero flow.
     """
     plain = (0.0,) * (1 + len(facts.stimuli))
     rows: list[tuple[float, float, float, tuple[float, ...]]] = []
+    shares: list[int] = []
     clock = min([from_h, *(segment.start_h for segment in segments[:1])])
     for segment in segments:
         if segment.start_h > clock + 1e-9:
             rows.append((clock, segment.start_h, 0.0, plain))
+            shares.append(1)
         composition = (segment.drug_nm, *facts.stimuli_nm(segment.stimulus_ng_ml))
         rows.append((segment.start_h, segment.end_h, segment.flow_rate_ul_h, composition))
+        shares.append(segment.line_chips or 1)
         clock = segment.end_h
     if until_h > clock + 1e-9:
         rows.append((clock, until_h, 0.0, plain))
-    pumped = np.cumsum([0.0] + [flow * (end - start) for start, end, flow, _ in rows])
+        shares.append(1)
+    moved = [
+        flow * share * (end - start)
+        for (start, end, flow, _), share in zip(rows, shares, strict=True)
+    ]
+    pumped = np.cumsum([0.0, *moved])
     compositions = [plain] + [composition for *_, composition in rows]
     arrival = [-np.inf, *(pumped[:-1] + dead_volume_ul)]  # pumped volume at which each one arrives
     edges: list[float] = []
@@ -64,7 +74,7 @@ def delayed(
         cuts = [start, end]
         if flow > 0:
             cuts += [
-                start + (volume - pumped[k]) / flow
+                start + (volume - pumped[k]) / (flow * shares[k])
                 for volume in arrival[1:]
                 if pumped[k] < volume < pumped[k + 1]
             ]
@@ -72,7 +82,7 @@ def delayed(
         for a, b in zip(cuts[:-1], cuts[1:], strict=True):
             if b <= from_h or b - a < 1e-9:
                 continue
-            middle = pumped[k] + flow * (0.5 * (a + b) - start)
+            middle = pumped[k] + flow * shares[k] * (0.5 * (a + b) - start)
             index = int(np.searchsorted(arrival, middle, side="right")) - 1
             here = (flow, *compositions[index])
             begin = max(a, from_h)
@@ -91,11 +101,38 @@ def chip_inlet(
 ) -> ChipInlet:
     """Return the inlet of one chip from what its line really delivered."""
     line = study.line_of(schedule.chip_id)
-    dead_volume_ul = study.chip.dead_volume_ul / len(line.chips)
-    edges, inputs = delayed(schedule.segments, study.tissue, dead_volume_ul, from_h, until_h)
+    if schedule.stays:
+        edges, inputs = through_lines(study, schedule, from_h, until_h)
+    else:
+        dead_volume_ul = study.chip.dead_volume_ul / len(line.chips)
+        edges, inputs = delayed(schedule.segments, study.tissue, dead_volume_ul, from_h, until_h)
     flg, drug = study.donor_of(schedule.chip_id).flg, study.drug_of(line.id)
     constants = chip_constants(study, study.tissue, flg, drug)
     return ChipInlet(schedule.chip_id, edges, inputs, constants)
+
+
+def through_lines(
+    study: Study, schedule: ChipSchedule, from_h: float, until_h: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return edges and inputs, as ``delayed``, of a chip that valves have given from line to line.
+
+    The tubing is each line's own: a chip that comes to a line is reached first by what stands there.
+    """
+    edges, inputs = np.array([from_h]), np.zeros((0, 2 + len(study.tissue.stimuli)))
+    for stay, following in zip_longest(schedule.stays, schedule.stays[1:]):
+        begin = from_h if stay is schedule.stays[0] else max(from_h, stay.from_h)
+        end = until_h if following is None else following.from_h
+        own = [
+            segment
+            for segment in schedule.segments
+            if segment.start_h >= stay.from_h and (following is None or segment.start_h < end)
+        ]
+        if (following is not None and end <= from_h) or not (own or end > begin):
+            continue
+        rows = (*stay.tubing, *own)
+        part, felt = delayed(rows, study.tissue, study.chip.dead_volume_ul, begin, end)
+        edges, inputs = np.concatenate([edges[:-1], part]), np.concatenate([inputs, felt])
+    return edges, inputs
 
 
 def chip_constants(

@@ -13,11 +13,14 @@ from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any, Literal
 
+from chiploop.connections import Connection
 from chiploop.dosing import PumpProgramme, Purpose, programme_from_dict
+from chiploop.record.turns import Turn, connection_at
 
 EventKind = Literal[
-    "intent", "sent", "started", "outcome", "ambiguous", "abandoned", "refill", "note"
-]
+    "intent", "sent", "started", "outcome", "ambiguous", "abandoned", "refill", "note",
+    "turn", "turned", "turn_unknown", "turn_settled",
+]  # fmt: skip
 ENDS: tuple[EventKind, ...] = ("outcome", "abandoned")
 """What closes an intent: the pump's counter agreed, or a person said what happened."""
 
@@ -88,6 +91,8 @@ class Action:
     """It was told to stop so that its counter says what flowed until then: that alone is no reason to hold it."""
     silent_h: tuple[float, ...] = ()
     """Study times of the last looks, one after another, at which it ran and did not answer."""
+    connection: Connection = field(default_factory=dict, hash=False)
+    """Chips whose valve was turned before it -> line that fed them; None where nobody knows."""
 
     @property
     def open(self) -> bool:
@@ -124,6 +129,8 @@ class Moved:
     pump: str = ""
     cycle: int | None = None
     """Whose phase brought it; None where its key tells none."""
+    connection: Connection = field(default_factory=dict, hash=False)
+    """As that of its action: who got it."""
 
     def until(self, time_h: float) -> Moved:
         """Return what of it has flowed by a study time, as if the pump stood still from then on."""
@@ -144,6 +151,8 @@ class GivenDose:
     """Study time at which it ended or will end."""
     done: bool
     """Every pump's outcome is on record."""
+    connection: Connection = field(default_factory=dict, hash=False)
+    """As that of its actions: who got it."""
 
 
 @dataclass(frozen=True)
@@ -182,8 +191,16 @@ class JournalTotals:
             doses=others,
         )
 
-    def with_programme(self, programme: PumpProgramme, begin_h: float, cycle: int) -> JournalTotals:
-        """Return the totals as if a programme had moved its volumes from a study time on."""
+    def with_programme(
+        self,
+        programme: PumpProgramme,
+        begin_h: float,
+        cycle: int,
+        connection: Connection | None = None,
+    ) -> JournalTotals:
+        """Return the totals as if a programme had moved its volumes from a study time on; ``connection`` says whom
+        it fed.
+        """
         delivered_ul, drawn_ul = dict(self.delivered_ul), dict(self.drawn_ul)
         own = list(self.moved.get(programme.line, ()))
         for step in programme.steps:
@@ -198,6 +215,7 @@ class JournalTotals:
                     step.volume_ul,
                     pump=step.pump,
                     cycle=cycle,
+                    connection=connection or {},
                 )
             )
         return replace(
@@ -281,6 +299,11 @@ def action_of(events: Sequence[Event]) -> Action:
     )
 
 
+def with_connection(action: Action, turns: Sequence[Turn]) -> Action:
+    """Return an action with who was fed by which line when it was intended; itself where no valve ever turned."""
+    return replace(action, connection=connection_at(turns, action.seq)) if turns else action
+
+
 def _after_ul(action: Action, time_h: float) -> float:
     """Return what an action gives, or gave, after a study time."""
     begin_h, end_h = action.begun_h, _end_h(action)
@@ -305,7 +328,7 @@ def _moved(action: Action) -> Moved:
         stood_h = min(stood_h, float(action.end.body["time_h"]))
     purpose, pump = action.intent.programme.purpose, action.intent.pump
     cycle = cycle_in(action.intent.programme_key)
-    return Moved(purpose, begin_h, end_h, volume_ul, stood_h, pump, cycle)
+    return Moved(purpose, begin_h, end_h, volume_ul, stood_h, pump, cycle, action.connection)
 
 
 def totals_of(
@@ -363,6 +386,7 @@ def _given_doses(actions: Sequence[Action]) -> list[GivenDose]:
             delivered_nm=own[0].intent.programme.delivered_nm,
             end_h=max(_end_h(action) for action in own),
             done=all(a.end is not None and a.end.kind == "outcome" for a in own),
+            connection=own[0].connection,
         )
         for key, own in programmes.items()
     ]

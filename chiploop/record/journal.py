@@ -30,6 +30,7 @@ from chiploop.record.actions import (
     JournalTotals,
     action_of,
     totals_of,
+    with_connection,
 )
 from chiploop.record.chain import (
     GENESIS,
@@ -50,6 +51,13 @@ from chiploop.record.chain import (
     write_head,
 )
 from chiploop.record.disk import told_when_full
+from chiploop.record.turns import (
+    Turn,
+    TurnAsked,
+    connection_at,
+    held_by_turns,
+    turns_of,
+)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS events(
@@ -59,11 +67,14 @@ CREATE UNIQUE INDEX IF NOT EXISTS one_intent ON events(key) WHERE kind = 'intent
 CREATE UNIQUE INDEX IF NOT EXISTS one_end ON events(key) WHERE kind IN ('outcome', 'abandoned');
 CREATE INDEX IF NOT EXISTS by_key ON events(key);
 CREATE INDEX IF NOT EXISTS by_run ON events(run_id);
+CREATE INDEX IF NOT EXISTS of_valves ON events(run_id)
+    WHERE kind IN ('turn', 'turned', 'turn_unknown', 'turn_settled');
 CREATE TRIGGER IF NOT EXISTS events_no_update BEFORE UPDATE ON events
     BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 CREATE TRIGGER IF NOT EXISTS events_no_delete BEFORE DELETE ON events
     BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 """
+_OF_VALVES = "kind IN ('turn', 'turned', 'turn_unknown', 'turn_settled')"
 _GUARDS = {"one_intent", "one_end", "events_no_update", "events_no_delete"}
 COLUMNS = "seq, at_utc, run_id, key, kind, body, previous, hash"
 """Of the one table of a journal."""
@@ -178,6 +189,45 @@ class Journal:
         with self._writing() as db:
             self._append(db, run_id, key, "note", {"time_h": time_h, "text": text, **values})
 
+    # -- valves
+
+    def turn(self, asked: TurnAsked) -> None:
+        """Record that a valve is about to be turned, or was found elsewhere; called before the first byte."""
+        with self._writing() as db:
+            self._append(db, asked.run_id, asked.key, "turn", asked.body())
+
+    def turned(self, key: str, time_h: float, stands: str, position: int, proof: str) -> None:
+        """Record at whose port a valve has said that it stands; ``stands`` is that line."""
+        body = {"time_h": time_h, "stands": stands, "position": position, "proof": proof}
+        self._add_to_turn(key, "turned", body)
+
+    def turn_unknown(self, key: str, time_h: float, reason: str) -> None:
+        """Record that nobody knows where a valve stands: its lines are held until a person has looked."""
+        self._add_to_turn(key, "turn_unknown", {"time_h": time_h, "reason": reason})
+
+    def turn_settled(self, key: str, time_h: float, by: str, reason: str, stands: str) -> None:
+        """Record a person's word on at which line's port a valve has stood since nobody could tell."""
+        body = {"time_h": time_h, "by": by, "reason": reason, "stands": stands}
+        self._add_to_turn(key, "turn_settled", body)
+
+    def turns(self, run_id: str) -> list[Turn]:
+        """Return the turns of a run's valves, in order."""
+        with self._lock:
+            return turns_of(self._select(self._db, f"run_id = ? AND {_OF_VALVES}", run_id))
+
+    def connection(self, run_id: str) -> dict[str, str | None]:
+        """Return chip -> line that feeds it now, for chips whose valve was ever turned; None where nobody
+        knows.
+        """
+        return connection_at(self.turns(run_id), float("inf"))
+
+    def _add_to_turn(self, key: str, kind: EventKind, body: dict[str, Any]) -> None:
+        with self._writing() as db:
+            events = self._select(db, f"key = ? AND {_OF_VALVES}", key)
+            if not events:
+                raise RecordConflict(f"{key}: {kind} without a turn")
+            self._append(db, events[0].run_id, key, kind, body)
+
     # -- asking
 
     def events(self, key: str | None = None) -> list[Event]:
@@ -188,8 +238,8 @@ class Journal:
 
     def action(self, key: str) -> Action | None:
         """Return an intent and what became of it; None where there is none."""
-        events = self.events(key)
-        return action_of(events) if any(event.kind == "intent" for event in events) else None
+        found = self._actions("key = ?", key)
+        return found[0] if found else None
 
     def programme(self, programme_key: str) -> list[Action]:
         """Return the actions of all pumps of a programme, in the order intended; empty where
@@ -220,13 +270,15 @@ class Journal:
         return max(actions, key=lambda action: action.seq, default=None)
 
     def held(self, run_id: str) -> dict[str, str]:
-        """Return line -> why it is held: it has an open intent that a person must look at."""
+        """Return line -> why it is held: it has an open intent, or a valve, that a person must look at."""
         held: dict[str, str] = {}
         for action in self.actions(run_id):
             if action.open and action.held is not None:
                 held.setdefault(
                     action.intent.programme.line, f"{action.intent.pump}: {action.held}"
                 )
+        for line, why in held_by_turns(self.turns(run_id)).items():
+            held.setdefault(line, why)
         return held
 
     def totals(self, run_id: str, without: str = "") -> JournalTotals:
@@ -303,8 +355,11 @@ class Journal:
         by_key: dict[str, list[Event]] = {}
         for event in events:
             by_key.setdefault(event.key, []).append(event)
+        turns = {run: self.turns(run) for run in {event.run_id for event in events}}
         found = [
-            action_of(rows) for rows in by_key.values() if any(row.kind == "intent" for row in rows)
+            with_connection(action_of(rows), turns[rows[0].run_id])
+            for rows in by_key.values()
+            if any(row.kind == "intent" for row in rows)
         ]
         # by its intent: a note on a pump, such as a cleared counter, may stand before all intents
         return sorted(found, key=lambda action: action.seq)

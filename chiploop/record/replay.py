@@ -9,13 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from chiploop.dosing import MAX_END_DEVIATION, ChipSchedule, PumpProgramme, delivered_segments
+from chiploop.connections import Connection, connected, line_in, lines_that_may_feed
+from chiploop.dosing import (
+    MAX_END_DEVIATION,
+    ChipSchedule,
+    ChipSegment,
+    PumpProgramme,
+    delivered_segments,
+)
 from chiploop.record.actions import Action
 from chiploop.record.journal import Journal
 from chiploop.record.progress import pump_progress
+from chiploop.record.stays import stayed
 from chiploop.study import Study
 
 _SLIVER_H = 1e-6
@@ -32,6 +40,8 @@ class Flow:
     """Study time."""
     end_h: float
     volume_ul: float
+    connection: Connection = field(default_factory=dict, hash=False)
+    """As that of its action: whom the line fed."""
 
     def within_ul(self, begin_h: float, end_h: float) -> float:
         """Return its volume in a part of its time."""
@@ -48,7 +58,7 @@ def schedules_by(actions: Sequence[Action], study: Study) -> dict[str, ChipSched
     programmes: dict[str, list[Action]] = {}
     for action in actions:
         programmes.setdefault(action.intent.programme_key, []).append(action)
-    schedules = {chip: ChipSchedule(chip) for chip in study.chip_ids}
+    found: dict[str, list[tuple[str, ChipSegment]]] = {chip: [] for chip in study.chip_ids}
     for line in study.lines:
         own = [p for p in programmes.values() if p[0].intent.programme.line == line.id]
         begins_h = sorted(begins_of(actions) for actions in own)
@@ -63,26 +73,62 @@ def schedules_by(actions: Sequence[Action], study: Study) -> dict[str, ChipSched
                 volumes_ul[flow.pump] = volumes_ul.get(flow.pump, 0.0) + given_ul
             steps = {s.pump: s for f in flowing for s in f.programme.steps if s.pump in volumes_ul}
             mixed = replace(flowing[0].programme, steps=tuple(steps.values()))
-            segments = delivered_segments(study, mixed, volumes_ul, begin_h, end_h)
+            fed = connected(study, flowing[-1].connection)
+            segments = delivered_segments(fed, mixed, volumes_ul, begin_h, end_h)
             for chip, segment in segments.items():
-                schedules[chip] = schedules[chip].with_segment(segment)
-    return schedules
+                found[chip].append((line.id, segment))
+    if study.valves:
+        return stayed(study, found)
+    return {
+        chip: ChipSchedule(chip, tuple(segment for _, segment in own))
+        for chip, own in found.items()
+    }
 
 
 def unknown_since(actions: Sequence[Action]) -> dict[str, float]:
     """Return line -> study time from which nobody knows what its chips got; absent where all is known."""
+    since: dict[str, float] = {}
+    for own in lost_programmes(actions):
+        line = own[0].intent.programme.line
+        since[line] = min(since.get(line, math.inf), begins_of(own))
+    return since
+
+
+def lost_programmes(actions: Sequence[Action]) -> list[list[Action]]:
+    """Return the actions of every programme with a volume that nobody knows."""
     lost = {
         action.intent.programme_key
         for action in actions
         if (state := pump_progress(action)).state == "held"
         or (state.state == "abandoned" and not math.isfinite(state.delivered_ul))
     }
+    return [[a for a in actions if a.intent.programme_key == key] for key in sorted(lost)]
+
+
+def unknown_chips_since(study: Study, actions: Sequence[Action]) -> dict[str, float]:
+    """Return chip -> study time from which nobody knows what it got; absent where all is known.
+
+    That is where a volume of the line that feeds it is not known, or where nobody knows whether a line feeds
+    it: then neither its own share is known nor that of the chips beside.
+    """
     since: dict[str, float] = {}
-    for key in sorted(lost):
-        own = [action for action in actions if action.intent.programme_key == key]
-        line = own[0].intent.programme.line
-        since[line] = min(since.get(line, math.inf), begins_of(own))
+    for own in lost_programmes(actions):
+        for chip in fed_by(study, own[0]):
+            since[chip] = min(since.get(chip, math.inf), begins_of(own))
+    for action in actions:
+        for chip, line_now in action.connection.items():
+            if line_now is None and action.intent.programme.line in lines_that_may_feed(
+                study, chip
+            ):
+                for one in (chip, *fed_by(study, action)):
+                    since[one] = min(since.get(one, math.inf), action.begun_h)
     return since
+
+
+def fed_by(study: Study, action: Action) -> tuple[str, ...]:
+    """Return the chips that an action's line fed."""
+    line = action.intent.programme.line
+    return tuple(c for c in study.chip_ids if line_in(study, action.connection, c) == line)
 
 
 def begins_of(actions: Sequence[Action]) -> float:
@@ -109,7 +155,8 @@ def flows_of(actions: Sequence[Action], next_h: float) -> list[Flow]:
         if begin_h < next_h < end_h <= next_h + slack_h:
             end_h = next_h
         if end_h > begin_h:
-            flows.append(Flow(action.intent.pump, programme, begin_h, end_h, volume_ul))
+            flow = Flow(action.intent.pump, programme, begin_h, end_h, volume_ul, action.connection)
+            flows.append(flow)
     return flows
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from chiploop.connections import dose_unit
 from chiploop.dosing import ChipSchedule
 from chiploop.goal_curves import GRID_NM
 from chiploop.goals import curves_of, donor_tissues, goal_level
@@ -168,7 +169,7 @@ class Predictions:
         )
         """(n, p), or (n, chips, p) where chips differ."""
         self.drug_factors = posterior.chip_drug_factors(
-            [study.line_of(chip).id for chip in study.chip_ids], chosen
+            [dose_unit(study, chip) for chip in study.chip_ids], chosen
         )
         self.likelihood: Likelihood = likelihood_of(study, schedules, readouts)
         """Of every reading that was learned from."""

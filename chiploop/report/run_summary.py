@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chiploop.campaign_values import schedule_in
+from chiploop.connections import connected
 from chiploop.goals import truth_of_goal
 from chiploop.record.actions import Action, is_part_of_dose
 from chiploop.record.journal import Journal
@@ -149,6 +150,9 @@ def delivered_facts(study: Study, actions: list[Action], cycle: int) -> list[dic
     """
     key = f"/c{cycle:02d}/"
     facts = []
+    connections = [a.connection for a in actions if key in a.intent.key]
+    if study.valves and connections:  # whom each line fed in that cycle
+        study = connected(study, connections[-1])
     for line in study.lines:
         own = [
             action
@@ -168,7 +172,7 @@ def delivered_facts(study: Study, actions: list[Action], cycle: int) -> list[dic
             }
             for action in own
         ]
-        share = 1.0 / len(line.chips)
+        share = 1.0 / max(1, len(line.chips))
         known = [p["delivered_ul"] for p in pumps]
         total = None if None in known or not pumps else round(sum(known) * share, 6)
         states = {p["outcome"] for p in pumps}

@@ -10,9 +10,13 @@ from chiploop.errors import WrongUse
 from flows.cli.screen import JSON_OPTION, print_json
 
 RUN = typer.Argument(metavar="RUN", help="Run id, or the run's folder; bench for what was primed.")
-PUMP = typer.Option(..., "--pump", help="Pump whose action is open, e.g. L2-low.")
+PUMP = typer.Option("", "--pump", help="Pump whose action is open, e.g. L2-low.")
+VALVE = typer.Option(
+    "", "--valve", help="In place of --pump: a valve of which nobody knows where it stands."
+)
+AT = typer.Option("", "--at", metavar="LINE", help="Line at whose port the valve stands, as seen.")
 DELIVERED = typer.Option(
-    ..., "--delivered", help='What the person saw, e.g. "120 uL", or "unknown".'
+    "", "--delivered", help='What the person saw, e.g. "120 uL", or "unknown".'
 )
 STANDS = typer.Option(
     False,
@@ -29,6 +33,8 @@ def settle(
     delivered: str = DELIVERED,
     why: str = WHY,
     stands_still: bool = STANDS,
+    valve: str = VALVE,
+    at: str = AT,
     runs: Path = RUNS,
     as_json: bool = JSON_OPTION,
 ) -> None:
@@ -36,8 +42,17 @@ def settle(
 
     A pump that was told to stop and has not said that it stands is settled with --stands-still only.
     With "unknown" the line's readouts from then on are kept and not learned from. Moves no liquid.
-    Exit code 2 where nothing is held. With --json: {"ok", "settled", "delivered_ul", "by"}.
+    With --valve and --at: where a valve has stood since nobody could tell; turn it there by hand first where it
+    stands between ports. Exit code 2 where nothing is held. With --json: {"ok", "settled", "delivered_ul", "by"},
+    of a valve "stands" in place of "delivered_ul".
     """
+    if bool(valve) == bool(pump) or (valve and not at) or (pump and not delivered):
+        raise WrongUse(
+            "settle what: --pump NAME --delivered VOLUME, or --valve CHIP --at LINE. Nothing was changed"
+        )
+    if valve:
+        settle_valve(run, valve, at, why, runs, as_json)
+        return
     from chiploop.record.journal import Journal
     from flows.cli.decide import os_login
     from flows.cli.instruments_lab import BENCH_RUN, bench_folder
@@ -82,6 +97,36 @@ def settle(
         print_json({"ok": True, "settled": action.intent.key, "delivered_ul": volume_ul, "by": by})
         return
     print(f"settled  {action.intent.key}  {delivered}, by {by}. Next: {following}")
+
+
+def settle_valve(run: str, valve: str, at: str, why: str, runs: Path, as_json: bool) -> None:
+    """Put a person's word on where a valve stands on record; its lines may go on at the next phase."""
+    from chiploop.record.journal import Journal
+    from flows.cli.decide import os_login
+    from flows.opening import known_run, only_owner
+
+    if not why.strip():
+        raise WrongUse("a person's word needs its reason: --why TEXT")
+    files = known_run(run, runs)
+    with only_owner(files.folder), Journal(files.journal) as journal:
+        turns = [t for t in journal.turns(files.run_id) if t.asked.valve == valve]
+        if not turns or not turns[-1].open:
+            doubtful = sorted({t.asked.valve for t in journal.turns(files.run_id) if t.doubt})
+            raise WrongUse(
+                f"{files.run_id} has no valve {valve} of which nobody knows where it stands; in doubt: "
+                f"{', '.join(doubtful) or 'none'}"
+            )
+        last = turns[-1].asked
+        if at not in last.lines:
+            raise WrongUse(
+                f"valve {valve} has no port of line {at}; it has {', '.join(last.lines)}. Nothing was changed"
+            )
+        by = os_login()
+        journal.turn_settled(last.key, last.time_h, by, why, at)
+    if as_json:
+        print_json({"ok": True, "settled": last.key, "stands": at, "by": by})
+        return
+    print(f"settled  {last.key}  valve at {at}, by {by}. Next: chiploop resume {files.run_id}")
 
 
 def volume_of(text: str) -> float | None:

@@ -105,6 +105,9 @@ def status_lines(one: RunStatus, runs: Path) -> list[str]:
         lines.append(
             f"  held by    {one.held_by}; chiploop resume {one.run_id}{where} lets it go on"
         )
+    if one.fed_by and one.state != "finished":
+        told = ", ".join(f"{chip} by {line}" for chip, line in one.fed_by.items())
+        lines.append(f"  fed by     {told}; other chips by their own line")
     for line, why in one.held_lines.items():
         lines.append(f"  line {line} HELD: {why}; chiploop settle {one.run_id}{where}")
     if one.state == "interrupted":

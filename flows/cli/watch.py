@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from chiploop.connections import line_in
 from flows.cli.status import RUNS, status_lines
 
 if TYPE_CHECKING:
@@ -126,13 +127,19 @@ def table_of(files: RunFiles, now: RunStatus) -> Table:
 
 
 def rows_of(files: RunFiles, now: RunStatus) -> Iterator[tuple[str, ...]]:
-    """Yield one row a chip: what its line's pumps give by the journal, and its newest readouts."""
+    """Yield one row a chip: what the pumps of the line that feeds it give by the journal, and its newest
+    readouts.
+    """
     from chiploop.record.journal import Journal
     from flows.record_place import place_of
 
     flows: dict[str, tuple[str, float, float]] = {}
+    study = files.study
+    connection: dict[str, str | None] = {}
     if files.journal.exists():
         with Journal(files.journal) as journal:
+            if study.valves:
+                connection = journal.connection(files.run_id)
             for action in journal.actions(files.run_id):
                 if not (action.open and action.sent_h):
                     continue
@@ -150,19 +157,22 @@ def rows_of(files: RunFiles, now: RunStatus) -> Iterator[tuple[str, ...]]:
     if place.is_there():
         with place.open(create=False) as record:
             newest = newest_readouts(record, files.run_id)
-    for line in files.study.lines:
-        what, rate, ends = flows.get(line.id, ("nothing", 0.0, now.time_h))
-        for chip, donor in line.chips.items():
-            yield (
-                chip,
-                donor,
-                line.id,
-                what,
-                f"{rate / len(line.chips):.3g}" if rate else "–",
-                f"{max(0.0, ends - now.time_h):.1f} h" if rate else "–",
-                newest.get(chip, "–"),
-                f"HELD: {now.held_lines[line.id]}" if line.id in now.held_lines else "",
-            )
+    feeds = {chip: line_in(study, connection, chip) for chip in study.chip_ids}
+    for chip, line in feeds.items():
+        nothing = ("nothing", 0.0, now.time_h)
+        what, rate, ends = flows.get(line or "", nothing)
+        share = rate / list(feeds.values()).count(line)
+        held = now.held_lines.get(line or "", "its valve is in doubt" if line is None else "")
+        yield (
+            chip,
+            study.donor_of(chip).id,
+            line or "?",
+            what,
+            f"{share:.3g}" if rate else "–",
+            f"{max(0.0, ends - now.time_h):.1f} h" if rate else "–",
+            newest.get(chip, "–"),
+            f"HELD: {held}" if held else "",
+        )
 
 
 def newest_readouts(record: Record, run_id: str) -> dict[str, str]:

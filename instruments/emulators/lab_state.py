@@ -43,6 +43,7 @@ class LabState:
             "reader": _part_of(room.reader),
             "meter": _part_of(room.meter),
             **{f"pump {name}": _part_of(pump) for name, pump in room.pumps.items()},
+            **{f"valve of {chip}": _part_of(valve) for chip, valve in room.valves.items()},
         }
 
     def load(self) -> bool:

@@ -10,23 +10,26 @@ feels what was really delivered.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from chiploop.connections import lines_that_may_feed
 from instruments.emulators.emstat_pico import EmStatPico
 from instruments.emulators.faults import ByteDevice, Fault, FaultyWire, check
 from instruments.emulators.ne1000 import Ne1000, Ne1000Settings
 from instruments.emulators.ne1000_bus import Ne1000Bus
 from instruments.emulators.reader_elsewhere import ReaderElsewhere
+from instruments.emulators.runze_sv06 import PORT_COUNTS, RunzeSv06, RunzeSv06Settings
 from instruments.emulators.spectramax import SpectraMax
 
 if TYPE_CHECKING:
     from chiploop.study import Study
 
 PORTS = ("pumps", "reader", "teer")
+VALVE_ADDRESS = 1
 LONGEST_STUDY_H = 100_000.0
 PLATE_FIELDS = ("plate_id", "assay", "wells")
 
@@ -35,9 +38,14 @@ class Tissue(Protocol):
     """The chips of a virtual lab, see ``chiploop.virtual_lab.VirtualLab``."""
 
     def advance(
-        self, start_h: float, end_h: float, line_flows_ul_h: dict[str, dict[str, float]]
+        self,
+        start_h: float,
+        end_h: float,
+        line_flows_ul_h: dict[str, dict[str, float]],
+        fed_by: Mapping[str, str | None] | None = None,
     ) -> None:
-        """Let time act under constant flows: line -> pump role -> uL/h."""
+        """Let time act under constant flows: line -> pump role -> uL/h; where there are valves, ``fed_by`` says
+        chip -> line that its valve lets through."""
 
     def impedance(self, chip_id: str, time_h: float, frequency_hz: np.ndarray) -> np.ndarray:
         """Return complex ohm (n_freq,)."""
@@ -77,6 +85,12 @@ class Rig:
 
     pumps: tuple[RigPump, ...]
     chips: tuple[str, ...]
+    valves: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Chip -> the lines on the ports of the valve before it, from port 1."""
+
+    def valve_ports(self) -> dict[str, str]:
+        """Return chip -> name of the port of the computer that its valve is on."""
+        return {chip: f"valve-{chip}" for chip in self.valves}
 
 
 def rig_of(study: Study) -> Rig:
@@ -86,7 +100,13 @@ def rig_of(study: Study) -> Rig:
         for line in study.lines
         for role, syringe in study.syringes_of(line.id).items()
     )
-    return Rig(pumps, tuple(chip for line in study.lines for chip in line.chips))
+    valves = {chip: lines_that_may_feed(study, chip) for chip in study.valves}
+    return Rig(pumps, tuple(chip for line in study.lines for chip in line.chips), valves)
+
+
+def ports_of(lines: int) -> int:
+    """Return the ports of the smallest valve for so many lines."""
+    return next(ports for ports in PORT_COUNTS if ports >= lines)
 
 
 class VirtualRoom:
@@ -120,10 +140,21 @@ class VirtualRoom:
         self.bus = Ne1000Bus(list(self.pumps.values()), wall_s)
         self.reader = SpectraMax(self._absorbance, lambda: self.time_h, wall_s)
         self.meter = EmStatPico(self._impedance, wall_s)
+        self.valves = {
+            chip: RunzeSv06(
+                RunzeSv06Settings(address=VALVE_ADDRESS, ports=ports_of(len(lines))),
+                lambda: self.time_h,
+                wall_s,
+            )
+            for chip, lines in rig.valves.items()
+        }
+        """Chip -> the valve before it."""
         devices: tuple[ByteDevice, ...] = (self.bus, self.reader, self.meter)
         self.wires = {
             name: FaultyWire(device, wall_s) for name, device in zip(PORTS, devices, strict=True)
         }
+        for chip, name in rig.valve_ports().items():
+            self.wires[name] = FaultyWire(self.valves[chip], wall_s)
 
     # --- time
 
@@ -140,7 +171,12 @@ class VirtualRoom:
             coming_h = (float(request["at_h"]) for request in self.to_come)
             next_h = min(to_h, *stops_h, *coming_h, *self.bench.due_h())
             if next_h > self.time_h:
-                self.tissue.advance(self.time_h, next_h, self._line_flows_ul_h())
+                if self.valves:
+                    self.tissue.advance(
+                        self.time_h, next_h, self._line_flows_ul_h(), self._fed_by()
+                    )
+                else:
+                    self.tissue.advance(self.time_h, next_h, self._line_flows_ul_h())
                 self.tissue_revision += 1
                 self.revision += 1
                 self.time_h = next_h
@@ -155,6 +191,14 @@ class VirtualRoom:
             flow_ul_h = max(self.pumps[place.name].plunger.flow_ul_h, 0.0)
             flows.setdefault(place.line, {})[place.role] = flow_ul_h
         return flows
+
+    def _fed_by(self) -> dict[str, str | None]:
+        """Return chip -> line on the port at which its valve truly stands; None where that is none."""
+        found: dict[str, str | None] = {}
+        for chip, valve in self.valves.items():
+            lines, port = self.rig.valves[chip], valve.port
+            found[chip] = lines[port - 1] if port is not None and port <= len(lines) else None
+        return found
 
     def _let_come(self) -> None:
         due = [request for request in self.to_come if float(request["at_h"]) <= self.time_h]
@@ -219,7 +263,13 @@ class VirtualRoom:
             }
             for name, pump in self.pumps.items()
         }
-        return {**self.tissue.truth(), "time_h": self.time_h, "pumps": pumps}
+        said = {**self.tissue.truth(), "time_h": self.time_h, "pumps": pumps}
+        if self.valves:
+            said["valves"] = {
+                chip: {"feeds": self._fed_by()[chip], "moves": valve.moves}
+                for chip, valve in self.valves.items()
+            }
+        return said
 
     def _fault(self, request: dict[str, Any]) -> dict[str, Any]:
         if "at_h" in request and float(request["at_h"]) > self.time_h:
@@ -233,6 +283,12 @@ class VirtualRoom:
     def _check_fault(self, request: dict[str, Any]) -> None:
         if "file" in request:
             self.bench.check_fault(request)
+        elif "valve" in request:
+            if request["valve"] not in self.valves or request["kind"] not in _VALVE_FAULTS:
+                raise ValueError(
+                    f"a valve is one of {', '.join(self.valves)};"
+                    f" what happens to it one of {', '.join(_VALVE_FAULTS)}"
+                )
         elif "pump" in request:
             if request["pump"] not in self.pumps or request["kind"] not in _PUMP_FAULTS:
                 raise ValueError(
@@ -250,6 +306,8 @@ class VirtualRoom:
         kind = request["kind"]
         if "file" in request:
             self.bench.faults.append(kind)
+        elif "valve" in request:
+            _VALVE_FAULTS[kind](self.valves[request["valve"]])
         elif "pump" in request:
             _PUMP_FAULTS[kind](self.pumps[request["pump"]])
         elif kind in _PORT_EVENTS:
@@ -292,6 +350,12 @@ _PUMP_FAULTS: dict[str, Callable[[Ne1000], None]] = {
     "change_syringe": Ne1000.change_syringe,
 }
 """What may happen to one pump."""
+_VALVE_FAULTS: dict[str, Callable[[RunzeSv06], None]] = {
+    "power_cut": RunzeSv06.power_cycle,
+    "block": RunzeSv06.block,
+    "free": RunzeSv06.free,
+}
+"""What may happen to one valve; with its power it goes back to port 1."""
 _PORT_EVENTS: dict[str, Callable[[FaultyWire], None]] = {
     "unplug_now": FaultyWire.unplug,
     "plug_in": FaultyWire.plug_in,

@@ -280,9 +280,9 @@ def test_a_readout_after_the_last_known_volume_is_marked_and_one_that_failed_kee
     end_h = STUDY.exposure_end_h(1)
     readout = readings(cycle=1)[0]
     at = [replace(readout, time_h=end_h + later_h) for later_h in (0.0, 0.2, 0.3)]
-    assert [r.qc for r in explained(STUDY, schedules, {}, at)] == ["ok", "ok", "fail"]
+    assert [r.qc for r in explained(schedules, {}, at)] == ["ok", "ok", "fail"]
     bad = replace(at[2], qc="fail", reasons=("a bubble",))
-    assert explained(STUDY, schedules, {}, [bad]) == [bad]
+    assert explained(schedules, {}, [bad]) == [bad]
 
 
 class Named(pickle.Unpickler):

@@ -25,6 +25,49 @@ BROKEN = [
         "lines[1].chips",
         "line L2 has no chip",
     ),
+    (
+        "_valves_join_known_lines",
+        "perfusion:\n",
+        "valves: {C99: [L2]}\nperfusion:\n",
+        "valves.C99",
+        "must be a chip of a line",
+    ),
+    (
+        "_valves_join_known_lines",
+        "perfusion:\n",
+        "valves: {C01: [L9]}\nperfusion:\n",
+        "valves.C01[0]",
+        "must be a line of the study",
+    ),
+    (
+        "_valves_join_known_lines",
+        "perfusion:\n",
+        "valves: {C01: [L2, L2]}\nperfusion:\n",
+        "valves.C01[1]",
+        "here twice",
+    ),
+    (
+        "_valves_join_known_lines",
+        "perfusion:\n",
+        "valves: {C01: [L1]}\nperfusion:\n",
+        "valves.C01[0]",
+        "L1 is the line of C01 already",
+    ),
+    (
+        "_tubing_is_rinsed",
+        "turnaround: 4 h",
+        "turnaround: 0.9 h",
+        "timeline.turnaround",
+        "must be rinsed before a valve turns",
+    ),
+    (
+        "_parts_can_be_delivered_to_few",
+        "perfusion:\n",
+        "valves: {C01: [L2], C02: [L2], C03: [L2]}\n"
+        "schedules: {whole: {}, short: {for: 3 h}}\nperfusion:\n",
+        "schedules.short",
+        "is too short",
+    ),
     ("_donors_are_known", "C05: D2", "C05: D9", "lines[1].chips.C05", 'donor "D9"'),
     (
         "_stimulus_is_there",
@@ -470,6 +513,9 @@ ALSO = {
         ("C09: D3", "C09: D1"),
         ("C12: D3", "C12: D1"),
         ("readout: CCL26, effect: 50 %", "readout: CCL26, of: D3, effect: 50 %"),
+    ),
+    ("_tubing_is_rinsed", "must be rinsed before a valve turns"): (
+        ("perfusion:\n", "valves: {C01: [L2], C02: [L2], C03: [L2]}\nperfusion:\n"),
     ),
     ("_arms_without_stimulus_are_stimulated", "no effect to take away"): (
         ("stocks: ", "arms:\n  rest: {IL-13: 0 ng/mL}\nstocks: "),

@@ -10,6 +10,7 @@ from chiploop.dosing import ChipSchedule, PumpProgramme, PumpStep
 from chiploop.record.actions import Intent, action_key, programme_key
 from chiploop.record.journal import Journal
 from chiploop.record.replay import schedules_of
+from chiploop.record.turns import TurnAsked
 from chiploop.study import load_study
 from flows.cli.main import command_line
 from flows.opening import RunFiles, new_run
@@ -118,3 +119,55 @@ def test_a_pump_that_stands_by_its_own_answer_needs_no_word_on_it(files: RunFile
         journal.note(files.run_id, key, 30.0, "told to stop; no answer", stands=False)
         journal.note(files.run_id, key, 31.0, "stopped", stands=True)
     assert settle(files, "L1-low", "500 uL") == 0
+
+
+@pytest.fixture
+def doubtful(tmp_path: Path) -> RunFiles:
+    """A run of which nobody knows where the valve of C04 stands."""
+    study = load_study(STUDY_FILE.with_name("ad_jak_valves.yaml"))
+    made = new_run(study, tmp_path, 1, True, False)
+    key = f"{made.run_id}/c02/C04/turn"
+    asked = TurnAsked(key, made.run_id, "C04", "C04", "L2", "L1", 2, ("L2", "L1"), 76.0)
+    with Journal(made.journal) as journal:
+        journal.turn(asked)
+        journal.turn_unknown(key, 76.0, "it stalled")
+    return made
+
+
+def settle_valve(files: RunFiles, *words: str) -> int:
+    more = ["--why", "seen at the valve", "--runs", str(files.runs)]
+    return command_line(["settle", files.run_id, *words, *more])
+
+
+def test_where_a_valve_stands_is_a_persons_word_and_frees_its_lines(
+    doubtful: RunFiles, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert settle_valve(doubtful, "--valve", "C04", "--at", "L1") == 0
+    assert "valve at L1" in capsys.readouterr().out
+    with Journal(doubtful.journal) as journal:
+        assert journal.held(doubtful.run_id) == {}
+        assert journal.connection(doubtful.run_id) == {"C04": "L1"}
+        assert journal.events()[-1].body["by"]
+    assert settle_valve(doubtful, "--valve", "C04", "--at", "L1") == 2  # nobody doubts it now
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--valve", "C04", "--at", "L3"), "has no port of line L3"),
+        (("--valve", "C05", "--at", "L1"), "in doubt: C04"),
+        (("--valve", "C04"), "settle what"),
+        (("--valve", "C04", "--at", "L1", "--pump", "L1-high"), "settle what"),
+        ((), "settle what"),
+    ],
+)
+def test_a_word_on_a_valve_that_says_nothing_changes_nothing(
+    doubtful: RunFiles,
+    words: tuple[str, ...],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert settle_valve(doubtful, *words) == 2
+    assert message in capsys.readouterr().err
+    with Journal(doubtful.journal) as journal:
+        assert set(journal.held(doubtful.run_id)) == {"L1", "L2"}

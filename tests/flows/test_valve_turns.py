@@ -1,0 +1,185 @@
+"""A valve that does not stand where the doses want it starts no dose, and keeps no chip from plain medium."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from chiploop.campaign import first_proposal, start
+from chiploop.campaign_values import Proposal
+from chiploop.connections import connected
+from chiploop.dosing import remaining_ul
+from chiploop.errors import SafetyRefusal
+from chiploop.record.journal import Journal
+from chiploop.study import load_study
+from flows import exposure_parts, perfusion, valve_turns
+from flows.perfusion import Wanted
+from flows.plain_medium import keep_alive
+from flows.proposing import connection_of_edited
+from instruments.delivery import quantise_with
+from instruments.errors import DeviceAlarm
+from tests.flows.test_perfusion import HOURS, START_H, Rig
+from tests.instruments.test_valve_turn import FakeValve
+
+STUDY = load_study(Path(__file__).with_name("small_valve_study.yaml"))
+PORTS = {"C02": {"L1": 1, "L2": 2}, "C04": {"L2": 1, "L1": 2}}
+
+
+class ValveRig(Rig):
+    """The rig of pumps with a valve before C02 and one before C04, both at home and on record."""
+
+    def __init__(self, folder: Path, journal: Journal) -> None:
+        super().__init__(folder, journal, study=STUDY)
+        self.valves = {chip: FakeValve(journal) for chip in PORTS}
+        for chip, valve in self.valves.items():
+            valve.name = chip
+        self.lab.bench = SimpleNamespace(pumps=self.pumps, valves=self.valves, plumbed=PORTS)
+        valve_turns.connect(self.lab, self.pilot(), valve_turns.BEFORE_ALL)
+
+    def pilot(self, moved: dict[str, str] | None = None) -> Proposal:
+        """Return the study's first doses, as they would be with chips given to another line."""
+        full = remaining_ul(STUDY, {})
+        study = connected(STUDY, moved or {})
+        return first_proposal(start(study), quantise_with(self.pumps), full)
+
+    def dose(self, proposal: Proposal) -> list[Any]:
+        """Start the doses of cycle 1 as the flow does, once the valves have been turned for them."""
+        valve_turns.connect(self.lab, proposal, 1)
+        wanted = exposure_parts.wanted_doses(self.lab, proposal, 1)
+        return perfusion.start_pumps.fn(self.lab, wanted, 1, "dose")
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[ValveRig]:
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        made = ValveRig(tmp_path, journal)
+        made.world.advance_to(START_H)
+        yield made
+
+
+def test_chips_are_at_home_on_record_before_anything_flows(rig: ValveRig) -> None:
+    assert rig.journal.connection("r") == {"C02": "L1", "C04": "L2"}
+    assert [valve.moves for valve in rig.valves.values()] == [0, 0]
+
+
+def test_doses_begin_once_every_chip_is_on_its_line(rig: ValveRig) -> None:
+    rig.dose(rig.pilot({"C02": "L2"}))
+    assert rig.valves["C02"].port == 2
+    assert rig.flow_ul_h("L1") == pytest.approx(60.0, rel=1e-3)
+    assert rig.flow_ul_h("L2") == pytest.approx(180.0, rel=1e-3)
+    assert rig.runs("L2-high") and not rig.runs("L1-high")
+
+
+def test_a_valve_at_the_wrong_port_starts_no_dose_and_its_lines_are_held(rig: ValveRig) -> None:
+    """Somebody has turned C02 to L2 by hand: L2's 700 nM would reach it, at a share that nobody approved."""
+    rig.valves["C02"].port = 2
+    with pytest.raises(SafetyRefusal, match="Nothing was sent to the pumps"):  # no line is left
+        rig.dose(rig.pilot())
+    assert not rig.runs("L2-high") and not rig.runs("L2-stimulus")
+    assert set(rig.journal.held("r")) == {"L1", "L2"}
+    assert any("C02 was left at port 1 of L1 and stands at port 2" in said for said in rig.said)
+    # plain medium for the chips that are on each line for certain: nobody gets more than the study's flow
+    assert rig.runs("L1-medium") and rig.runs("L2-medium")
+    assert rig.flow_ul_h("L1") == pytest.approx(60.0)
+    assert rig.flow_ul_h("L2") == pytest.approx(120.0)
+
+
+def test_a_turn_that_stalls_leaves_the_doses_of_its_lines_out(rig: ValveRig) -> None:
+    rig.valves["C02"].trouble = DeviceAlarm("C02 stalled", kind="stall")
+    rig.valves["C02"].lost = True
+    rig.dose(rig.pilot({"C02": "L2"}))
+    assert not rig.runs("L2-high")
+    assert any("NOBODY KNOWS WHICH LINE FEEDS C02" in said for said in rig.said)
+    assert set(rig.journal.held("r")) == {"L1", "L2"}
+    assert rig.runs("L1-medium") and rig.runs("L2-medium")
+
+
+def test_a_dose_for_other_chips_than_its_line_feeds_is_not_given(rig: ValveRig) -> None:
+    rig.pumps["L1-stimulus"].cut = True  # it does not say that it stands: no valve of L1 turns
+    proposal = rig.pilot({"C02": "L2"})
+    valve_turns.connect(rig.lab, proposal, 1)
+    wanted = {one.line: one for one in exposure_parts.wanted_doses(rig.lab, proposal, 1)}
+    assert rig.valves["C02"].port == 1
+    assert wanted["L2"].programme is None
+    assert "L2 does not feed C02" in wanted["L2"].why
+    assert "it feeds C02 too" in wanted["L1"].why
+    assert rig.journal.held("r") == {}  # it is known where C02 is
+
+
+def test_a_silent_valve_starts_no_dose_and_is_no_doubt(rig: ValveRig) -> None:
+    rig.valves["C04"].silent = True
+    with pytest.raises(SafetyRefusal, match="C04 does not say where it stands"):
+        rig.dose(rig.pilot())
+    assert not rig.runs("L2-high")
+    assert rig.journal.held("r") == {}
+
+
+def test_a_silent_valve_does_not_end_a_hold_and_one_elsewhere_does(rig: ValveRig) -> None:
+    rig.valves["C04"].silent = True
+    rig.start("L1", purpose="stimulus")
+    assert rig.runs("L1-stimulus")
+    rig.valves["C04"].silent, rig.valves["C04"].port = False, 2
+    wanted = [Wanted("L2", HOURS, rig.programme("L2", 0.0, "stimulus"))]
+    perfusion.start_lines(rig.lab, [replace(wanted[0], due_h=START_H)], 1, "hold")
+    assert not rig.runs("L2-stimulus") and rig.runs("L2-medium")
+
+
+def test_plain_medium_asks_no_valve(rig: ValveRig) -> None:
+    for valve in rig.valves.values():
+        valve.silent = True
+    rig.lab.simulated = True
+    (kept,) = keep_alive(rig.lab, "L1", 4.0, 1, "supervised-1", "a test")
+    assert kept.running and rig.flow_ul_h("L1") == pytest.approx(120.0)
+    rig.lab.bench = SimpleNamespace(
+        pumps=rig.pumps, valves={}, plumbed={}
+    )  # as the supervisor has it
+    (kept,) = keep_alive(rig.lab, "L2", 4.0, 1, "supervised-1", "a test")
+    assert kept.running
+
+
+def test_no_valve_turns_for_a_cycle_whose_doses_have_begun(rig: ValveRig) -> None:
+    rig.dose(rig.pilot())
+    rig.world.advance_to(START_H + HOURS)
+    valve_turns.connect(rig.lab, rig.pilot({"C02": "L2"}), 1)
+    assert rig.valves["C02"].port == 1
+
+
+def test_a_chip_whose_line_gets_no_dose_stays_where_it_is(rig: ValveRig) -> None:
+    """A held line is not in a proposal; that does not send its chips home."""
+    valve_turns.turn(rig.lab, "C02", "L2", 1, "L1")
+    proposal = rig.pilot()
+    without = replace(proposal, doses=tuple(d for d in proposal.doses if d.line != "L1"))
+    valve_turns.connect(rig.lab, without, 2)
+    assert rig.valves["C02"].port == 2
+    assert rig.journal.connection("r") == {"C02": "L2", "C04": "L2"}
+
+
+def test_a_study_without_valves_asks_for_none(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        plain = Rig(tmp_path, journal)  # its bench has no valves to ask
+        proposal: Any = None
+        valve_turns.connect(plain.lab, proposal, 1)
+        assert valve_turns.connected_now(plain.lab) is plain.study
+        assert valve_turns.reason_not_connected(plain.lab, proposal, 1) == ""
+
+
+def test_an_edit_keeps_who_is_fed_by_whom_but_for_chips_of_held_lines(rig: ValveRig) -> None:
+    doses = [
+        {"line": "L1", "chips": ["C01"]},
+        {"line": "L2", "chips": ["C02", "C03", "C04"]},
+    ]
+    standing = SimpleNamespace(key="p1", content={"doses": doses})
+    record = SimpleNamespace(proposed=lambda run_id, cycle: [(standing, None)])
+    books: Any = SimpleNamespace(study=STUDY, run_id="r", record=record, journal=rig.journal)
+    now = rig.journal.connection("r")
+    assert connection_of_edited(books, now, 2, "p1") == {"C02": "L2", "C04": "L2"}
+    assert connection_of_edited(books, now, 2, "another") == now
+    rig.valves["C04"].port = 2
+    with pytest.raises(SafetyRefusal):
+        rig.dose(rig.pilot())
+    assert connection_of_edited(books, now, 2, "p1") == now
