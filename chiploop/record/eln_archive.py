@@ -83,8 +83,10 @@ def write_eln(path: Path, entry: Entry, parts: Iterator[Part]) -> dict[str, int]
             name = f"{root}/{ENTRY.removeprefix('./')}{part.name}"
             if isinstance(part.source, bytes):
                 written = archive.add_bytes(name, part.source)
-            else:
+            elif part.source.is_file():
                 written = archive.add_file(name, part.source)
+            else:
+                raise RecordBroken(f"{part.source} is gone, which is {part.name} of the record")
             if part.sha256 and part.sha256 != written.sha256:
                 raise RecordBroken(f"{part.source} is not what was kept under its digest")
             packed.append((part, written))

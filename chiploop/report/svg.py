@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,10 @@ class Drawn:
     name: str
     svg: str
     problem: str = ""
+    label: str = ""
+    """What it shows, in one line."""
+    make: Callable[[], Figure] | None = field(default=None, compare=False, repr=False)
+    """Draws it anew, with its marks; None for one that could not be drawn."""
 
 
 @dataclass(frozen=True)
@@ -126,19 +130,24 @@ def drawn(
 
     ``refused`` says that it rests on a calibration that failed; that stands in the figure as well.
     """
+
+    def marked() -> Figure:
+        figure = draw()
+        if simulated:
+            mark(figure)
+        if refused:
+            refuse(figure)
+        return figure
+
     try:
         with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
-            figure = draw()
-            if simulated:
-                mark(figure)
-            if refused:
-                refuse(figure)
             buffer = io.StringIO()
             nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-            figure.savefig(buffer, format="svg", metadata=nothing)
-        return Drawn(name, inline(buffer.getvalue(), name, label, simulated))
+            marked().savefig(buffer, format="svg", metadata=nothing)
+        text = inline(buffer.getvalue(), name, label, simulated)
+        return Drawn(name, text, label=label, make=marked)
     except Exception as problem:  # one broken figure leaves the rest of the report standing
-        return Drawn(name, "", f"{type(problem).__name__}: {problem}")
+        return Drawn(name, "", f"{type(problem).__name__}: {problem}", label)
 
 
 def mark(figure: Figure) -> None:
@@ -172,11 +181,19 @@ def inline(text: str, name: str, label: str, simulated: bool) -> str:
         return f' id="{name}-{found[1]}"' if found[1] in used else ""
 
     text = re.sub(r' id="([^"]*)"', renamed, text)
+    text = re.sub(r'(?<= d=")[^"]*', lambda path: shortened(path[0]), text)
+    text = re.sub(r'(?<= (?:x|y)=")-?[\d.]+(?=")', lambda place: shortened(place[0]), text)
     text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)
     viewbox = re.search(r'viewBox="[^"]*"', text)
     title = f"{MARK}: {label}" if simulated else label
     head = f'<svg {viewbox[0] if viewbox else ""} role="img" aria-label="{escape(title)}">'
     return re.sub(r"<svg[^>]*>", lambda _: head, text, count=1).strip()
+
+
+def shortened(path: str) -> str:
+    """Return a path with its places to a hundredth of a point, which is finer than any screen or printer."""
+    path = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", path)
+    return re.sub(r"\s*\n\s*", " ", path).strip()
 
 
 def set_margins(
