@@ -1,22 +1,24 @@
 """A calibration beside its data in ArviZ's groups: prior, predictive draws, observed values, log likelihood.
 
-Belongs here: what stands in which group. Not here: the posterior's own groups and the file (record.posterior_file).
+Belongs here: what stands in which group. Not here: the posterior's own groups and the file
+(record.posterior_file).
 
-All groups about data share the dimension ``reading``, one entry per reading that was learned from, with coordinates
-that name it (chip, readout, donor, line, time_h, cycle, unit): a variable per readout would need a dimension per
-readout, since chips are read at different times. Values are in the readout's own unit. A censored reading is NaN in
-observed_data; constant_data has its bounds, the scale and the sd.
+All groups about data share the dimension ``reading``, one entry per reading that was learned from, with
+coordinates that name it (chip, readout, donor, line, time_h, cycle, unit): a variable per readout would need a
+dimension per readout, since chips are read at different times. Values are in the readout's own unit. A
+censored reading is NaN in observed_data; constant_data has its bounds, the scale and the sd.
 
-log_likelihood is that of one reading given the parameters and all other readings, since readings of a chip, donor or
-plate err together (``conditionals``): its exponential mean is what leave-one-out needs; its sum over readings is not
-the joint log likelihood. It is the density on the readout's own scale (that of ln y where ``scale`` is log).
+log_likelihood is that of one reading given the parameters and all other readings, since readings of a chip,
+donor or plate err together (``conditionals``): its exponential mean is what leave-one-out needs; its sum over
+readings is not the joint log likelihood. It is the density on the readout's own scale (that of ln y where
+``scale`` is log).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -120,10 +122,10 @@ def replicates(likelihood: Likelihood, means: np.ndarray, rng: np.random.Generat
         return np.where(likelihood.rows.log_scale, np.exp(y), y)
 
 
-def reading_coordinates(likelihood: Likelihood) -> dict[str, tuple[str, list[object]]]:
+def reading_coordinates(likelihood: Likelihood) -> dict[str, tuple[str, list[Any]]]:
     """Return what names each reading."""
     used = likelihood.used
-    columns: dict[str, list[object]] = {
+    columns: dict[str, list[Any]] = {
         "chip": [r.chip_id for r in used],
         "readout": [r.readout for r in used],
         "donor": [likelihood.donors[r.chip_id] for r in used],

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from chiploop.dosing import ChipSchedule
-from chiploop.record.arviz_groups import data_groups
 from chiploop.inference.posterior import CalibrationInfo, Posterior
 from chiploop.inference.prior import Prior
 from chiploop.measurement import Readout
 from chiploop.models.study_model import model_of
 from chiploop.next_exposure import likelihood_of
+from chiploop.record.arviz_groups import data_groups
 from chiploop.record.posterior_file import write_posterior
 from chiploop.study import Study
 
@@ -43,8 +43,8 @@ def write_calibration(
     likelihood = likelihood_of(study, schedules, readouts)
     if len(likelihood.used) != info.n_readouts:
         raise ValueError(
-            f"the posterior of cycle {cycle} was found with {info.n_readouts} readings, and {len(likelihood.used)} "
-            "stand now (some were excluded, revised or came later)"
+            f"the posterior of cycle {cycle} was found with {info.n_readouts} readings, and "
+            f"{len(likelihood.used)} stand now (some were excluded, revised or came later)"
         )
     chains = max(1, len(info.log_evidence))
     if len(posterior.standard) % chains:

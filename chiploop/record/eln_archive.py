@@ -1,8 +1,8 @@
 """A run as an ``.eln`` file: a zipped RO-Crate that electronic lab notebooks open.
 
 Belongs here: the archive's layout and ro-crate-metadata.json. Not here: which files of a run go in (eln_run).
-Format: The ELN File Format (ELN Consortium) on RO-Crate 1.1. One root folder named after the file; the root dataset has
-one entry, the run, with name, authors, dates, readable text and its files, each with SHA-256 and size.
+Format: The ELN File Format (ELN Consortium) on RO-Crate 1.1. One root folder named after the file; the root
+dataset has one entry, the run, with name, authors, dates, readable text and its files, each with SHA-256 and size.
 
 The same content gives the same bytes: no time of writing stands anywhere.
 """
@@ -88,7 +88,9 @@ def write_eln(path: Path, entry: Entry, parts: Iterator[Part]) -> dict[str, int]
             else:
                 raise RecordBroken(f"{part.source} is gone, which is {part.name} of the record")
             if part.sha256 and part.sha256 != written.sha256:
-                raise RecordBroken(f"{part.source} is not what was kept under its digest")
+                raise RecordBroken(
+                    f"{part.name} of the record is not what was kept under its digest"
+                )
             packed.append((part, written))
         about = json.dumps(metadata(entry, packed), indent=1, ensure_ascii=False, sort_keys=True)
         archive.add_bytes(f"{root}/{METADATA}", about.encode("utf-8"))

@@ -2,8 +2,9 @@
 
 Belongs here: times, permissions, order, digests. Not here: what is put in.
 
-Every member has the same time and permissions, so that the same content in the same order gives the same bytes with
-the same version of zlib. Files go through in pieces: a campaign of many gigabytes needs no more memory than one piece.
+Every member has the same time and permissions, so that the same content in the same order gives the same bytes
+with the same version of zlib. Files go through in pieces: a campaign of many gigabytes needs no more memory
+than one piece.
 """
 
 from __future__ import annotations

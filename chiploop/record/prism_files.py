@@ -1,4 +1,4 @@
-"""Prism tables as files: a CSV per readout and drug, the list of marked cells, and a text that says how to read them.
+"""Prism tables as files: a CSV per readout and drug, the list of marked cells, and how to read them.
 
 Belongs here: names, headings, cells, the zip. Not here: what stands in a table (prism_tables).
 
@@ -35,9 +35,7 @@ def prism_files(tables: Sequence[PrismTable], run_id: str, simulated: bool) -> d
     return found
 
 
-def free_name(
-    table: PrismTable, several: bool, taken: Mapping[str, str], simulated: bool
-) -> str:
+def free_name(table: PrismTable, several: bool, taken: Mapping[str, str], simulated: bool) -> str:
     """Return a file name of a table that no other has."""
     stem = f"{table.readout}-{table.drug}" if several else table.readout
     stem = re.sub(r"[^A-Za-z0-9._-]+", "_", stem).strip("._") or "readout"

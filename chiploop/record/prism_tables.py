@@ -4,9 +4,9 @@ Belongs here: which readings stand in which cell, and how a cell is marked. Not 
 was read (record), what a dose was (report.dose_tables gives it).
 
 A table is of one readout and one drug. A row is one exposure of one dose, a column one chip; a chip's cell is its
-last reading of that exposure that was taken under stimulus. A value that is not to be fitted has an asterisk behind
-it, the mark by which Prism keeps a value and leaves it out: one that failed, one that a person excluded, and the
-bound of a censored one, which is no value at all.
+last reading of that exposure that was taken under stimulus. A value that is not to be fitted has an asterisk
+behind it, the mark by which Prism keeps a value and leaves it out: one that failed, one that a person
+excluded, and the bound of a censored one, which is no value at all.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def prism_tables(
 ) -> tuple[PrismTable, ...]:
     """Return a table per readout and drug, in the order of the study.
 
-    ``given_nm``: (cycle, line) -> concentration by the pumps' counters. What a line got in a cycle whose dose nobody
-    knows stands in no table.
+    ``given_nm``: (cycle, line) -> concentration by the pumps' counters. What a line got in a cycle whose dose
+    nobody knows stands in no table.
     """
     last = last_of_exposures(study, readouts)
     names = list(dict.fromkeys(readout.readout for readout in readouts))

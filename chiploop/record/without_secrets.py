@@ -2,8 +2,8 @@
 
 Belongs here: what is left out. Not here: keys of lab.toml (instruments).
 
-``notify`` is left out whole: it has people's addresses, and names of places of passwords. Anywhere else a value whose
-key speaks of a secret is left out, and so are user and password in a URL.
+``notify`` is left out whole: it has people's addresses, and names of places of passwords. Anywhere else a
+value whose key speaks of a secret is left out, and so are user and password in a URL.
 """
 
 from __future__ import annotations

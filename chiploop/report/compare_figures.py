@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -23,6 +24,7 @@ from chiploop.report.svg import (
 
 LOOKS = (("A", "#004488", "o", "-"), ("B", "#997700", "s", (0, (5, 2))))
 """Name, colour, marker, line of each run; told apart without colour."""
+SHOWN_NM = (0.1, 1e5)
 APART = 0.12
 """Of a cycle, to each side."""
 
@@ -35,14 +37,16 @@ def goals_figure(runs: Sequence[Mapping[str, Sequence[GoalAt]]]) -> Figure:
     figure = Figure(figsize=(WIDTH_IN, 2.8))
     axes = np.atleast_1d(figure.subplots(1, len(names)))
     set_margins(figure, 0.6, 0.1, 0.45, 0.55, wspace=0.28)
-    handles = []
+    handles: list[Any] = []
     for ax, name in zip(axes, names, strict=True):
         cycles: set[int] = set()
         for run, (label, colour, marker, _), side in zip(runs, LOOKS, (-1, 1), strict=True):
             for at in run.get(name, ()):
                 x, own = at.cycle + side * APART, colour if at.passed else FAILED
                 ax.plot([x, x], [at.lower, at.upper], color=own, lw=2.0, label="_")
-                (dot,) = ax.plot([x], [at.median], marker if at.passed else "x", color=own, ms=4.5, label=label)  # fmt: skip
+                (dot,) = ax.plot(
+                    [x], [at.median], marker if at.passed else "x", color=own, ms=4.5, label=label
+                )
                 cycles.add(at.cycle)
                 if at.passed and label not in {handle.get_label() for handle in handles}:
                     handles.append(dot)
@@ -56,12 +60,12 @@ def goals_figure(runs: Sequence[Mapping[str, Sequence[GoalAt]]]) -> Figure:
     return figure
 
 
-def curves_figure(curves: Sequence[DoseResponse]) -> Figure:
+def curves_figure(curves: Sequence[DoseResponse], unit: str) -> Figure:
     """Return the dose-response of both runs in one panel."""
     figure = Figure(figsize=(WIDTH_IN, 3.1))
     ax = figure.subplots()
     set_margins(figure, 0.65, 0.1, 0.45, 0.4)
-    axis = axis_of(curves[0].goal.readout, "")
+    axis = axis_of(curves[0].goal.readout, unit)
     handles = []
     for curve, (label, colour, marker, line) in zip(curves, LOOKS, strict=True):
         x, f = curve.concentrations_nm, axis.factor
@@ -76,9 +80,10 @@ def curves_figure(curves: Sequence[DoseResponse]) -> Figure:
         )  # fmt: skip
         handles.append(drawn)
     ax.set_xscale("log")
+    ax.set_xlim(*SHOWN_NM)
     plain_log_axis(ax.xaxis)
     ax.set_xlabel("concentration (nM)")
-    ax.set_ylabel(axis.title if not axis.unit else axis.label)
+    ax.set_ylabel(axis.label)
     legend_on_top(figure, handles, 2)
     return figure
 

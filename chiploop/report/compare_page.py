@@ -139,14 +139,18 @@ def warnings(one: RunEvidence, other: RunEvidence) -> list[str]:
     if one.run.simulated != other.run.simulated:
         said.append("One run is SIMULATED, the other is not: their chips have nothing in common.")
     if one.study.tissue.sha256 != other.study.tissue.sha256:
-        said.append("The runs were fitted with different models; parameters of one name may mean different things.")  # fmt: skip
+        said.append(
+            "The runs were fitted with different models; parameters of one name may mean different things."
+        )
     if set(one.study.drugs) != set(other.study.drugs):
         said.append("The runs have different drugs.")
     for name, run in ((FIRST, one), (SECOND, other)):
         if not run.calibrations:
             said.append(f"{name} has no calibration yet.")
         elif run.refused:
-            said.append(f"The last calibration of {name} FAILED its diagnostics; its numbers are for inspection only.")  # fmt: skip
+            said.append(
+                f"The last calibration of {name} FAILED its diagnostics; its numbers are for inspection only."
+            )
     return said
 
 
@@ -161,8 +165,8 @@ def figures(one: RunEvidence, other: RunEvidence, simulated: bool) -> list[tuple
                 "compare-goals", "Each goal after every cycle of both runs",
                 lambda: goals_figure((one.goals_over_cycles(), other.goals_over_cycles())), simulated, refused,
             ),
-            f"Each goal after every cycle. Circle, {FIRST}; square, {SECOND}: median with its equal-tailed {level} "
-            "credible interval. A cross is a calibration that failed.",
+            f"Each goal after every cycle. Circle, {FIRST}; square, {SECOND}: median with its equal-tailed "
+            f"{level} credible interval. A cross is a calibration that failed.",
         )
     ]  # fmt: skip
     for goal in shared:
@@ -172,14 +176,15 @@ def figures(one: RunEvidence, other: RunEvidence, simulated: bool) -> list[tuple
                     f"compare-curve-{goal.name}{f'-{goal.drug}' if goal.drug else ''}",
                     f"Dose-response of {goal.readout} in both runs",
                     lambda goal=goal: curves_figure(  # type: ignore[misc]
-                        [run.predictions.dose_response(goal) for run in (one, other)]
+                        [run.predictions.dose_response(goal) for run in (one, other)],
+                        one.model.readouts[one.predictions.names.index(goal.readout)].unit,
                     ),
                     simulated,
                     refused,
                 ),
                 f"{goal.readout} in the reference experiment of {goal.name}. Line and band: median and pointwise "
-                f"equal-tailed {level} credible band, {FIRST} full, {SECOND} dashed. Points: chips' last readings, moved "
-                "as in the report.",
+                f"equal-tailed {level} credible band, {FIRST} full, {SECOND} dashed. Points: chips' last readings, "
+                "moved as in the report.",
             )
         )  # fmt: skip
     made.append(
@@ -188,8 +193,8 @@ def figures(one: RunEvidence, other: RunEvidence, simulated: bool) -> list[tuple
                 "compare-parameters", "Parameters of both runs as standard normals of their priors",
                 lambda: parameters_figure((one.posterior, other.posterior)), simulated, refused,
             ),
-            f"Parameters as standard normals of each run's own prior: 0 is its median, the grey band its central {level}. "
-            f"Circle {FIRST}, square {SECOND}: posterior median with equal-tailed {level} interval.",
+            f"Parameters as standard normals of each run's own prior: 0 is its median, the grey band its central "
+            f"{level}. Circle {FIRST}, square {SECOND}: posterior median with equal-tailed {level} interval.",
         )
     )  # fmt: skip
     return made

@@ -109,17 +109,23 @@ def text_of(places: RunPlaces) -> str:
     if one.refused:
         said.append("<p><strong>The last calibration FAILED; do not use its numbers.</strong></p>")
     said.append("<h2>Goals (median, equal-tailed 90 % credible interval)</h2>")
-    said.append(table(("goal", "median", "interval"), ((g.name, g.median, g.interval) for g in goals)))
+    said.append(
+        table(("goal", "median", "interval"), ((g.name, g.median, g.interval) for g in goals))
+    )
     said.append("<h2>Doses</h2>")
     for proposal in proposals:
-        said.append(f"<h3>{escape(proposal.title)}</h3><p>{escape(proposal.decided)}: {escape(proposal.decision)}</p>")
+        said.append(
+            f"<h3>{escape(proposal.title)}</h3><p>{escape(proposal.decided)}: {escape(proposal.decision)}</p>"
+        )
         rows = ((d.line, d.chips, d.asked, d.given, d.risk) for d in proposal.doses)
         said.append(table(("line", "chips", "asked", "given", "risk"), rows))
     said.append("<h2>Readouts</h2>")
     names = ("readout", "unit", "n", "used", "censored", "failed")
     counts = readout_counts(one.readouts)
     said.append(table(names, ([str(row[name]) for name in names] for row in counts)))
-    said.append("<p>report.html has every figure. Research use only. Not for clinical decisions.</p>")
+    said.append(
+        "<p>report.html has every figure. Research use only. Not for clinical decisions.</p>"
+    )
     return "\n".join(said)
 
 
@@ -192,9 +198,7 @@ def lines_of(places: RunPlaces) -> Iterator[Part]:
     ):
         lines = "".join(json_line(row) for row in rows)
         yield Part(f"record/{name}.jsonl", about, lines.encode())
-    yield Part(
-        "journal.csv", "Every action of a pump, as it was written down", journal_csv(places)
-    )
+    yield Part("journal.csv", "Every action of a pump, as it was written down", journal_csv(places))
 
 
 def json_line(row: Any) -> str:

@@ -50,7 +50,9 @@ def text_page(title: str, lines: Sequence[str], simulated: bool) -> Figure:
     """Return a page of text."""
     figure = Figure(figsize=PAGE_IN)
     wrapped = textwrap.fill(title, 70)
-    figure.text(0.08, 0.955, wrapped, fontsize=13, fontweight="bold", color=INK, va="top", parse_math=False)  # fmt: skip
+    figure.text(
+        0.08, 0.955, wrapped, fontsize=13, fontweight="bold", color=INK, va="top", parse_math=False
+    )
     if simulated:
         figure.text(0.92, 0.975, MARK, fontsize=10, fontweight="bold", color=TRUTH, ha="right")
     figure.text(

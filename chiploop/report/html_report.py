@@ -128,9 +128,10 @@ class RunEvidence:
     @cached_property
     def predictions(self) -> Predictions:
         """What the last posterior says."""
+        posterior = self.posterior
         last = self.calibrations[-1].cycle
         known = [r for r in self.readouts if r.cycle <= last]
-        return Predictions(self.study, self.schedules, known, self.posterior)
+        return Predictions(self.study, self.schedules, known, posterior)
 
     @cached_property
     def courses(self) -> dict[str, dict[str, Course]]:
@@ -213,7 +214,9 @@ def plain_lines(run: RunEvidence) -> list[str]:
     given = doses_of.given_doses(run.study, run.actions)
     for one in doses_of.proposal_rows(run.study, run.record, run.run.run_id, given):
         lines += ["", f"{one.title}: {one.decided}. {one.decision}"]
-        lines += [f"  {d.line} ({d.chips}): {d.asked}, given {d.given}, risk {d.risk}" for d in one.doses]  # fmt: skip
+        lines += [
+            f"  {d.line} ({d.chips}): {d.asked}, given {d.given}, risk {d.risk}" for d in one.doses
+        ]
     return [*lines, "", "Research use only. Not for clinical decisions."]
 
 

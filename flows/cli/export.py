@@ -134,7 +134,9 @@ def _petab(wanted: Wanted, path: Path) -> dict[str, Any]:
     written: list[Path] = []
     write_to(path, lambda folder: written.extend(write_problem(folder, problem)))
     told = export_as_json(problem, files, cycle, path, written)
-    return {name: told[name] for name in ("cycle", "chips", "measurements", "parameters", "censored")}
+    return {
+        name: told[name] for name in ("cycle", "chips", "measurements", "parameters", "censored")
+    }
 
 
 TARGETS: dict[str, Target] = {

@@ -90,7 +90,9 @@ def report(
         )
         return
     mark = "SIMULATED  " if simulated else ""
-    for path in written if figures is None else written[: len(written) - 3 * (len(drawn) - len(broken))]:
+    for path in (
+        written if figures is None else written[: len(written) - 3 * (len(drawn) - len(broken))]
+    ):
         print(f"{mark}{path}")
     if figures is not None:
         print(f"{mark}{len(drawn) - len(broken)} figures in {figures}")

@@ -85,9 +85,7 @@ def test_every_file_is_listed_with_its_own_digest_and_size_and_nothing_else_is_i
             assert f"./run/{needed}" in listed
 
 
-def test_no_name_leads_out_of_the_archive_and_no_two_are_alike(
-    places: Any, tmp_path: Path
-) -> None:
+def test_no_name_leads_out_of_the_archive_and_no_two_are_alike(places: Any, tmp_path: Path) -> None:
     one, files = places
     names = readable_names(files)
     assert names[0] == "plate 1.txt"
@@ -125,7 +123,10 @@ def test_simulated_stands_in_name_text_and_keywords_and_people_are_those_on_reco
     assert "SIMULATED" in run["text"] and "<script" not in run["text"]
     assert run["keywords"][0] == "SIMULATED"
     assert [nodes[one["@id"]]["name"] for one in run["author"]] == ["A. Scientist"]
-    facts = {nodes[one["@id"]]["propertyID"]: nodes[one["@id"]]["value"] for one in run["variableMeasured"]}  # fmt: skip
+    facts = {
+        nodes[one["@id"]]["propertyID"]: nodes[one["@id"]]["value"]
+        for one in run["variableMeasured"]
+    }
     assert facts["audit chain head of the record"] == places[0].record.verify().head
 
 
