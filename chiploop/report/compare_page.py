@@ -183,8 +183,8 @@ def figures(one: RunEvidence, other: RunEvidence, simulated: bool) -> list[tuple
                     refused,
                 ),
                 f"{goal.readout} in the reference experiment of {goal.name}. Line and band: median and pointwise "
-                f"equal-tailed {level} credible band, {FIRST} full, {SECOND} dashed. Points: chips' last readings, "
-                "moved as in the report.",
+                f"equal-tailed {level} credible band, {FIRST} full, {SECOND} dashed. Points: chips' last "
+                "readings, moved as in the report.",
             )
         )  # fmt: skip
     made.append(
