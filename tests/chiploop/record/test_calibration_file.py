@@ -142,6 +142,7 @@ def test_other_readings_than_the_posterior_was_found_with_are_refused(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_same_calibration_gives_the_same_numbers_and_our_own_reader_takes_it(
     file: Path,
     hand_run: HandRun,  # noqa: F811

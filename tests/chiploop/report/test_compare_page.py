@@ -48,6 +48,7 @@ def test_each_run_keeps_its_column(
     assert doses and not any(dose.differs for dose in doses)
 
 
+@pytest.mark.slow
 def test_one_broken_figure_leaves_the_others(
     two: tuple[RunEvidence, RunEvidence], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -31,6 +31,7 @@ def names(runs: Path) -> tuple[str, str]:
     return first, second
 
 
+@pytest.mark.slow
 def test_the_page_is_made_from_the_record_and_is_the_same_in_two_processes(
     runs: Path, tmp_path: Path
 ) -> None:
