@@ -46,8 +46,11 @@ def write_posterior(
     posterior: Posterior,
     info: CalibrationInfo,
     groups: Mapping[str, xr.Dataset] | None = None,
+    constants: xr.Dataset | None = None,
 ) -> None:
     """Write the file, or replace it whole; ``groups`` are written beside the posterior's own.
+
+    ``constants`` stand in its constant_data beside the mode.
 
     Raises ValueError for a group that the posterior fills itself.
     """
@@ -64,18 +67,7 @@ def write_posterior(
             "/posterior": parameters_group(posterior, chains),
             "/unconstrained_posterior": standard_group(posterior, chains),
             "/sample_stats": statistics_group(info, chains),
-            "/constant_data": xr.Dataset(
-                {
-                    key: ((), value, {"name": name, "units": unit})
-                    for key, name, unit, value in zip(
-                        safe_names(posterior.names),
-                        posterior.names,
-                        posterior.units,
-                        posterior.mode,
-                        strict=True,
-                    )
-                }
-            ),
+            "/constant_data": mode_group(posterior, constants),
             **{f"/{name}": group for name, group in (groups or {}).items()},
         }
     )
@@ -85,6 +77,19 @@ def write_posterior(
     tree.to_netcdf(draft, engine="h5netcdf")
     passed("posterior_drafted")
     draft.replace(path)
+
+
+def mode_group(posterior: Posterior, constants: xr.Dataset | None) -> xr.Dataset:
+    """Return the mode, with what others hold for constant beside it."""
+    import xarray as xr
+
+    keys = safe_names(posterior.names)
+    found = xr.Dataset() if constants is None else constants.copy()
+    for key, name, unit, value in zip(
+        keys, posterior.names, posterior.units, posterior.mode, strict=True
+    ):
+        found[key] = ((), value, {"name": name, "units": unit})
+    return found
 
 
 def parameters_group(posterior: Posterior, chains: int) -> xr.Dataset:

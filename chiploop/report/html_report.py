@@ -6,7 +6,7 @@ dose_tables), judging (verdicts), bands (predictions), drawing (figures, chip_fi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -53,12 +53,16 @@ def write_report(
     place: a report is wanted most when something went wrong.
     """
     path = Path(folder) / FILE
+    write_page(page(RunEvidence(record, journal, study, run_id, Path(folder))), path)
+    return path
+
+
+def write_page(values: Mapping[str, Any], path: Path) -> None:
+    """Write the page of these values, or replace it whole."""
     draft = path.with_suffix(".html.unfinished")
-    text = report_text(RunEvidence(record, journal, study, run_id, Path(folder)))
-    draft.write_text(text, encoding="utf-8", newline="\n")
+    draft.write_text(rendered(values), encoding="utf-8", newline="\n")
     passed("report_drafted")
     draft.replace(path)
-    return path
 
 
 class RunEvidence:
@@ -126,9 +130,10 @@ class RunEvidence:
     @cached_property
     def predictions(self) -> Predictions:
         """What the last posterior says."""
+        posterior = self.posterior
         last = self.calibrations[-1].cycle
         known = [r for r in self.readouts if r.cycle <= last]
-        return Predictions(self.study, self.schedules, known, self.posterior)
+        return Predictions(self.study, self.schedules, known, posterior)
 
     @cached_property
     def courses(self) -> dict[str, dict[str, Course]]:
@@ -188,7 +193,33 @@ class RunEvidence:
 
 def report_text(run: RunEvidence) -> str:
     """Return the whole page."""
-    return environment().get_template(TEMPLATE).render(page(run)) + "\n"
+    return rendered(page(run))
+
+
+def rendered(values: Mapping[str, Any]) -> str:
+    """Return the page of these values."""
+    return environment().get_template(TEMPLATE).render(values) + "\n"
+
+
+def plain_lines(run: RunEvidence) -> list[str]:
+    """Return the report's numbers as lines of text, for where its page can not be printed."""
+    lines = [f"{name}: {told}" for name, told in header_facts(run)]
+    if run.info is None:
+        return [*lines, "", "No calibration is on record yet."]
+    if run.refused:
+        lines += ["", f"The last calibration FAILED: {'; '.join(run.info['failures'])}."]
+    lines += ["", f"Goals (median, equal-tailed {100 * LEVEL:g} % credible interval)"]
+    lines += [
+        f"  {goal.name}: {goal.median} ({goal.interval})"
+        for goal in tables.goal_rows(run.study, run.last_goals(), run.truths)
+    ]
+    given = doses_of.given_doses(run.study, run.actions)
+    for one in doses_of.proposal_rows(run.study, run.record, run.run.run_id, given):
+        lines += ["", f"{one.title}: {one.decided}. {one.decision}"]
+        lines += [
+            f"  {d.line} ({d.chips}): {d.asked}, given {d.given}, risk {d.risk}" for d in one.doses
+        ]
+    return [*lines, "", "Research use only. Not for clinical decisions."]
 
 
 def page(run: RunEvidence) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,12 @@ DOSE = "#EE7733"
 DONOR_COLOURS = ("#004488", "#BB5566", "#117733", "#997700", "#663388", "#000000")
 """Dark enough on a pale band; told apart by shape as well."""
 DONOR_MARKERS = ("o", "s", "^", "D", "v", "P")
+
+STYLE_OF_USE = re.compile(r' style="[^"]*"/>')
+SAME_MARKS = re.compile(
+    r'<use (?P<where>[^>]*?) style="(?P<style>[^"]*)"/>(?:\s*<use [^>]*? style="(?P=style)"/>){2,}'
+)
+"""Three markers and more of one look, one after another."""
 
 STYLE: dict[str, Any] = {
     "svg.hashsalt": "chiploop",
@@ -80,6 +86,10 @@ class Drawn:
     name: str
     svg: str
     problem: str = ""
+    label: str = ""
+    """What it shows, in one line."""
+    make: Callable[[], Figure] | None = field(default=None, compare=False, repr=False)
+    """Draws it anew, with its marks; None for one that could not be drawn."""
 
 
 @dataclass(frozen=True)
@@ -126,19 +136,24 @@ def drawn(
 
     ``refused`` says that it rests on a calibration that failed; that stands in the figure as well.
     """
+
+    def marked() -> Figure:
+        figure = draw()
+        if simulated:
+            mark(figure)
+        if refused:
+            refuse(figure)
+        return figure
+
     try:
         with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
-            figure = draw()
-            if simulated:
-                mark(figure)
-            if refused:
-                refuse(figure)
             buffer = io.StringIO()
             nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-            figure.savefig(buffer, format="svg", metadata=nothing)
-        return Drawn(name, inline(buffer.getvalue(), name, label, simulated))
+            marked().savefig(buffer, format="svg", metadata=nothing)
+        text = inline(buffer.getvalue(), name, label, simulated)
+        return Drawn(name, text, label=label, make=marked)
     except Exception as problem:  # one broken figure leaves the rest of the report standing
-        return Drawn(name, "", f"{type(problem).__name__}: {problem}")
+        return Drawn(name, "", f"{type(problem).__name__}: {problem}", label)
 
 
 def mark(figure: Figure) -> None:
@@ -166,17 +181,38 @@ def inline(text: str, name: str, label: str, simulated: bool) -> str:
     text = text[text.index("<svg") :]
     for waste in (r"<metadata>.*?</metadata>\s*", r"<style.*?</style>\s*", r"<!--.*?-->\s*"):
         text = re.sub(waste, "", text, flags=re.DOTALL)
-    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
+    used = dict.fromkeys(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
+    short = {one: f"{name}-{number}" for number, one in enumerate(used, start=1)}
 
     def renamed(found: re.Match[str]) -> str:
-        return f' id="{name}-{found[1]}"' if found[1] in used else ""
+        return f' id="{short[found[1]]}"' if found[1] in short else ""
 
     text = re.sub(r' id="([^"]*)"', renamed, text)
-    text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)
+    text = re.sub(r'(?<= d=")[^"]*', lambda path: shortened(path[0]), text)
+    text = re.sub(r'(?<= (?:x|y)=")-?[\d.]+(?=")', lambda place: shortened(place[0]), text)
+    text = re.sub(r'(?:xlink:)?(href="#|url\(#)([^")]+)', lambda at: at[1] + short[at[2]], text)
+    text = lean(text)
     viewbox = re.search(r'viewBox="[^"]*"', text)
     title = f"{MARK}: {label}" if simulated else label
     head = f'<svg {viewbox[0] if viewbox else ""} role="img" aria-label="{escape(title)}">'
     return re.sub(r"<svg[^>]*>", lambda _: head, text, count=1).strip()
+
+
+def lean(text: str) -> str:
+    """Return an SVG without indents, fonts that the page names anyway, and styles said again at each marker."""
+    text = re.sub(r"\n\s*", "\n", text)
+    text = re.sub(r" font-family: [^;\"]*;", "", text)
+
+    def hoisted(marks: re.Match[str]) -> str:
+        return f'<g style="{marks["style"]}">{re.sub(STYLE_OF_USE, "/>", marks[0])}</g>'
+
+    return re.sub(SAME_MARKS, hoisted, text)
+
+
+def shortened(path: str) -> str:
+    """Return a path with its places to a hundredth of a point, which is finer than any screen or printer."""
+    path = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", path)
+    return re.sub(r"\s*\n\s*", " ", path).strip()
 
 
 def set_margins(

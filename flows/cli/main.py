@@ -140,6 +140,12 @@ def _export() -> Command:
     return export
 
 
+def _report() -> Command:
+    from flows.cli.report import report
+
+    return report
+
+
 def _curve() -> Command:
     from flows.cli.curve import curve
 
@@ -321,6 +327,7 @@ VERBS: dict[str, Verb] = {
     "impedance": Verb("Read TEER from an impedance spectrum, with its checks.", _impedance),
     "permeability": Verb("Fit the permeability of barriers to a tracer.", _permeability),
     "image": Verb("Measure junctions, nuclei or epidermal thickness in a TIFF.", _image),
+    "report": Verb("Make the report of a run again, compare, print.", _report),
     "export": Verb("Write what is on record of a run for other programs.", _export),
     "notify": Verb("Show or try how a bench tells people that a run waits.", _notify),
     "model": Verb("Look at tissue models, check your own, simulate chips.", _model),

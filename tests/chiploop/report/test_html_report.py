@@ -219,3 +219,12 @@ def test_a_run_before_its_first_calibration_has_a_report(
 def test_a_run_that_is_not_on_record_is_an_error(hand_run: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="there is no run nobody on record"):
         write_report(hand_run.record, hand_run.journal, hand_run.study, "nobody", tmp_path)
+
+
+def test_a_strict_reader_of_html_finds_nothing_wrong(text: str) -> None:
+    html5lib = pytest.importorskip("html5lib", reason="html5lib is not installed")
+    parser = html5lib.HTMLParser(strict=False)
+    parser.parse(text)
+    assert parser.errors == []
+    parser.parse(text.replace("</main>", "</main></main>"))
+    assert parser.errors != []

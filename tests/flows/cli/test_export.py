@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from chiploop.record.long_table_files import read_csv, read_parquet
 from chiploop.record.record import Record
 from chiploop.study import load_study
 from flows.cli.main import command_line
+from tests.flows.cli.run_folder import run_by_hand
 
 STUDY_FILE = Path(__file__).parents[1] / "small_study.yaml"
 
@@ -58,8 +60,9 @@ def test_the_file_is_named_by_the_run_and_not_written_over(
     ("changed", "said"),
     [
         (["r2", "--to", "csv"], "there is no run r2"),
-        (["r1", "--to", "xml"], "allowed are csv, parquet"),
+        (["r1", "--to", "xml"], "allowed are csv, parquet, prism, netcdf, petab, eln"),
         (["r1", "--to", "csv", "--out", "nowhere/x.csv"], "there is no folder"),
+        (["r1", "--to", "eln", "--cycle", "1"], "--cycle goes with netcdf and petab"),
     ],
 )
 def test_what_can_not_be_written_is_told(
@@ -67,3 +70,26 @@ def test_what_can_not_be_written_is_told(
 ) -> None:
     assert command_line(["export", *changed, "--runs", str(runs)]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_whole_run_leaves_to_prism_eln_and_petab_and_says_what_netcdf_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_by_hand(tmp_path / "runs").run_id
+    monkeypatch.chdir(tmp_path)
+    command = ["export", run, "--runs", "runs", "--json", "--to"]
+    assert command_line([*command, "prism"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["file"] == f"{run}_prism.zip" and told["simulated"] is True
+    assert (told["tables"], told["marks"]) == (3, 0)
+    assert command_line([*command, "eln"]) == 0
+    assert json.loads(capsys.readouterr().out)["files"] > 10
+    with zipfile.ZipFile(f"{run}.eln") as archive:
+        assert {name.split("/")[0] for name in archive.namelist()} == {run}
+    assert command_line([*command, "petab", "--cycle", "1"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["cycle"] == 1 and (tmp_path / f"{run}_petab" / "README.md").is_file()
+    assert command_line([*command, "petab"]) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert command_line([*command, "netcdf"]) == 3
+    assert "has no calibration of cycle 2" in capsys.readouterr().err
