@@ -10,16 +10,18 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from chiploop.errors import InstrumentTrouble, WaitingForPerson
 from chiploop.record.journal import Journal
 from chiploop.record.record import Record
 from flows.heartbeat import Beat, last_beat
 from flows.holding import held_by
-from flows.opening import RunFiles
 from flows.record_place import place_of
 from flows.service import Ended, how_it_ended
+
+if TYPE_CHECKING:
+    from flows.opening import RunFiles
 
 State = Literal["running", "waiting for a person", "on hold", "finished", "interrupted"]
 NEEDS_A_PERSON: tuple[State, ...] = ("waiting for a person", "on hold")
