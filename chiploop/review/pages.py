@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ MARK = "SIMULATED"
 Handler = Callable[[Request], Awaitable[Response]]
 
 
+@cache
 def environment() -> Environment:
     """Return how pages are rendered; the parts that the report has are the report's own."""
     made = Environment(
@@ -185,15 +187,14 @@ class Pages:
 
     def run_of(self, request: Request) -> RecordedRun:
         """Return the run of an address; 404 where the record has none of that name."""
-        run = self.record().run(request.path_params["run"])
+        name = request.path_params["run"]
+        run = self.record().run(name) if is_one_name(name) else None
         if run is None:
             raise HTTPException(404, "There is no such run on record.")
         return run
 
     def folder_of(self, run: RecordedRun) -> Path:
-        """Return a run's folder; its name is one of the record's, and one part of a path."""
-        if Path(run.run_id).name != run.run_id:
-            raise HTTPException(404, "There is no such run here.")
+        """Return a run's folder; its name is one of the record's, and one part of a path (``run_of``)."""
         return self.desk.runs / run.run_id
 
     # -- showing
@@ -599,6 +600,11 @@ class Pages:
         said = answer.refusal or excluded_words(answer, chip.chip)
         values |= {"state": "bad" if answer.refusal else "good", "said": said}
         return self.show(request, "chip.html.j2", values)
+
+
+def is_one_name(name: str) -> bool:
+    """Return whether a name is one part of a path on every system, and leads nowhere else."""
+    return bool(name) and name.strip(".") != "" and not set(name) & set("/\\:\0")
 
 
 def approved(answer: Answer) -> str:
