@@ -71,6 +71,9 @@ class ProcessHands:
                 worker.kill()
                 worker.wait()
                 self._worker = None
+                with contextlib.suppress(OSError):
+                    worker.stdin.close()
+                worker.stdout.close()
                 return Answer(1, LOST)
 
     def _start_worker(self) -> subprocess.Popen[str]:
@@ -130,6 +133,11 @@ class ProcessHands:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._worker.wait(5.0)
             self._worker.kill()
+            self._worker.wait()
+        if self._worker is not None:
+            for stream in (self._worker.stdin, self._worker.stdout):
+                if stream is not None:
+                    stream.close()
 
 
 @dataclass

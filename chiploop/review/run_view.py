@@ -127,6 +127,9 @@ def run_view(desk: Desk, record: Record, run: RecordedRun, page: int = 1) -> Run
         with Journal(path) as journal:
             actions = journal.actions(run_id)
     readouts = record.readouts(run_id)
+    of_chips: dict[str, list[Readout]] = {}
+    for readout in sorted(readouts, key=lambda one: one.time_h):
+        of_chips.setdefault(readout.chip_id, []).append(readout)
     spans = spans_of(actions)
     donors = donors_of(study)
     calibrations = record.calibrations(run_id)
@@ -140,7 +143,7 @@ def run_view(desk: Desk, record: Record, run: RecordedRun, page: int = 1) -> Run
         status=status,
         donors=donors,
         chips=tuple(
-            chip_view(chip, line, donor, donors, spans, status, readouts)
+            chip_view(chip, line, donor, donors, spans, status, of_chips.get(chip, []))
             for chip, (line, donor) in chips.items()
             if line in lines
         ),
@@ -157,13 +160,13 @@ def run_view(desk: Desk, record: Record, run: RecordedRun, page: int = 1) -> Run
         waits=waits,
         is_open=status.state != "finished" and is_open(record, run_id),
         calibrated=last.cycle if last else 0,
-        seen=seen_now(desk, record, run_id),
+        seen=seen_now(desk, record, run_id, status),
     )
 
 
-def seen_now(desk: Desk, record: Record, run_id: str) -> str:
+def seen_now(desk: Desk, record: Record, run_id: str, known: Status | None = None) -> str:
     """Return a text that is another one where anything of a run may have changed; costs little."""
-    status = desk.status_of(run_id)
+    status = known or desk.status_of(run_id)
     path = desk.journal_of(run_id)
     parts = [str(record.length())]
     for file in () if path is None else (path, path.with_name(path.name + "-wal")):
@@ -210,18 +213,15 @@ def chip_view(
     donors: Sequence[str],
     spans: Sequence[Span],
     status: Status,
-    readouts: Sequence[Readout],
+    own: Sequence[Readout],
 ) -> ChipView:
-    """Return one chip as it stands."""
+    """Return one chip as it stands; ``own`` are its readings by time."""
     now = [one for one in spans if one.line == line and one.is_open]
     state: ChipState = now[-1].kind if now else "idle"
     told = now[-1].told if now else STATE_WORDS["idle"]
     if line in status.held_lines:
         state, told = "held", f"held: {status.held_lines[line]}"
-    own = [r for r in readouts if r.chip_id == chip]
-    newest: dict[str, str] = {}
-    for r in sorted(own, key=lambda one: one.time_h):
-        newest[r.readout] = f"{r.readout} {value_of(r)}"
+    newest = {r.readout: f"{r.readout} {value_of(r)}" for r in own}
     out = [r for r in own if is_out(r)]
     return ChipView(
         chip,

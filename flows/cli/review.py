@@ -121,6 +121,7 @@ def desk_of(runs: Path, hands: Hands) -> Desk:
 
     place = place_of(runs)
     opened: list[Record] = []
+    held = HeldLines()
 
     def open_record() -> Record | None:
         if not opened and place.is_there():
@@ -136,7 +137,7 @@ def desk_of(runs: Path, hands: Hands) -> Desk:
     return Desk(
         runs=runs,
         open_record=open_record,
-        status_of=lambda run_id: status_of(runs, run_id, open_record()),
+        status_of=lambda run_id: status_of(runs, run_id, open_record(), held),
         journal_of=journal_of,
         hands=hands,
         login=os_login(),
@@ -163,9 +164,26 @@ def study_time_h(folder: Path) -> float:
     return 0.0 if facts is None else time_of(folder, bool(facts["simulated"]))
 
 
-def status_of(runs: Path, run_id: str, record: Record | None) -> Status | None:
+class HeldLines:
+    """Lines that are held by the journal of a run, read again only where its file is another one."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[list[tuple[int, int]], dict[str, str]]] = {}
+
+    def of(self, run_id: str, path: Path) -> dict[str, str]:
+        """Return line -> why a person must look."""
+        from chiploop.record.journal import Journal
+
+        files = [file for file in (path, path.with_name(f"{path.name}-wal")) if file.exists()]
+        now = [(about.st_size, about.st_mtime_ns) for about in (file.stat() for file in files)]
+        if self._known.get(run_id, ([], {}))[0] != now:
+            with Journal(path) as journal:
+                self._known[run_id] = (now, dict(journal.held(run_id)))
+        return self._known[run_id][1]
+
+
+def status_of(runs: Path, run_id: str, record: Record | None, held: HeldLines) -> Status | None:
     """Return where a run stands, as ``chiploop status`` says it; None where its folder is not here."""
-    from chiploop.record.journal import Journal
     from chiploop.review.contracts import Status
     from flows import run_status
     from flows.heartbeat import last_beat
@@ -182,11 +200,8 @@ def status_of(runs: Path, run_id: str, record: Record | None) -> Status | None:
     end_h = timeline["stimulus_from_h"] + timeline["cycles"] * step_h - timeline["turnaround_h"]
     beat = last_beat(folder)
     alive = beat is not None and beat.is_alive
-    held_lines: dict[str, str] = {}
     path = (folder if facts["simulated"] else runs) / "journal.sqlite"
-    if path.exists():
-        with Journal(path) as journal:
-            held_lines = dict(journal.held(run_id))
+    held_lines = held.of(run_id, path) if path.exists() else {}
     by = held_by(record, run_id)
     is_open = run_status.open_proposal(record, run_id) is not None
     state = run_status.state_of(recorded.state, alive, by, is_open)
