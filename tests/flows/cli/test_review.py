@@ -82,6 +82,7 @@ def rss_mb(pid: int) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_person_looks_excludes_refits_edits_and_approves_and_the_pumps_deliver(
     warm: Warm, chromium: Any, tmp_path: Path
 ) -> None:
