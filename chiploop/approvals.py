@@ -12,12 +12,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chiploop.record.approvals import GivenApproval
-from chiploop.record.rows import Decision
+from chiploop.record.rows import Decision, RecordedContent
 from chiploop.study_parts import Approval
 
+if TYPE_CHECKING:
+    from chiploop.record.record import Record
+
+ASKED = "asked"
+"""Kind of the record's event that a proposal was put to people."""
 NEAR_SHARE = 0.25
 """The last part of its time in which a proposal counts as near its end."""
 NEAR_H = 2.0
@@ -74,6 +79,19 @@ def until(rule: Approval, asked: Moment, now: Moment, simulated: bool) -> Until 
     end = asked.utc + timedelta(hours=rule.expires_h)
     left_h = (end - now.utc) / timedelta(hours=1)
     return Until(rule.expires_h, left_h, f"{end:%Y-%m-%d %H:%M} UTC")
+
+
+def asked_at(record: Record, run_id: str, proposal: RecordedContent) -> Moment:
+    """Return when a proposal was put to people: for a person's edit, when the one before it was.
+
+    So an edit buys no time: it rests on the same fit as what it replaces.
+    """
+    known = {p.key: p for p in record.proposals(run_id)}
+    first = proposal
+    while (before := known.get(first.content.get("edited_from") or "")) is not None:
+        first = before
+    times = [e.time_h for e in record.events(run_id, ASKED) if e.content["proposal"] == first.key]
+    return Moment(utc_of(first.at_utc), min(times, default=0.0))
 
 
 def risk_above(rule: Approval, content: Mapping[str, Any]) -> tuple[str, ...]:

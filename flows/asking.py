@@ -8,7 +8,6 @@ No Prefect, no port: the running flow and every command that decides ask the sam
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from chiploop.approvals import (
+    ASKED,
     Moment,
     Until,
+    asked_at,
     fault_of_approval,
     needed,
     reason_against,
@@ -35,15 +36,13 @@ from chiploop.record.record import Record
 from chiploop.record.rows import RecordedContent
 from chiploop.record.sessions import RecordAway
 from chiploop.study_parts import Approval
-from flows.clock import BEGUN_FILE
+from flows.clock import study_time_h
 from flows.fault_points import reached
 
 if TYPE_CHECKING:
     from flows.laboratory import Laboratory
     from flows.plain_medium import Perfused
 
-ASKED = "asked"
-"""Kind of the event that a proposal was put to people."""
 _APPROVED_PARTS: WeakKeyDictionary[Record, dict[tuple[str, int], list[PumpProgramme]]] = (
     WeakKeyDictionary()
 )
@@ -87,33 +86,9 @@ class Question:
         }
 
 
-def study_time_h(folder: Path, simulated: bool) -> float:
-    """Return the study time of a run as any process sees it; 0 where the run has not begun."""
-    with suppress(OSError, ValueError, KeyError):
-        if simulated:
-            state = json.loads((folder / "virtual_lab" / "state.json").read_text(encoding="utf-8"))
-            return float(state["parts"]["room"]["time_h"])
-        begun = json.loads((folder / BEGUN_FILE).read_text(encoding="utf-8"))
-        return (datetime.now(UTC).timestamp() - float(begun["begun_unix_s"])) / 3600.0
-    return 0.0
-
-
 def moment_of(folder: Path, simulated: bool) -> Moment:
     """Return now, by both clocks."""
     return Moment(datetime.now(UTC), study_time_h(folder, simulated))
-
-
-def asked_at(record: Record, run_id: str, proposal: RecordedContent) -> Moment:
-    """Return when a proposal was put to people: for a person's edit, when the one before it was.
-
-    So an edit buys no time: it rests on the same fit as what it replaces.
-    """
-    known = {p.key: p for p in record.proposals(run_id)}
-    first = proposal
-    while (before := known.get(first.content.get("edited_from") or "")) is not None:
-        first = before
-    times = [e.time_h for e in record.events(run_id, ASKED) if e.content["proposal"] == first.key]
-    return Moment(utc_of(first.at_utc), min(times, default=0.0))
 
 
 def question_of(

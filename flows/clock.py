@@ -9,6 +9,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -48,6 +49,17 @@ class RunStopped(WaitingForPerson):
     """Somebody stopped the bench from outside while this run was under way."""
 
     code = "CL-710"
+
+
+def study_time_h(folder: Path, simulated: bool) -> float:
+    """Return the study time of a run as any process sees it; 0 where the run has not begun."""
+    with suppress(OSError, ValueError, KeyError):
+        if simulated:
+            state = json.loads((folder / "virtual_lab" / "state.json").read_text(encoding="utf-8"))
+            return float(state["parts"]["room"]["time_h"])
+        begun = json.loads((folder / BEGUN_FILE).read_text(encoding="utf-8"))
+        return (time.time() - float(begun["begun_unix_s"])) / 3600.0
+    return 0.0
 
 
 def nobody_stops() -> str:

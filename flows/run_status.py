@@ -10,7 +10,7 @@ import json
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from chiploop.connections import without_home
 from chiploop.errors import InstrumentTrouble, WaitingForPerson
@@ -18,9 +18,11 @@ from chiploop.record.journal import Journal
 from chiploop.record.record import Record
 from flows.heartbeat import Beat, last_beat
 from flows.holding import held_by
-from flows.opening import RunFiles
 from flows.record_place import place_of
 from flows.service import Ended, how_it_ended
+
+if TYPE_CHECKING:
+    from flows.opening import RunFiles
 
 State = Literal["running", "waiting for a person", "on hold", "finished", "interrupted"]
 NEEDS_A_PERSON: tuple[State, ...] = ("waiting for a person", "on hold")

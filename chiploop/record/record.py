@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -588,12 +588,21 @@ class Record:
 
     def approval_rule(self, run_id: str) -> Approval:
         """Return what the study of a run says of who approves. KeyError where there is no such run."""
+        return Approval.model_validate(self.study_content(run_id)["approval"])
+
+    def study_content(self, run_id: str) -> dict[str, Any]:
+        """Return the study of a run as plain values. KeyError where there is no such run."""
         with self._reading() as session:
             row = by_key(session, RunRow, run_id)
             if row is None:
                 raise KeyError(run_id)
-            content = json.loads(session.get_one(StudyRow, row.study_id).content)
-        return Approval.model_validate(content["approval"])
+            content: dict[str, Any] = json.loads(session.get_one(StudyRow, row.study_id).content)
+        return content
+
+    def length(self) -> int:
+        """Return how many rows the audit chain has: another number where anything was added since."""
+        with self._reading() as session:
+            return int(session.scalar(select(func.max(AuditRow.seq))) or 0)
 
     def decisions(self, run_id: str) -> tuple[Decision, ...]:
         """Return the decisions of a run, in the order added."""

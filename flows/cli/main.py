@@ -212,6 +212,12 @@ def _lost() -> Command:
     return lost
 
 
+def _review() -> Command:
+    from flows.cli.review import review
+
+    return review
+
+
 def _reopen() -> Command:
     from flows.cli.reopen import reopen
 
@@ -309,6 +315,7 @@ VERBS: dict[str, Verb] = {
     "resume": Verb("Go on with a run that was held or interrupted.", _resume),
     "stop": Verb("Stop the pumps now, from anywhere.", _stop),
     "propose": Verb("Show the next doses with all that speaks for and against them.", _propose),
+    "review": Verb("Open the page on which people look at runs and decide.", _review),
     "approve": Verb("Approve the proposed doses, or your own, by name.", _approve),
     "reject": Verb("Reject the proposed doses, by name and with the reason.", _reject),
     "reopen": Verb("Let doses be given again that harm had closed.", _reopen),

@@ -19,9 +19,10 @@ from typing import Any
 
 import pytest
 
+from chiploop import fault_points
 from chiploop.record.actions import action_key
 from chiploop.record.journal import Journal
-from instruments import delivery, fault_points
+from instruments import delivery
 from instruments.drivers import DRIVERS
 from instruments.errors import SyringeDiffers
 from instruments.fault_points import FAULT_POINTS

@@ -1,0 +1,128 @@
+"""One chip as a person looks at it before leaving its readings out: every reading, its course, who left what out.
+
+Belongs here: reading the record into plain values. Not here: markup, the exclusion itself (a command).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chiploop.measurement import Readout
+from chiploop.record.exclusions import Exclusion
+from chiploop.record.record import Record
+from chiploop.review.run_view import digits, is_out, value_of
+
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 460.0, 120.0, 52.0, 12.0, 22.0, 20.0
+
+
+@dataclass(frozen=True)
+class ReadingRow:
+    """One reading."""
+
+    readout: str
+    time_h: float
+    value: str
+    qc: str
+    reasons: str
+    is_out: bool
+    """Whether a person has taken it out."""
+    plate: str
+    wells: str
+
+
+@dataclass(frozen=True)
+class CoursePoint:
+    """One reading of a course."""
+
+    x: float
+    y: float
+    title: str
+    is_out: bool
+
+
+@dataclass(frozen=True)
+class ChipCourse:
+    """A readout of the chip over time."""
+
+    readout: str
+    path: str
+    points: tuple[CoursePoint, ...]
+    levels: tuple[tuple[float, str], ...]
+    ticks: tuple[tuple[float, str], ...]
+
+
+@dataclass(frozen=True)
+class OneChip:
+    """A chip with everything that was read from it."""
+
+    chip: str
+    line: str
+    donor: str
+    rows: tuple[ReadingRow, ...]
+    courses: tuple[ChipCourse, ...]
+    said: tuple[Exclusion, ...]
+    """What persons left out or took in again, in order."""
+    any_in: bool
+    any_out: bool
+
+
+def one_chip(record: Record, run_id: str, chip: str) -> OneChip | None:
+    """Return a chip of a run; None where the run has none of that name."""
+    place = record.chips(run_id).get(chip)
+    if place is None:
+        return None
+    own = sorted(
+        (r for r in record.readouts(run_id) if r.chip_id == chip),
+        key=lambda r: (r.readout, r.time_h),
+    )
+    rows = tuple(
+        ReadingRow(
+            r.readout, r.time_h, value_of(r), r.qc, "; ".join(r.reasons), is_out(r), r.plate,
+            ", ".join(r.wells),
+        )
+        for r in own
+    )  # fmt: skip
+    names = dict.fromkeys(r.readout for r in own)
+    courses = tuple(
+        course
+        for name in names
+        if (course := course_of(name, [r for r in own if r.readout == name])) is not None
+    )
+    return OneChip(
+        chip,
+        place[0],
+        place[1],
+        rows,
+        courses,
+        tuple(one for one in record.exclusions(run_id) if one.chip_id == chip),
+        any(not row.is_out for row in rows),
+        any(row.is_out for row in rows),
+    )
+
+
+def course_of(name: str, readings: Sequence[Readout]) -> ChipCourse | None:
+    """Return a readout over time; None where fewer than two readings have a value."""
+    known = [r for r in readings if math.isfinite(r.value)]
+    if len(known) < 2:
+        return None
+    low, high = min(r.value for r in known), max(r.value for r in known)
+    room = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
+    low, high = low - room, high + room
+    first, last = known[0].time_h, known[-1].time_h
+
+    def x(time_h: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * (time_h - first) / max(1e-9, last - first)
+
+    def y(value: float) -> float:
+        return TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / (high - low)
+
+    points = tuple(
+        CoursePoint(x(r.time_h), y(r.value), f"{r.time_h:g} h: {value_of(r)}", is_out(r))
+        for r in known
+    )
+    path = "M" + " L".join(f"{p.x:.1f} {p.y:.1f}" for p in points if not p.is_out)
+    levels = tuple((y(v), digits(v)) for v in (low + room, high - room))
+    ticks = ((x(first), f"{first:g} h"), (x(last), f"{last:g} h"))
+    return ChipCourse(name, path if path != "M" else "", points, levels, ticks)

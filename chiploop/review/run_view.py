@@ -1,0 +1,341 @@
+"""A run as the campaign page shows it: chips with what reaches them, spans of flow, what was read, what happened.
+
+Belongs here: reading record and journal into plain values. Not here: pictures (rack, timeline), markup, deciding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from chiploop.measurement import Readout
+from chiploop.record.actions import Action
+from chiploop.record.exclusions import EXCLUDED
+from chiploop.record.journal import Journal
+from chiploop.record.record import Record
+from chiploop.record.rows import RecordedContent, RecordedRun
+from chiploop.review.contracts import Desk, Status
+
+ChipState = Literal["idle", "medium", "stimulus", "dose", "held"]
+STATE_WORDS: dict[ChipState, str] = {
+    "idle": "nothing flows",
+    "medium": "plain medium",
+    "stimulus": "stimulus, no drug",
+    "dose": "drug",
+    "held": "held: a person must look",
+}
+LINES_A_PAGE = 24
+EVENTS_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Span:
+    """Something that flows or flowed through a line."""
+
+    line: str
+    kind: ChipState
+    begin_h: float
+    end_h: float
+    told: str
+    """``60 nM``, ``vehicle``, ``plain medium``."""
+    is_open: bool
+
+
+@dataclass(frozen=True)
+class ChipView:
+    """One chip."""
+
+    chip: str
+    line: str
+    donor: str
+    donor_index: int
+    """In the study's order: the shape of its mark, here as in every figure."""
+    state: ChipState
+    told: str
+    last: tuple[str, ...]
+    """Its newest readings, one text a readout."""
+    excluded: int
+    """Readings that a person has taken out."""
+    failed: int
+    """Readings that failed quality control."""
+
+
+@dataclass(frozen=True)
+class Happening:
+    """One thing that happened."""
+
+    time_h: float | None
+    at_utc: str
+    kind: str
+    told: str
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run on one page."""
+
+    run: RecordedRun
+    title: str
+    status: Status
+    donors: tuple[str, ...]
+    chips: tuple[ChipView, ...]
+    """Of the lines of this page."""
+    lines: tuple[str, ...]
+    page: int
+    pages: int
+    spans: tuple[Span, ...]
+    readings: tuple[tuple[float, str], ...]
+    """(study time, readout) at which anything was read."""
+    happenings: tuple[Happening, ...]
+    """Newest first."""
+    happened: int
+    """How many there are."""
+    verdict: str
+    """Of the last calibration, in words; empty before the first."""
+    verdict_state: str
+    """``good``, ``look`` or ``bad``."""
+    goals: tuple[dict[str, Any], ...]
+    waits: tuple[str, ...]
+    """What waits for a person, in words."""
+    is_open: bool
+    """Whether a proposal waits."""
+    calibrated: int
+    """The last cycle with a calibration; 0 before the first."""
+    seen: str
+    """Another text where anything has changed."""
+
+
+def donors_of(study: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the donors of a study's plain values, in its order."""
+    return tuple(study["donors"])
+
+
+def run_view(desk: Desk, record: Record, run: RecordedRun, page: int = 1) -> RunView:
+    """Return a run; ``page`` counts its lines by ``LINES_A_PAGE`` from 1."""
+    run_id = run.run_id
+    study = record.study_content(run_id)
+    chips = record.chips(run_id)
+    all_lines = tuple(dict.fromkeys(line for line, _ in chips.values()))
+    pages = max(1, -(-len(all_lines) // LINES_A_PAGE))
+    page = min(max(1, page), pages)
+    lines = all_lines[(page - 1) * LINES_A_PAGE : page * LINES_A_PAGE]
+    status = desk.status_of(run_id) or Status(run.state or "not begun", 0, 0, 0.0, 0.0)
+    path = desk.journal_of(run_id)
+    actions: list[Action] = []
+    if path is not None and path.exists():
+        with Journal(path) as journal:
+            actions = journal.actions(run_id)
+    readouts = record.readouts(run_id)
+    of_chips: dict[str, list[Readout]] = {}
+    for readout in sorted(readouts, key=lambda one: one.time_h):
+        of_chips.setdefault(readout.chip_id, []).append(readout)
+    spans = spans_of(actions)
+    donors = donors_of(study)
+    calibrations = record.calibrations(run_id)
+    last = calibrations[-1] if calibrations else None
+    happenings = happenings_of(record, run_id)
+    waits = waits_of(record, run_id, status)
+    verdict, state = verdict_of(last)
+    return RunView(
+        run=run,
+        title=study.get("title") or run.study_name,
+        status=status,
+        donors=donors,
+        chips=tuple(
+            chip_view(chip, line, donor, donors, spans, status, of_chips.get(chip, []))
+            for chip, (line, donor) in chips.items()
+            if line in lines
+        ),
+        lines=lines,
+        page=page,
+        pages=pages,
+        spans=tuple(one for one in spans if one.line in lines),
+        readings=tuple(sorted({(r.time_h, r.readout) for r in readouts})),
+        happenings=happenings[:EVENTS_SHOWN],
+        happened=len(happenings),
+        verdict=verdict,
+        verdict_state=state,
+        goals=tuple(last.content["goals"]) if last else (),
+        waits=waits,
+        is_open=status.state != "finished" and is_open(record, run_id),
+        calibrated=last.cycle if last else 0,
+        seen=seen_now(desk, record, run_id, status),
+    )
+
+
+def seen_now(desk: Desk, record: Record, run_id: str, known: Status | None = None) -> str:
+    """Return a text that is another one where anything of a run may have changed; costs little."""
+    status = known or desk.status_of(run_id)
+    path = desk.journal_of(run_id)
+    parts = [str(record.length())]
+    for file in () if path is None else (path, path.with_name(path.name + "-wal")):
+        try:
+            about = file.stat()
+            parts.append(f"{about.st_size}.{about.st_mtime_ns % 10**12}")
+        except OSError:
+            parts.append("0")
+    if status is not None:
+        parts += [status.state.replace(" ", "."), f"{status.time_h:.2f}"]
+    return "-".join(parts)
+
+
+def spans_of(actions: Sequence[Action]) -> tuple[Span, ...]:
+    """Return what flowed, one span for each programme that began."""
+    found: dict[str, Span] = {}
+    for action in actions:
+        if not action.sent_h:
+            continue
+        programme = action.intent.programme
+        kind: ChipState = "medium" if programme.purpose == "medium" else "stimulus"
+        told = "plain medium" if kind == "medium" else "stimulus"
+        if programme.purpose == "dose":
+            kind = "dose" if programme.asked_nm else "stimulus"
+            told = f"{programme.asked_nm:g} nM" if programme.asked_nm else "vehicle"
+        end_h = action.begun_h + programme.duration_h
+        key = action.intent.programme_key
+        before = found.get(key)
+        found[key] = Span(
+            programme.line,
+            kind,
+            min(action.begun_h, before.begin_h) if before else action.begun_h,
+            max(end_h, before.end_h) if before else end_h,
+            told,
+            action.open or (before.is_open if before else False),
+        )
+    return tuple(found.values())
+
+
+def chip_view(
+    chip: str,
+    line: str,
+    donor: str,
+    donors: Sequence[str],
+    spans: Sequence[Span],
+    status: Status,
+    own: Sequence[Readout],
+) -> ChipView:
+    """Return one chip as it stands; ``own`` are its readings by time."""
+    now = [one for one in spans if one.line == line and one.is_open]
+    state: ChipState = now[-1].kind if now else "idle"
+    told = now[-1].told if now else STATE_WORDS["idle"]
+    if line in status.held_lines:
+        state, told = "held", f"held: {status.held_lines[line]}"
+    newest = {r.readout: f"{r.readout} {value_of(r)}" for r in own}
+    out = [r for r in own if is_out(r)]
+    return ChipView(
+        chip,
+        line,
+        donor,
+        donors.index(donor) if donor in donors else 0,
+        state,
+        told,
+        tuple(newest.values()),
+        len(out),
+        sum(r.qc == "fail" and not is_out(r) for r in own),
+    )
+
+
+def is_out(readout: Readout) -> bool:
+    """Return whether a person has taken a reading out."""
+    return any(reason.startswith(EXCLUDED) for reason in readout.reasons)
+
+
+def value_of(readout: Readout) -> str:
+    """Return a reading's value as people read it."""
+    unit = "" if readout.unit in ("1", "") else f" {readout.unit}"
+    unit = unit.replace("ohm*cm2", "Ω cm²").replace("ohm cm2", "Ω cm²")
+    if readout.censoring == "left":
+        return f"below {digits(readout.upper)}{unit}"
+    if readout.censoring == "right":
+        return f"above {digits(readout.lower)}{unit}"
+    if readout.censoring == "interval":
+        return f"{readout.lower:.3g} to {readout.upper:.3g}{unit}"
+    return f"{digits(readout.value)}{unit}"
+
+
+def digits(value: float) -> str:
+    """Return three digits, without a power of ten above 1."""
+    return f"{float(f'{value:.3g}'):.0f}" if abs(value) >= 1000.0 else f"{value:.3g}"
+
+
+def is_open(record: Record, run_id: str) -> bool:
+    """Return whether a proposal waits for a decision."""
+    latest = record.latest_proposal(run_id)
+    return latest is not None and record.decision_for(latest.key) is None
+
+
+def waits_of(record: Record, run_id: str, status: Status) -> tuple[str, ...]:
+    """Return what waits for a person."""
+    found = []
+    if status.state != "finished" and is_open(record, run_id):
+        latest = record.latest_proposal(run_id)
+        assert latest is not None
+        found.append(f"The doses of cycle {latest.cycle} wait for a decision")
+    if status.held_by and status.state != "finished":
+        found.append(f"The run is held by {status.held_by}")
+    found += [f"Line {line} is held: {why}" for line, why in status.held_lines.items()]
+    if status.state == "interrupted":
+        found.append(f"Nobody works on this run: {status.ended or 'its process has ended'}")
+    return tuple(found)
+
+
+def verdict_of(last: RecordedContent | None) -> tuple[str, str]:
+    """Return what the last calibration's diagnostics say, and the state of that."""
+    if last is None:
+        return "", "look"
+    info = last.content["info"]
+    if not info["passed"]:
+        return f"fit of cycle {last.cycle} FAILED: {'; '.join(info['failures'])}", "bad"
+    if info["warnings"]:
+        doubts = ", ".join(str(one).partition(":")[0] for one in info["warnings"])
+        return f"fit of cycle {last.cycle} accepted, look at: {doubts}", "look"
+    return f"fit of cycle {last.cycle} accepted", "good"
+
+
+EVENT_WORDS = {
+    "state": lambda c: f"run {c['state']}" + (f": {c['why']}" if c.get("why") else ""),
+    "exclusion": lambda c: (
+        f"{c['chip_id']} {c['readout'] or 'every reading'} "
+        f"{'left out' if c['excluded'] else 'taken in again'} by {c['by']}: {c['why']}"
+    ),
+    "hold": lambda c: (
+        f"{'held' if c['on'] else 'let go on'} by {c['by']}" + (f": {c['why']}" if c["why"] else "")
+    ),
+    "revision": lambda c: f"plate {c['plate']} calculated again by {c['by']}: {c['why']}",
+    "approval": lambda c: f"first approval by {c['by']}" + (f": {c['why']}" if c["why"] else ""),
+    "stop rule": lambda c: str(c.get("why", "")),
+    "reopened": lambda c: (
+        f"doses up to {c.get('up_to_nm')} nM reopened by {c.get('by', 'a person')}"
+    ),
+}
+"""Kind of event -> what people read of it; other kinds are the machine's own."""
+
+
+def happenings_of(record: Record, run_id: str) -> tuple[Happening, ...]:
+    """Return what happened, newest first."""
+    found = [
+        Happening(event.time_h, event.at_utc, event.kind, EVENT_WORDS[event.kind](event.content))
+        for event in record.events(run_id)
+        if event.kind in EVENT_WORDS
+    ]
+    found += [
+        Happening(
+            None,
+            one.at_utc,
+            "decision",
+            f"{one.proposal_id.partition('/')[2]}: {one.action} by {one.by}"
+            + (f": {one.why}" if one.why else ""),
+        )
+        for one in record.decisions(run_id)
+    ]
+    found += [
+        Happening(
+            float(one.content["time_h"]),
+            one.at_utc,
+            "fit",
+            f"calibration of cycle {one.cycle} {'accepted' if one.content['info']['passed'] else 'FAILED'}",
+        )
+        for one in record.calibrations(run_id)
+    ]
+    return tuple(sorted(found, key=lambda one: one.at_utc, reverse=True))

@@ -1,0 +1,72 @@
+"""What the review page needs and is long in the making, each in a process of its own.
+
+Belongs here: the parts of a calibration, and the run fitted again. Not here: when it is started and how it stands
+(review_hands), what is drawn (chiploop.report.page_parts).
+
+    python -P -m flows.review_jobs parts|refit|signals RUN RUNS
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is loaded
+
+
+def write_page_parts(run_id: str, runs: Path) -> None:
+    """Write what the page shows of the last calibration of a run."""
+    from chiploop.record.journal import Journal
+    from chiploop.report.html_report import RunEvidence
+    from chiploop.report.page_parts import write_parts
+    from flows.opening import known_run
+    from flows.record_place import place_of
+
+    files = known_run(run_id, runs)
+    with place_of(runs).open(create=False) as record, Journal(files.journal) as journal:
+        write_parts(RunEvidence(record, journal, files.study, files.run_id, files.folder))
+
+
+def write_signals(run_id: str, runs: Path) -> None:
+    """Draw the raw signals behind a run's readouts."""
+    from chiploop.assays.barrier_analysis import BarrierSetup
+    from chiploop.assays.barrier_blank import blank_of_lot, geometry_of_chip
+    from chiploop.record.raw_files import RawFileStore
+    from chiploop.report.signal_parts import write_signal_parts
+    from flows.opening import known_run
+    from flows.record_place import place_of
+
+    files = known_run(run_id, runs)
+    with place_of(runs).open(create=False) as record:
+        store, chip = RawFileStore(files.folder / "raw"), files.study.chip
+        setup = BarrierSetup(
+            area_cm2=chip.area_cm2, blank=blank_of_lot(chip), geometry=geometry_of_chip(chip)
+        )
+        write_signal_parts(record, store, files.run_id, files.folder, files.simulated, setup)
+
+
+def fit_again(run_id: str, runs: Path) -> int:
+    """Fit a run again from its record; return the command's exit code."""
+    from flows.cli.main import command_line
+
+    return command_line(["fit", run_id, "--runs", str(runs), "--json"])
+
+
+def main(arguments: list[str]) -> int:
+    """Carry out one job; return its exit code."""
+    from chiploop.errors import ChiploopError
+
+    name, run_id, runs = arguments
+    try:
+        if name == "refit":
+            return fit_again(run_id, Path(runs))
+        {"parts": write_page_parts, "signals": write_signals}[name](run_id, Path(runs))
+    except (ChiploopError, ValueError, OSError) as problem:
+        print(problem, file=sys.stderr)
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,133 @@
+"""A page over a record written by hand, asked in this process; commands are noted, not carried out.
+
+Belongs here: fixtures. Not here: the page over a real run with real commands (tests/flows/cli/test_review.py).
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+from chiploop.measurement import Readout
+from chiploop.record.record import Record
+from chiploop.review.contracts import Answer, Desk, JobName, JobStanding, Status
+from chiploop.review.pages import application
+from chiploop.review.tickets import Role, Tickets
+from chiploop.study import load_study
+from tests.chiploop.review.asgi_client import AsgiClient
+
+STUDY = Path(__file__).parents[2] / "flows" / "small_study.yaml"
+HOST = "127.0.0.1:8765"
+ORIGIN = {"origin": f"http://{HOST}"}
+RUN = "r1"
+SCRIPT = "<script>alert(1)</script>"
+
+
+@dataclass
+class NotedHands:
+    """Notes what is asked of it."""
+
+    asked: list[list[str]] = field(default_factory=list)
+    jobs: list[tuple[JobName, str]] = field(default_factory=list)
+    answer: Answer = Answer(
+        0,
+        {
+            "ok": True, "proposal": "r1/c02/p1", "by": "alice", "action": "approve",
+            "still_needed": 0, "excluded": True, "readouts": 2, "doses": {}, "card": None,
+        },
+    )  # fmt: skip
+
+    def carry_out(self, words: Sequence[str]) -> Answer:
+        self.asked.append(list(words))
+        return self.answer
+
+    def start(self, name: JobName, run_id: str) -> None:
+        self.jobs.append((name, run_id))
+
+    def standing(self, name: JobName, run_id: str) -> JobStanding:
+        return JobStanding("running" if (name, run_id) in self.jobs else "none")
+
+
+@dataclass
+class Page:
+    """The page with what stands behind it."""
+
+    client: AsgiClient
+    record: Record
+    hands: NotedHands
+    tickets: Tickets
+    now: dict[str, float]
+    """``time_h``: the study time."""
+
+    def enter(self, role: Role = "approver") -> AsgiClient:
+        """Open a session of a role."""
+        answer = self.client.get("/enter", params={"token": self.tickets.links[role]})
+        assert answer.status_code == 200
+        return self.client
+
+    def fields(self, path: str) -> dict[str, str]:
+        """Return the hidden fields of the first form of a page."""
+        text = self.client.get(path).text
+        return {
+            name: re.search(rf'name="{name}" value="([^"]+)"', text)[1]  # type: ignore[index]
+            for name in ("form", "once")
+        }
+
+    def post(
+        self, path: str, form: dict[str, str], at: str = f"/runs/{RUN}/proposal"
+    ) -> httpx.Response:
+        """Send a form with the hidden fields of a page that was just loaded."""
+        return self.client.post(path, data={**self.fields(at), **form}, headers=ORIGIN)
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A record of a run with two chips whose second doses wait, for 12 h, named like a script."""
+    folder = tmp_path_factory.mktemp("written")
+    study = folder / "study.yaml"
+    text = STUDY.read_text(encoding="utf-8").replace(
+        "{by: auto}", "{by: person, expires: 12 h, two_above: 10 %}"
+    )
+    study.write_text(
+        text.replace("title: The smallest study", f'title: "{SCRIPT} study"\n#'), encoding="utf-8"
+    )
+    with Record(str(folder / "record.sqlite")) as record:
+        record.add_run(RUN, load_study(study), seed=1, simulated=True)
+        readings = [
+            Readout(chip, "TEER", 900.0 + time_h, "ohm*cm2", 0.02, "log", time_h)
+            for chip in ("C01", "C02")
+            for time_h in (24.0, 48.0)
+        ]
+        record.add_readouts(RUN, readings)
+        doses = [
+            {"line": line, "asked_nm": 60.0, "risk": 0.01, "chips": [chip]}
+            for line, chip in (("L1", "C01"), ("L2", "C02"))
+        ]
+        record.add_proposal(RUN, 2, {"doses": doses, "cycle": 2})
+    return folder
+
+
+@pytest.fixture
+def page(written: Path, tmp_path: Path) -> Iterator[Page]:
+    """The page over a copy of that record."""
+    for file in written.glob("record.sqlite*"):
+        shutil.copy(file, tmp_path)
+    hands, tickets, now = NotedHands(), Tickets(), {"time_h": 1.0}
+    with Record(str(tmp_path / "record.sqlite"), create=False) as record:
+        desk = Desk(
+            runs=tmp_path,
+            open_record=lambda: record,
+            status_of=lambda run_id: Status("waiting for a person", 1, 2, 30.0, 62.0),
+            journal_of=lambda run_id: None,
+            hands=hands,
+            login="alice",
+            time_h=lambda run_id: now["time_h"],
+        )
+        app = application(desk, tickets, {HOST}, 8765)
+        yield Page(AsgiClient(app, f"http://{HOST}"), record, hands, tickets, now)
