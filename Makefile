@@ -8,7 +8,7 @@ FIND_PYTHON := for p in "$$PYTHON" python3 python3.13 python3.12 python3.11 pyth
 	test -n "$$p" && "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& { echo "$$p"; break; }; done
 
-.PHONY: help install demo test test-all test-setup postgres-test bench lint lock clean
+.PHONY: help install demo test test-all test-setup postgres-test bench docs lint lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make test-all  run the slow tests too"
 	@echo "make postgres-test  run the tests of a shared record on a PostgreSQL server that it starts"
 	@echo "make bench     measure every speed that the README claims"
+	@echo "make docs      build the documentation site into docs/_build"
 	@echo "make lint      check style, types and layers"
 	@echo "make lock      resolve requirements.lock anew (needs uv)"
 	@echo "make clean     remove .venv and caches"
@@ -74,6 +75,9 @@ bench: $(INSTALLED)
 	@$(BIN)/python -m benchmarks.orchestration
 	@$(BIN)/python -m benchmarks.impedance
 	@echo "Coverage of the goals over 20 whole studies takes half an hour: $(BIN)/python -m benchmarks.goal_coverage"
+
+docs: $(INSTALLED)
+	@$(BIN)/python -m sphinx -W -q -b html docs docs/_build
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff check .

@@ -49,10 +49,8 @@ def test_a_plate_waits_for_its_reader_hold_after_hold_and_a_person_is_asked_once
 
         begun.append(phase)
         programme = rig.programme("L1", 0.0, "stimulus", 2.0)
-        return perfusion.start_pumps.fn(lab, [Wanted("L1", 2.0, programme)], cycle, phase)
+        return perfusion.start_pumps(lab, [Wanted("L1", 2.0, programme)], cycle, phase)
 
-    for name in ("watch_pumps", "finish_pumps"):
-        monkeypatch.setattr(away.perfusion, name, getattr(away.perfusion, name).fn)
     rig.world.advance_to(START_H)
     monkeypatch.setattr(tasks, "read_plate", plays(rig, START_H + 5.0, ["readout"]))
     hold = hold_again(rig.lab, 1, "hold")
@@ -71,7 +69,6 @@ def test_a_plate_waits_for_its_reader_hold_after_hold_and_a_person_is_asked_once
 def test_teer_is_taken_late_or_missed_on_record_and_the_dose_goes_on(
     back_h: float, taken: bool, rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(away.perfusion, "watch_pumps", away.perfusion.watch_pumps.fn)
     rig.world.advance_to(START_H)
     running = rig.start("L1")
     monkeypatch.setattr(tasks, "measure_teer", plays(rig, START_H + back_h, ["TEER"]))
@@ -86,7 +83,6 @@ def test_teer_is_taken_late_or_missed_on_record_and_the_dose_goes_on(
 def test_at_the_end_of_an_exposure_chips_do_not_stand_dry_for_a_meter(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(away.perfusion, "watch_pumps", away.perfusion.watch_pumps.fn)
     rig.world.advance_to(START_H)
     monkeypatch.setattr(tasks, "measure_teer", plays(rig, 1e9, []))
     assert away.teer_when_it_answers(rig.lab, [], 1, START_H, None) == ([], [])

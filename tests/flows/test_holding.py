@@ -124,7 +124,7 @@ def test_a_hold_put_on_later_begins_nothing_in_a_phase_that_is_over(
 
     answers = iter(["eva", "eva", ""])
     monkeypatch.setattr(closed_loop.perfusion, "begun", is_begun)
-    monkeypatch.setattr(closed_loop, "held_by", lambda record, run_id: next(answers))
+    monkeypatch.setattr(closed_loop, "kept_back_by", lambda lab: next(answers))
     monkeypatch.setattr(closed_loop, "perfuse", perfuse)
     assert closed_loop.wait_before_dosing(lab, "campaign") == "campaign"  # type: ignore[comparison-overlap, arg-type]
     assert asked == ([] if begun else ["hold-1", "hold-2"])

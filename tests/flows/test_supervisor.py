@@ -110,7 +110,7 @@ def test_a_line_that_is_held_since_gets_plain_medium_of_the_phase_and_not_of_the
     make_safe(keeper(on), SupervisorSettings(plain_medium_h=2.0))
     wanted = [Wanted("L1", HOURS, None, "nobody knows what it got")]
     on.world.advance_to(START_H + 5.5)
-    again = perfusion.start_pumps.fn(on.lab, wanted, 1, "hold")
+    again = perfusion.start_pumps(on.lab, wanted, 1, "hold")
     on.watch(again, 10.0)
     assert on.runs("L1-medium"), "the supervisor's own ended after 2 h"
 
