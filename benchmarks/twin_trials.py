@@ -94,8 +94,8 @@ def page(path: Path) -> str:
         f"{PATIENTS:,} virtual patients per setting and week. Two terms are fitted, each to one row: the shift "
         f"of ln k3 in trials without topicals ({TOPICALS_SHIFT:g}, EASI-75 of placebo in SOLO 1) and the power of "
         f"the scratching term ({SCRATCH_POWER:g}, EASI-75 of upadacitinib 15 mg in Measure Up 1). Rows of these "
-        "two trials are named as same-trial; all others are predictions. z = (twin - trial)/sqrt(sampling variance + "
-        "5^2), in points.",
+        "two trials are named as same-trial; all others are predictions. z = (twin - trial)/sqrt(sampling "
+        "variance + 5^2), in points.",
         "",
         "| trial | arm | setting | week | endpoint | trial | twin | z | kind |",
         "|---|---|---|---|---|---|---|---|---|",
