@@ -67,12 +67,19 @@ def shifts_of(patient: Patient, with_chip: bool = True) -> list[Shift]:
     return found
 
 
-def parameters(population: Population, shifts: list[Shift], standard: np.ndarray) -> np.ndarray:
-    """Return parameters (n, 51) of standard normals (n, 51 + 1 + shifts): patients, slope, each shift's error."""
+def parameters(
+    population: Population, shifts: list[Shift], standard: np.ndarray, without: str = ""
+) -> np.ndarray:
+    """Return parameters (n, 51) of standard normals (n, 51 + 1 + shifts): patients, slope, each shift's error.
+
+    ``without`` names a shift that is taken away, all else being the same.
+    """
     p = len(population.names)
     logarithm = population.mean + population.sd * standard[:, :p]
     slope = SLOPE * np.exp(SLOPE_LN_SD * standard[:, p])
     for i, shift in enumerate(shifts):
+        if shift.name == without:
+            continue
         ln_ratio = shift.ln_ratio + shift.ln_sd * standard[:, p + 1 + i]
         moved = slope * ln_ratio if shift.by_slope else ln_ratio
         logarithm[:, population.place[shift.parameter]] += np.maximum(moved, shift.lowest)

@@ -11,6 +11,7 @@ by one and all at once give the same answer within Monte Carlo error.
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -53,19 +54,34 @@ class Twin:
         """Effective number of virtual patients."""
         return float(1.0 / np.square(self.weights).sum())
 
-    def values(self) -> np.ndarray:
-        """Return the parameters (n, 51) of the virtual patients."""
-        return parameters(self.population, list(self.shifts), self.standard)
+    def values(self, without: str = "") -> np.ndarray:
+        """Return the parameters (n, 51) of the virtual patients, where asked without one of the shifts."""
+        return parameters(self.population, list(self.shifts), self.standard, without)
+
+    def evened(self) -> Twin:
+        """Return the twin with equal weights, the likely virtual patients standing several times."""
+        n = len(self.weights)
+        chosen = np.searchsorted(np.cumsum(self.weights), (0.5 + np.arange(n)) / n)
+        chosen = np.minimum(chosen, n - 1)
+        return replace(
+            self,
+            standard=self.standard[chosen],
+            slot=self.slot[chosen],
+            weights=np.full(n, 1.0 / n),
+        )
 
     def effect(self, drug: str) -> Effect:
         """Return what a drug does in each of them."""
-        n = len(self.slot)
+        n, name = len(self.slot), drug.partition(":")[0]
+        # another order for each drug: a patient in whom one is potent is not one in whom all are
+        order = np.random.default_rng([self.seed, zlib.crc32(name.encode())]).permutation(n)
         found = effect_of(
-            drug, n, self.seed, self.potencies.get(drug.partition(":")[0]), potency_of=np.arange(n) % POTENCIES
-        )  # fmt: skip
+            drug, n, self.seed, self.potencies.get(name), potency_of=np.arange(n) % POTENCIES
+        )
+        chosen = order[self.slot]
         return Effect(
-            {name: np.asarray(share)[self.slot] for name, share in found.blocked.items()},
-            np.broadcast_to(found.scratch, (n,))[self.slot],
+            {signal: np.asarray(share)[chosen] for signal, share in found.blocked.items()},
+            np.broadcast_to(found.scratch, (n,))[chosen],
         )
 
 
@@ -151,9 +167,15 @@ def weighed(twin: Twin, added: np.ndarray, rng: np.random.Generator) -> tuple[Tw
         moved = np.sqrt(1 - step**2) * found.standard + step * rng.standard_normal(
             found.standard.shape
         )
-        then = likelihood(found, moved)
+        # what no data speak of, such as the potency of another drug, comes back to all that it may be
+        slot = np.where(rng.random(n) < 0.5, rng.integers(n, size=n), found.slot)
+        then = likelihood(replace(found, slot=slot), moved)
         takes = np.log(rng.random(n)) < then - now
-        found = replace(found, standard=np.where(takes[:, None], moved, found.standard))
+        found = replace(
+            found,
+            standard=np.where(takes[:, None], moved, found.standard),
+            slot=np.where(takes, slot, found.slot),
+        )
         now, share = np.where(takes, then, now), float(takes.mean())
         accepted += share / MOVES
         step = float(np.clip(step * (1.25 if share > 0.3 else 0.8), 0.05, 0.9))
