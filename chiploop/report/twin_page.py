@@ -7,6 +7,7 @@ Belongs here: what the page holds, its figures. Not here: the answer (chiploop.t
 from __future__ import annotations
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 import chiploop
 from chiploop.report.fit_page import environment
@@ -51,6 +52,7 @@ def course(told: WhatIf) -> Figure:
     n = len(told.forecasts)
     columns = min(3, n)
     rows = -(-n // columns)
+    highest = 1.05 * max(float(one.easi.max()) for one in told.forecasts)
     figure = Figure(figsize=(WIDTH_IN, 0.5 + 1.9 * rows))
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for i, panel in enumerate(axes.flat):
@@ -61,7 +63,8 @@ def course(told: WhatIf) -> Figure:
         panel.fill_between(told.weeks, one.easi[0], one.easi[2], color=colour, alpha=0.18, lw=0)
         panel.plot(told.weeks, one.easi[1], color=colour)
         panel.set_title(one.name)
-        panel.set_ylim(bottom=0)
+        panel.set_ylim(0.0, highest)
+        panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         if i + columns >= n:
             panel.set_xlabel("Week of treatment")
         if i % columns == 0:

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 POSTERIOR = typer.Option(
     [],
     "--posterior",
-    metavar="DRUG=FILE.nc",
-    help="Posterior of a run whose chips told the drug's potency; may be repeated. Default: the drug's prior.",
+    metavar="DRUG=RUN",
+    help="Folder of a run whose chips told the drug's potency, or its posterior.nc; may be repeated. "
+    "Default: the drug's prior.",
 )
 
 
@@ -95,12 +96,24 @@ def potencies_of(named: list[str]) -> dict[str, PotencyDraws]:
     for one in named:
         drug, _, path = one.partition("=")
         if not path:
-            raise WrongUse(f"--posterior {one!r}: write DRUG=FILE.nc")
+            raise WrongUse(f"--posterior {one!r}: write DRUG=RUN")
         drug_of_arm(drug)
         try:
-            posterior, _ = read_posterior(Path(path))
+            posterior, _ = read_posterior(posterior_file(Path(path)))
             own = drug if posterior.drugs.drugs else ""
             found[drug] = chip_potency(posterior, own, path)
         except (OSError, KeyError, ValueError) as error:
             raise FileNotValid(f"--posterior {one}: {error}") from None
     return found
+
+
+def posterior_file(path: Path) -> Path:
+    """Return the last posterior of a run's folder, or the file itself; FileNotValid where a folder has none."""
+    if not path.is_dir():
+        return path
+    found = sorted(path.glob("cal-*/posterior.nc"))
+    if not found:
+        raise FileNotValid(
+            f"{path} holds no cal-*/posterior.nc; name the folder of a run with a fit"
+        )
+    return found[-1]

@@ -10,7 +10,7 @@ import typer
 
 from chiploop.errors import FileNotValid, WrongUse
 from flows.cli.screen import JSON_OPTION, print_json
-from flows.cli.twin_trial import POSTERIOR, potencies_of
+from flows.cli.twin_trial import POSTERIOR, posterior_file, potencies_of
 
 if TYPE_CHECKING:
     from chiploop.twin.patient_file import Patient
@@ -31,9 +31,18 @@ def whatif(
         help="Also with this modifier of the file taken away.",
     ),
     posterior: list[str] = POSTERIOR,
+    donor: str = typer.Option(
+        "",
+        "--donor",
+        metavar="RUN:DONOR",
+        help="Run and donor that are this patient: ratios of the chips.",
+    ),
     week: float = typer.Option(16.0, "--week", help="Week of the comparison."),
     margin: float = typer.Option(
         10.0, "--margin", help="Points of improvement by which one beats another."
+    ),
+    virtual: int = typer.Option(
+        4000, "--virtual-patients", min=100, max=100_000, help="Virtual patients of this patient."
     ),
     seed: int = typer.Option(1, "--seed", min=0, help="Of everything random."),
     page: Path | None = typer.Option(None, "--page", help="Write a page with figures here."),
@@ -58,9 +67,10 @@ def whatif(
     if changed and not changed.endswith(REDUCTION):
         raise WrongUse(f"--with {changed!r}: write NAME{REDUCTION}, NAME a modifier of the file")
     names = [name.strip() for name in drugs.split(",") if name.strip()]
+    found = with_donor(found, donor)
     told = what_if(
-        found, names, seed, week, margin, changed.removesuffix(REDUCTION), potencies_of(posterior)
-    )
+        found, names, seed, week, margin, changed.removesuffix(REDUCTION), potencies_of(posterior), virtual
+    )  # fmt: skip
     if page is not None:
         from chiploop.report.twin_page import twin_page
 
@@ -86,6 +96,29 @@ def allowed(patient: Patient, path: Path) -> Patient:
             f"{path}: was to be deleted after {patient.consent.delete_after}; it is not read"
         )
     return patient
+
+
+def with_donor(patient: Patient, named: str) -> Patient:
+    """Return the patient with the ratios that a run found for a donor; what the file says itself stays."""
+    from chiploop.record.posterior_file import read_posterior
+    from chiploop.twin.chip_shift import chip_ratios
+    from chiploop.twin.patient_file import ChipRatio
+
+    if not named:
+        return patient
+    run, _, donor = named.rpartition(":")
+    if not run:
+        raise WrongUse(f"--donor {named!r}: write RUN:DONOR")
+    try:
+        found = chip_ratios(read_posterior(posterior_file(Path(run)))[0], donor)
+    except (OSError, KeyError, ValueError) as error:
+        raise FileNotValid(f"--donor {named}: {error}") from None
+    ratios = {
+        name: ChipRatio(ratio=ratio, ln_sd=min(ln_sd, 2.0))
+        for name, (ratio, ln_sd) in found.items()
+        if getattr(patient.chip, name) is None
+    }
+    return patient.model_copy(update={"chip": patient.chip.model_copy(update=ratios)})
 
 
 def content(told: WhatIf) -> dict[str, Any]:

@@ -48,9 +48,9 @@ def test_visits_one_by_one_give_the_answer_of_all_at_once() -> None:
     data = {"baseline": {"easi": 32.0}, "treatment": "dupilumab"}
     rng = np.random.default_rng(3)
     one_by_one, told = twin_of(
-        patient(**data, visits=[v.model_dump() for v in VISITS]), rng, n=1500
+        patient(**data, visits=[v.model_dump() for v in VISITS]), rng, n=1000
     )
-    start, _ = new_twin(patient(**data), rng, n=1500)
+    start, _ = new_twin(patient(**data), rng, n=1000)
     at_once, _ = updated(start, VISITS, rng)
     prior = answer(new_twin(patient(), rng)[0])
     first, second = answer(one_by_one), answer(at_once)

@@ -32,7 +32,7 @@ def test_wrong_asking_is_told_with_exit_code_2(capsys: pytest.CaptureFixture[str
     assert command_line([*TRIAL, "placebo", "--setting", "home"]) == 2
     assert command_line([*TRIAL, "placebo", "--decoy", "none"]) == 2
     assert command_line([*TRIAL, "upadacitinib", "--posterior", "upadacitinib"]) == 2
-    assert "DRUG=FILE.nc" in capsys.readouterr().err
+    assert "DRUG=RUN" in capsys.readouterr().err
 
 
 def test_potency_of_a_run_narrows_the_answer(
@@ -50,5 +50,10 @@ def test_potency_of_a_run_narrows_the_answer(
         low, high = told["arms"]["upadacitinib"]["interval"]
         width[name] = high - low
     assert told["potency"] == {"upadacitinib": str(path)}
+    (tmp_path / "run" / "cal-02").mkdir(parents=True)
+    path.rename(tmp_path / "run" / "cal-02" / "posterior.nc")
+    assert command_line([*asked, "--posterior", f"upadacitinib={tmp_path / 'run'}"]) == 0
+    assert json.loads(capsys.readouterr().out)["arms"] == told["arms"]
+    assert command_line([*asked, "--posterior", f"upadacitinib={tmp_path}"]) == 3
     assert width["chip"] < 0.5 * width["prior"]
     assert command_line([*asked, "--posterior", f"upadacitinib={tmp_path / 'none.nc'}"]) == 3

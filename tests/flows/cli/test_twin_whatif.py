@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from chiploop.inference.posterior import Posterior
+from chiploop.record.posterior_file import write_posterior
 from flows.cli.main import command_line
+from tests.chiploop.campaigns import PASSED
 
+FEW = ["--virtual-patients", "400"]
 PATIENT = """chiploop: 1
 patient: P-0042
 consent: {scope: [research], delete_after: "2099-12-31"}
@@ -30,6 +35,7 @@ def test_text_json_and_page_tell_the_same(
 ) -> None:
     page = tmp_path / "page.html"
     asked = ["twin", "whatif", str(path), "--drugs", "dupilumab,tralokinumab"]
+    asked += FEW
     assert command_line([*asked, "--with", "stress-reduction", "--page", str(page), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [one["name"] for one in told["drugs"]][2] == "dupilumab without stress"
@@ -68,3 +74,26 @@ def test_wrong_asking_is_told_with_exit_code_2(
     assert command_line([*asked, "dupilumab", "--with", "stress"]) == 2
     assert command_line([*asked, "dupilumab", "--with", "sport-reduction"]) == 2
     assert "sport" in capsys.readouterr().err
+    assert command_line([*asked, "dupilumab", "--donor", "D1"]) == 2
+
+
+def test_a_donor_of_a_run_brings_the_ratios_of_its_chips(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    particles = np.exp(np.random.default_rng(1).normal(0.0, 0.05, (200, 2)))
+    own = particles[:, None] * np.array([[[0.2, 1.0]]])
+    found = Posterior(
+        ("kB", "EC4"), ("1/h", "nM"), particles, particles, particles[0], donors=("D1",), of_donors=own
+    )  # fmt: skip
+    posterior = tmp_path / "posterior.nc"
+    write_posterior(posterior, found, PASSED)
+    asked = ["twin", "whatif", str(path), "--drugs", "dupilumab", "--json", *FEW]
+    told = []
+    for more in ([], ["--donor", f"{posterior}:D1"]):
+        assert command_line([*asked, *more]) == 0
+        told.append(json.loads(capsys.readouterr().out)["drugs"][0])
+    assert told[0]["width_without_chip_pct"] is None
+    assert told[1]["width_without_chip_pct"] == told[0]["width_pct"]
+    assert told[1]["improvement_pct"] != told[0]["improvement_pct"]
+    assert command_line([*asked, "--donor", f"{posterior}:D9"]) == 3
+    assert "its donors: D1" in " ".join(capsys.readouterr().err.split())
