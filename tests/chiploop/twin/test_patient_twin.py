@@ -21,7 +21,7 @@ from chiploop.twin.patient_twin import new_twin, twin_of, updated
 from chiploop.twin.population import STANDARD_CARE, published_population
 from tests.chiploop.twin.patients import patient
 
-VISITS = tuple(Visit(week=w, easi=e) for w, e in ((4.0, 20.0), (8.0, 16.0), (16.0, 14.0)))
+VISITS = tuple(Visit(week=w, easi=e) for w, e in ((8.0, 17.0), (12.0, 18.0), (16.0, 12.5)))
 
 
 def answer(twin) -> tuple[float, float]:  # type: ignore[no-untyped-def]
