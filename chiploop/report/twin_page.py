@@ -6,6 +6,8 @@ Belongs here: what the page holds, its figures. Not here: the answer (chiploop.t
 
 from __future__ import annotations
 
+from typing import Any
+
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -78,7 +80,7 @@ def falls(told: WhatIf) -> Figure:
     n = len(told.forecasts)
     figure = Figure(figsize=(WIDTH_IN, 0.8 + 0.32 * n))
     axes = figure.subplots()
-    handles = []
+    handles: list[Any] = []
     for i, one in enumerate(told.forecasts):
         low, middle, high = one.improvement_pct
         colour = DONOR_COLOURS[i % len(DONOR_COLOURS)]

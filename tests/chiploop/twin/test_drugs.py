@@ -10,6 +10,8 @@ import pytest
 from chiploop.errors import WrongUse
 from chiploop.inference.drug_entries import DrugEntries
 from chiploop.inference.posterior import Posterior
+from chiploop.protocols_path import protocols_folder
+from chiploop.study_yaml import read_yaml
 from chiploop.twin.drug_effect import (
     POTENCIES,
     PotencyDraws,
@@ -122,3 +124,13 @@ def test_chip_potency_is_read_from_a_posterior_of_one_drug_and_of_several() -> N
 def test_an_unknown_arm_is_refused_with_what_is_known(arm: str) -> None:
     with pytest.raises(WrongUse, match="known|placebo has no dose"):
         drug_of_arm(arm)
+
+
+@pytest.mark.parametrize("name", ["upadacitinib", "abrocitinib"])
+def test_a_drug_is_the_same_on_chips_and_in_patients(name: str) -> None:
+    on_chips = read_yaml(protocols_folder() / "drugs" / f"{name}.yaml").values
+    in_patients = drug_facts()[name]
+    assert on_chips["ic50_prior_median"] == f"{in_patients.potency.median_nm:g} nM"
+    assert on_chips["ic50_prior_ln_sd"] == in_patients.potency.ln_sd
+    assert on_chips["free_fraction_plasma"] == f"{100 * in_patients.free_fraction:g} %"
+    assert on_chips["molecular_weight"] == f"{1000 * in_patients.molar_mass_kda:g} g/mol"
