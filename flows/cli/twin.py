@@ -8,6 +8,8 @@ from __future__ import annotations
 import typer
 
 from flows.cli.twin_control_arm import control_arm
+from flows.cli.twin_trial import trial
+from flows.cli.twin_whatif import whatif
 
 twin_app = typer.Typer(
     help="The patient's twin. Research use only; not for clinical decisions.",
@@ -23,3 +25,5 @@ def _twin() -> None:
 
 
 twin_app.command("control-arm")(control_arm)
+twin_app.command("trial")(trial)
+twin_app.command("whatif")(whatif)

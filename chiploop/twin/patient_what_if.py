@@ -1,0 +1,229 @@
+"""Which drug for this patient: every drug on the same virtual patients with the same random numbers.
+
+Belongs here: forecasts, comparisons, what drives them, what would narrow them. Not here: the twin (patient_twin),
+printing, pages. Drugs are compared from the beginning of treatment; visits under one drug tell of the patient and
+so of the others.
+
+Research use only; not for clinical decisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.stats import rankdata
+
+from chiploop.errors import WrongUse
+from chiploop.twin.drug_effect import PRIOR, PotencyDraws
+from chiploop.twin.drug_facts import PLACEBO_ARM, drug_of_arm
+from chiploop.twin.observations import (
+    EASI_FLOOR,
+    EASI_LN_SD,
+    LINKS,
+    expected_at_baseline,
+    ln_easi,
+)
+from chiploop.twin.patient_file import Patient, outside_of_population
+from chiploop.twin.patient_model import before_treatment, simulate
+from chiploop.twin.patient_twin import PARTICLES, Twin, twin_of
+
+QUANTILES = (0.05, 0.5, 0.95)
+SHOWN_DRIVERS = 5
+BINS = 25
+"""Of equally many virtual patients, for what a measurement would tell."""
+VISIT_WEEKS = (4.0, 8.0, 12.0)
+"""The first one after the last scored visit is offered as a measurement."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """One drug, where asked with a modifier taken away."""
+
+    name: str
+    easi: np.ndarray
+    """(3, weeks) 5, 50, 95 % of the EASI that would be measured."""
+    improvement_pct: tuple[float, float, float]
+    """5, 50, 95 % at the last week."""
+    easi75_probability: float
+    potency: str
+    drivers: tuple[tuple[str, float], ...]
+    """Parameters with the largest rank correlation with the improvement."""
+    width_without_chip: float | None
+    """Of the 90 % band of the improvement, had the chips told nothing; None where they did not."""
+
+    @property
+    def width(self) -> float:
+        """Width of the 90 % band of the improvement, in points."""
+        return self.improvement_pct[2] - self.improvement_pct[0]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Whether one drug beats another in the same virtual patients."""
+
+    first: str
+    second: str
+    probability: float
+    """That the first one's improvement is larger by the margin."""
+    reverse: float
+    """That the second one's is."""
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """The answer for one patient."""
+
+    patient: str
+    setting: str
+    weeks: np.ndarray
+    margin_pct: float
+    forecasts: tuple[Forecast, ...]
+    pairs: tuple[Pair, ...]
+    measurements: tuple[tuple[str, float], ...]
+    """What could still be measured -> share of the forecast's variance that it would take away, largest first."""
+    effective: float
+    """Effective number of virtual patients at the last update, before any were moved."""
+    warnings: tuple[str, ...] = field(default=())
+
+
+def what_if(
+    patient: Patient,
+    drugs: Sequence[str],
+    seed: int = 1,
+    week: float = 16.0,
+    margin_pct: float = 10.0,
+    without: str = "",
+    potencies: dict[str, PotencyDraws] | None = None,
+    n: int = PARTICLES,
+) -> WhatIf:
+    """Return forecasts and comparisons.
+
+    Parameters
+    ----------
+    without
+        A modifier of the file; every drug is then shown with it taken away as well.
+
+    Raises
+    ------
+    WrongUse
+        For drugs, weeks or a modifier that are not possible.
+    """
+    if not drugs or len(set(drugs)) != len(drugs):
+        raise WrongUse(
+            f"drugs {', '.join(drugs) or '(none)'}: each must be named once, one at least"
+        )
+    for drug in drugs:
+        drug_of_arm(drug)
+    if not 1.0 <= week <= 520.0:
+        raise WrongUse(f"week {week:g} was asked for; allowed: 1 to 520")
+    if without and without not in patient.modifiers:
+        known = ", ".join(patient.modifiers) or "none"
+        raise WrongUse(f"the patient's file has no modifier {without!r}; it has: {known}")
+    weeks = np.unique(np.append(np.arange(1.0, week), week))
+    twin, infos = twin_of(patient, np.random.default_rng(seed), potencies=potencies, seed=seed, n=n)
+    twin = twin.evened()
+    names, easi, improvement = courses(twin, drugs, weeks, without)
+    bare = None
+    if potencies or any(value is not None for value in patient.chip.model_dump().values()):
+        other, _ = twin_of(patient, np.random.default_rng(seed), with_chip=False, seed=seed, n=n)
+        bare = courses(other.evened(), drugs, weeks, without)[2]
+    rng = np.random.default_rng([seed, 1])
+    noise = np.exp(EASI_LN_SD * rng.standard_normal(len(easi)))
+    measured = np.maximum((easi + EASI_FLOOR) * noise[:, None, None] - EASI_FLOOR, 0.0)
+    logarithm = np.log(twin.values())
+    forecasts = []
+    for a, name in enumerate(names):
+        low, middle, high = np.quantile(improvement[:, a], QUANTILES)
+        drug = name.split(" ")[0].partition(":")[0]
+        given = (potencies or {}).get(drug)
+        spread = None if bare is None else np.quantile(bare[:, a], (0.05, 0.95))
+        forecasts.append(
+            Forecast(
+                name, np.quantile(measured[:, a], QUANTILES, axis=0), (float(low), float(middle), float(high)),
+                float((improvement[:, a] >= 75.0).mean()),
+                "" if drug == PLACEBO_ARM else given.source if given else PRIOR,
+                drivers(twin.population.names, logarithm, improvement[:, a]),
+                None if spread is None else float(spread[1] - spread[0]),
+            )
+        )  # fmt: skip
+    pairs = [
+        Pair(
+            names[i], names[j],
+            float((improvement[:, i] - improvement[:, j] > margin_pct).mean()),
+            float((improvement[:, j] - improvement[:, i] > margin_pct).mean()),
+        )
+        for i in range(len(names))
+        for j in range(i + 1, len(names))
+        # drugs as they are, and each one with and without the modifier
+        if j < len(drugs) or j == i + len(drugs)
+    ]  # fmt: skip
+    return WhatIf(
+        patient.patient, patient.setting, weeks, margin_pct, tuple(forecasts), tuple(pairs),
+        tuple(worth(twin, drugs[0], improvement, rng)), infos[-1].effective,
+        tuple(outside_of_population(patient)),
+    )  # fmt: skip
+
+
+def courses(
+    twin: Twin, drugs: Sequence[str], weeks: np.ndarray, without: str = ""
+) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Return names, EASI (n, arms, weeks) and improvement at the last week (n, arms), in percent."""
+    values = twin.values()
+    started = before_treatment(values)
+    effects = [twin.effect(drug) for drug in drugs]
+    found = simulate(values, effects, weeks, started=started)
+    names, easi = list(drugs), found.easi
+    if without:
+        changed = simulate(twin.values(without), effects, weeks, started=started)
+        names += [f"{drug} without {without}" for drug in drugs]
+        easi = np.concatenate([easi, changed.easi], axis=1)
+    return names, easi, 100.0 * (1.0 - easi[:, :, -1] / started[1][:, None])
+
+
+def drivers(
+    names: Sequence[str], values: np.ndarray, target: np.ndarray
+) -> tuple[tuple[str, float], ...]:
+    """Return the parameters whose ranks go most with the target's."""
+    ranks = np.column_stack([rankdata(column) for column in (*values.T, target)])
+    if np.ptp(target) == 0.0:
+        return ()
+    together = np.corrcoef(ranks, rowvar=False)[-1, :-1]
+    order = np.argsort(-np.abs(together))[:SHOWN_DRIVERS]
+    return tuple((names[j], float(together[j])) for j in order)
+
+
+def worth(
+    twin: Twin, drug: str, targets: np.ndarray, rng: np.random.Generator
+) -> list[tuple[str, float]]:
+    """Return what each missing measurement would take off the variance of the targets (n, arms), on average."""
+    values = twin.values()
+    started = before_treatment(values)
+    offered = {
+        name: expected + LINKS[name].sd * rng.standard_normal(len(values))
+        for name, expected in expected_at_baseline(started[0]).items()
+        if getattr(twin.patient.baseline, name) is None
+    }
+    seen = max((v.week for v in twin.patient.visits if v.easi is not None), default=0.0)
+    for week in [w for w in VISIT_WEEKS if w > seen][:1]:
+        under = twin.patient.treatment or drug
+        easi = simulate(values, [twin.effect(under)], np.array([week]), started=started).easi[
+            :, 0, 0
+        ]
+        noise = EASI_LN_SD * rng.standard_normal(len(values))
+        offered[f"EASI at week {week:g} under {under}"] = ln_easi(easi) + noise
+    found = [
+        (name, float(np.mean([explained(told, target) for target in targets.T])))
+        for name, told in offered.items()
+    ]
+    return sorted(found, key=lambda one: -one[1])
+
+
+def explained(told: np.ndarray, target: np.ndarray) -> float:
+    """Return the share of a target's variance that goes with a measurement, in bins of it."""
+    if np.var(target) == 0.0:
+        return 0.0
+    bins = np.array_split(target[np.argsort(told)], BINS)
+    inside = np.mean([part.var(ddof=1) for part in bins])
+    return float(max(0.0, 1.0 - inside / target.var(ddof=1)))

@@ -1,0 +1,188 @@
+"""``chiploop twin whatif``: which drug for this patient. Reads the patient's file and, where asked, posteriors."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from chiploop.errors import FileNotValid, WrongUse
+from flows.cli.screen import JSON_OPTION, print_json
+from flows.cli.twin_trial import POSTERIOR, posterior_file, potencies_of
+
+if TYPE_CHECKING:
+    from chiploop.twin.patient_file import Patient
+    from chiploop.twin.patient_what_if import WhatIf
+
+REDUCTION = "-reduction"
+
+
+def whatif(
+    patient: Path = typer.Argument(
+        metavar="PATIENT.yaml", help="A patient's file: codes, no names."
+    ),
+    drugs: str = typer.Option(..., "--drugs", metavar="A,B,...", help="Drugs to compare."),
+    changed: str = typer.Option(
+        "",
+        "--with",
+        metavar="NAME-reduction",
+        help="Also with this modifier of the file taken away.",
+    ),
+    posterior: list[str] = POSTERIOR,
+    donor: str = typer.Option(
+        "",
+        "--donor",
+        metavar="RUN:DONOR",
+        help="Run and donor that are this patient: ratios of the chips.",
+    ),
+    week: float = typer.Option(16.0, "--week", help="Week of the comparison."),
+    margin: float = typer.Option(
+        10.0, "--margin", help="Points of improvement by which one beats another."
+    ),
+    virtual: int = typer.Option(
+        4000, "--virtual-patients", min=100, max=100_000, help="Virtual patients of this patient."
+    ),
+    seed: int = typer.Option(1, "--seed", min=0, help="Of everything random."),
+    page: Path | None = typer.Option(None, "--page", help="Write a page with figures here."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Compare drugs in one patient: the same virtual patients and random numbers under each.
+
+    Research use only; not for clinical decisions. What was not measured widens the answer. Effects of stress and
+    the like are assumed to be centred on none unless the file names an effect with its source. Exit code 2 for
+    what can not be asked, 3 for a file that is not valid, whose consent has no research or whose day of deletion
+    has passed.
+    With --json: {"ok", "patient", "setting", "week", "margin_pct", "drugs": [{"name", "improvement_pct",
+    "EASI75_probability", "potency", "drivers", "width_pct", "width_without_chip_pct", "EASI"}], "weeks",
+    "comparisons": [{"first", "second", "first_better", "second_better"}], "measurements": [{"name",
+    "variance_share"}], "warnings", "page", "research_use_only"}.
+    """
+    from chiploop.twin import RESEARCH_USE
+    from chiploop.twin.patient_file import patient_of
+    from chiploop.twin.patient_what_if import what_if
+
+    found = allowed(patient_of(patient), patient)
+    if changed and not changed.endswith(REDUCTION):
+        raise WrongUse(f"--with {changed!r}: write NAME{REDUCTION}, NAME a modifier of the file")
+    names = [name.strip() for name in drugs.split(",") if name.strip()]
+    found = with_donor(found, donor)
+    told = what_if(
+        found, names, seed, week, margin, changed.removesuffix(REDUCTION), potencies_of(posterior), virtual
+    )  # fmt: skip
+    if page is not None:
+        from chiploop.report.twin_page import twin_page
+
+        try:
+            page.write_text(twin_page(told), encoding="utf-8", newline="\n")
+        except OSError as error:
+            raise WrongUse(f"--page {page} can not be written: {error.strerror or error}") from None
+    if as_json:
+        print_json({"ok": True, **content(told), "page": str(page) if page else None})
+        return
+    show(told)
+    print(RESEARCH_USE)
+
+
+def allowed(patient: Patient, path: Path) -> Patient:
+    """Return the patient where the consent lets this be done today; FileNotValid otherwise."""
+    if "research" not in patient.consent.scope:
+        raise FileNotValid(
+            f"{path}: the consent is for {', '.join(patient.consent.scope)}, not for research"
+        )
+    if patient.consent.delete_after < datetime.date.today().isoformat():
+        raise FileNotValid(
+            f"{path}: was to be deleted after {patient.consent.delete_after}; it is not read"
+        )
+    return patient
+
+
+def with_donor(patient: Patient, named: str) -> Patient:
+    """Return the patient with the ratios that a run found for a donor; what the file says itself stays."""
+    from chiploop.record.posterior_file import read_posterior
+    from chiploop.twin.chip_shift import chip_ratios
+    from chiploop.twin.patient_file import ChipRatio
+
+    if not named:
+        return patient
+    run, _, donor = named.rpartition(":")
+    if not run:
+        raise WrongUse(f"--donor {named!r}: write RUN:DONOR")
+    try:
+        found = chip_ratios(read_posterior(posterior_file(Path(run)))[0], donor)
+    except (OSError, KeyError, ValueError) as error:
+        raise FileNotValid(f"--donor {named}: {error}") from None
+    ratios = {
+        name: ChipRatio(ratio=ratio, ln_sd=min(ln_sd, 2.0))
+        for name, (ratio, ln_sd) in found.items()
+        if getattr(patient.chip, name) is None
+    }
+    return patient.model_copy(update={"chip": patient.chip.model_copy(update=ratios)})
+
+
+def content(told: WhatIf) -> dict[str, Any]:
+    """Return the answer as ``--json`` prints it."""
+    return {
+        "patient": told.patient,
+        "setting": told.setting,
+        "week": float(told.weeks[-1]),
+        "margin_pct": told.margin_pct,
+        "weeks": told.weeks.tolist(),
+        "drugs": [
+            {
+                "name": one.name,
+                "improvement_pct": dict(
+                    zip(("low", "median", "high"), one.improvement_pct, strict=True)
+                ),
+                "EASI75_probability": one.easi75_probability,
+                "potency": one.potency,
+                "drivers": [{"parameter": name, "rank_correlation": r} for name, r in one.drivers],
+                "width_pct": one.width,
+                "width_without_chip_pct": one.width_without_chip,
+                "EASI": dict(zip(("low", "median", "high"), one.easi.tolist(), strict=True)),
+            }
+            for one in told.forecasts
+        ],
+        "comparisons": [
+            {
+                "first": pair.first,
+                "second": pair.second,
+                "first_better": pair.probability,
+                "second_better": pair.reverse,
+            }
+            for pair in told.pairs
+        ],
+        "measurements": [
+            {"name": name, "variance_share": share} for name, share in told.measurements
+        ],
+        "warnings": list(told.warnings),
+        "research_use_only": True,
+    }
+
+
+def show(told: WhatIf) -> None:
+    """Print the answer."""
+    print(f"{told.patient}, {told.setting}, week {told.weeks[-1]:g}; 90 % of what is possible")
+    for one in told.forecasts:
+        low, middle, high = one.improvement_pct
+        print(
+            f"  {one.name:<30} EASI falls by {middle:.0f} % ({low:.0f} to {high:.0f}); "
+            f"EASI-75 {100 * one.easi75_probability:.0f} %"
+        )
+        if one.width_without_chip is not None:
+            print(
+                f"      band {one.width:.0f} points; without the chips {one.width_without_chip:.0f}"
+            )
+        print("      goes with " + ", ".join(f"{name} ({r:+.2f})" for name, r in one.drivers))
+    for pair in told.pairs:
+        print(
+            f"  by {told.margin_pct:g} points or more: {pair.first} before {pair.second} "
+            f"{100 * pair.probability:.0f} %, the other way {100 * pair.reverse:.0f} %"
+        )
+    if told.measurements:
+        print("  would narrow it (share of the variance):")
+        for name, share in told.measurements[:3]:
+            print(f"      {name:<30} {100 * share:.0f} %")
+    for warning in told.warnings:
+        print(f"  beware: {warning}")

@@ -1,0 +1,136 @@
+"""Drugs in virtual patients: published kinetics, and what a concentration does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from chiploop.errors import WrongUse
+from chiploop.inference.drug_entries import DrugEntries
+from chiploop.inference.posterior import Posterior
+from chiploop.protocols_path import protocols_folder
+from chiploop.study_yaml import read_yaml
+from chiploop.twin.drug_effect import (
+    POTENCIES,
+    PotencyDraws,
+    blocked,
+    chip_potency,
+    effect_of,
+    prior_potency,
+    skin_nm,
+)
+from chiploop.twin.drug_facts import drug_facts, drug_of_arm
+from chiploop.twin.patient_model import simulate
+from chiploop.twin.pharmacokinetics import exposure
+from chiploop.twin.population import published_population
+
+# arm, as in the patients of the source, time of a dose interval -> trough mg/L, mean of the interval, its unit
+KINETICS = [
+    ("dupilumab", 14.0, 71.6, 85.2, "mg/L"),
+    ("tralokinumab", 14.0, 93.7, 108.0, "mg/L"),
+    ("abrocitinib:100mg", 24.0, None, 345.0, "nM"),
+    ("abrocitinib:200mg", 24.0, None, 775.0, "nM"),
+    ("upadacitinib:15mg", 24.0, None, 41.0, "nM"),
+    ("upadacitinib:30mg", 24.0, None, 83.0, "nM"),
+]
+
+
+@pytest.mark.parametrize(("arm", "interval", "trough", "mean", "unit"), KINETICS)
+def test_kinetics_of_the_typical_person_are_those_published(
+    arm: str, interval: float, trough: float | None, mean: float, unit: str
+) -> None:
+    drug, regimen = drug_of_arm(arm)  # type: ignore[misc]
+    # the check of upadacitinib is for the healthy man of its source, that of abrocitinib for a patient
+    found = exposure(drug, regimen, as_patients=drug.name == "abrocitinib", points=2001)
+    inside = found.time >= found.time[-1] - interval
+    time, values = found.time[inside], found.plasma_mg_l[0, inside]
+    average = float(np.trapezoid(values, time) / (time[-1] - time[0]))
+    if unit == "nM":
+        average *= 1000.0 / drug.molar_mass_kda
+    assert average == pytest.approx(mean, abs=0.5)  # as the means are rounded
+    if trough is not None:
+        assert values[-1] == pytest.approx(trough, rel=0.003)
+
+
+def test_tralokinumab_leaves_the_blood_with_the_published_half_life() -> None:
+    drug, regimen = drug_of_arm("tralokinumab")  # type: ignore[misc]
+    once = replace(regimen, second_mg=0.0, mg=0.0)
+    found = exposure(drug, once, points=501)
+    late = found.time > 70.0
+    slope = np.polyfit(found.time[late], np.log(found.plasma_mg_l[0, late]), 1)[0]
+    assert np.log(2) / -slope == pytest.approx(22.0, abs=0.3)
+
+
+def test_block_is_half_at_the_ic50_and_its_mean_follows_the_course() -> None:
+    two = blocked(np.array([[30.0, 0.0], [30.0, 90.0]]), np.full(2, 30.0), np.ones(2))
+    np.testing.assert_allclose(two, [0.25, 0.625])
+
+
+def test_antibodies_are_far_above_their_kd_in_skin_so_that_dose_is_on_the_plateau() -> None:
+    drug, regimen = drug_of_arm("dupilumab")  # type: ignore[misc]
+    skin = skin_nm(drug, exposure(drug, regimen).plasma_mg_l)
+    assert 60.0 < skin.mean() < 120.0
+    shares = [effect_of(arm, 500, 1).blocked["e13"] for arm in ("dupilumab:q2w", "dupilumab:qw")]
+    assert np.mean(shares[0]) > 0.995
+    assert np.mean(shares[1]) - np.mean(shares[0]) < 0.004
+
+
+def test_zero_drug_is_placebo_to_the_last_bit() -> None:
+    patients = published_population().draw(60, np.random.default_rng(5))
+    for name in drug_facts():
+        none = effect_of(name, 60, 1, dose_factor=0.0)
+        easi = simulate(patients, [effect_of("placebo", 60, 1), none], np.array([4.0, 16.0])).easi
+        np.testing.assert_array_equal(easi[:, 0], easi[:, 1])
+
+
+def test_equal_twins_have_equal_arms() -> None:
+    one = published_population().draw(1, np.random.default_rng(6))
+    twins = np.repeat(one, 3, axis=0)
+    arms = [effect_of("upadacitinib", 1, 1)]
+    easi = simulate(twins, arms * 2, np.array([16.0])).easi
+    assert len(np.unique(easi)) == 1
+
+
+def test_potency_of_the_chip_takes_the_place_of_the_prior() -> None:
+    drug = drug_facts()["upadacitinib"]
+    weak = PotencyDraws(np.full(POTENCIES, 3000.0), np.ones(POTENCIES), "R-1")
+    by_prior = effect_of("upadacitinib", 500, 1)
+    by_chip = effect_of("upadacitinib", 500, 1, weak)
+    assert np.mean(by_chip.blocked["e4"]) < 0.02 < 0.25 < np.mean(by_prior.blocked["e4"])
+    assert np.mean(by_chip.scratch) > np.mean(by_prior.scratch)
+    prior = prior_potency(drug, np.random.default_rng(1))
+    assert np.log(prior.half_nm).std() == pytest.approx(drug.potency.ln_sd, rel=0.05)
+
+
+def test_chip_potency_is_read_from_a_posterior_of_one_drug_and_of_several() -> None:
+    rng = np.random.default_rng(2)
+    values = np.exp(rng.normal(np.log([40.0, 1.1]), 0.1, (400, 2)))
+    one = Posterior(("IC50", "h"), ("nM", "1"), values, values, values[0])
+    draws = chip_potency(one, "upadacitinib", "R-1")
+    assert draws.half_nm.mean() == pytest.approx(40.0, rel=0.05)
+    assert draws.source == "R-1"
+    names = ("EC4", "IC50[a]", "IC50[b]")
+    entries = DrugEntries.named(names, ["a", "b"])
+    both = np.exp(rng.normal(np.log([1.0, 20.0, 200.0]), 0.1, (400, 3)))
+    two = Posterior(names, ("nM",) * 3, both, both, both[0], drugs=entries)
+    assert chip_potency(two, "b", "R-2").half_nm.mean() == pytest.approx(200.0, rel=0.05)
+    with pytest.raises(ValueError, match="neither IC50 nor Kd"):
+        chip_potency(Posterior(("EC4",), ("nM",), both[:, :1], both, both[0]), "a", "R-3")
+
+
+@pytest.mark.parametrize("arm", ["ibuprofen", "dupilumab:q9w", "placebo:10mg", ""])
+def test_an_unknown_arm_is_refused_with_what_is_known(arm: str) -> None:
+    with pytest.raises(WrongUse, match="known|placebo has no dose"):
+        drug_of_arm(arm)
+
+
+@pytest.mark.parametrize("name", ["upadacitinib", "abrocitinib"])
+def test_a_drug_is_the_same_on_chips_and_in_patients(name: str) -> None:
+    on_chips = read_yaml(protocols_folder() / "drugs" / f"{name}.yaml").values
+    in_patients = drug_facts()[name]
+    assert on_chips["ic50_prior_median"] == f"{in_patients.potency.median_nm:g} nM"
+    assert on_chips["ic50_prior_ln_sd"] == in_patients.potency.ln_sd
+    assert on_chips["free_fraction_plasma"] == f"{100 * in_patients.free_fraction:g} %"
+    assert on_chips["molecular_weight"] == f"{1000 * in_patients.molar_mass_kda:g} g/mol"

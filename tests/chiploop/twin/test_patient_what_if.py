@@ -1,0 +1,106 @@
+"""Which drug for a patient: paired answers, equal drugs equal, and the best measurement really narrows most."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from chiploop.errors import WrongUse
+from chiploop.twin.drug_effect import POTENCIES, PotencyDraws
+from chiploop.twin.observations import LINKS, expected_at_baseline
+from chiploop.twin.patient_model import before_treatment, simulate
+from chiploop.twin.patient_twin import new_twin
+from chiploop.twin.patient_what_if import explained, what_if, worth
+from tests.chiploop.twin.patients import patient
+
+N = 1000
+
+
+def test_drugs_are_compared_in_the_same_virtual_patients() -> None:
+    told = what_if(patient(), ["dupilumab:q2w", "dupilumab:qw", "placebo", "upadacitinib"], n=N)
+    same, never = told.pairs[0], told.pairs[1]
+    # antibodies are on the plateau: the two doses differ by hundredths of a point in every patient
+    assert (same.probability, same.reverse) == (0.0, 0.0)
+    assert never.first == "dupilumab:q2w" and never.second == "placebo"
+    assert never.probability > 0.8 and never.reverse == 0.0
+    assert told.forecasts[1].width == pytest.approx(told.forecasts[0].width, abs=0.2)
+    assert told.forecasts[2].potency == "" and told.forecasts[3].potency == "prior"
+    assert all(one.width_without_chip is None for one in told.forecasts)
+    assert (told.forecasts[0].easi[0] < told.forecasts[0].easi[2]).all()
+
+
+def test_a_dose_more_never_harms_in_the_twin() -> None:
+    told = what_if(patient(), ["upadacitinib:15mg", "upadacitinib:30mg"], n=N, margin_pct=0.0)
+    assert told.pairs[0].probability == 0.0 and told.pairs[0].reverse == 1.0
+
+
+def test_potency_of_the_chip_narrows_the_forecast_and_it_is_said_by_how_much() -> None:
+    known = PotencyDraws(np.full(POTENCIES, 30.0), np.ones(POTENCIES), "R-7")
+    told = what_if(patient(), ["upadacitinib"], n=N, potencies={"upadacitinib": known})
+    one = told.forecasts[0]
+    assert one.potency == "R-7"
+    assert one.width_without_chip is not None and one.width < 0.95 * one.width_without_chip
+
+
+def test_a_modifier_without_a_source_changes_nothing_on_average() -> None:
+    stressed = patient(modifiers={"stress": {"parameter": "d1", "ln_sd": 0.5}})
+    told = what_if(stressed, ["dupilumab"], n=N, without="stress")
+    assert [one.name for one in told.forecasts] == ["dupilumab", "dupilumab without stress"]
+    (pair,) = told.pairs
+    assert abs(told.forecasts[0].improvement_pct[1] - told.forecasts[1].improvement_pct[1]) < 1.0
+    assert 0.0 < pair.probability < 0.2 and 0.0 < pair.reverse < 0.2
+
+
+def test_stress_with_a_source_and_an_effect_does_change_it() -> None:
+    stressed = patient(
+        modifiers={
+            "stress": {"parameter": "d1", "ln_effect": 1.5, "ln_sd": 0.1, "source": "a trial"}
+        }
+    )
+    (pair,) = what_if(stressed, ["placebo"], n=N, without="stress", margin_pct=2.0).pairs
+    assert pair.reverse > 0.5 and pair.probability == 0.0
+
+
+@pytest.mark.parametrize(
+    ("drugs", "more"),
+    [([], {}), (["dupilumab"] * 2, {}), (["aspirin"], {}), (["dupilumab"], {"without": "stress"}),
+     (["dupilumab"], {"week": 0.0})],
+)  # fmt: skip
+def test_what_can_not_be_asked_is_refused(drugs: list[str], more: dict[str, float]) -> None:
+    with pytest.raises(WrongUse):
+        what_if(patient(), drugs, n=N, **more)  # type: ignore[arg-type]
+
+
+def test_share_explained_is_that_of_two_normals() -> None:
+    rng = np.random.default_rng(2)
+    target = rng.standard_normal(20_000)
+    told = target + rng.standard_normal(20_000)
+    assert explained(told, target) == pytest.approx(0.5, abs=0.02)
+    assert explained(rng.standard_normal(20_000), target) < 0.01
+
+
+@pytest.mark.slow
+def test_the_measurement_that_is_named_first_narrows_most() -> None:
+    """Each measurement of the baseline is made in 300 hidden patients; the mean posterior variance decides."""
+    rng = np.random.default_rng(9)
+    twin, _ = new_twin(patient(), rng, n=8000)
+    values = twin.values()
+    started = before_treatment(values)
+    target = simulate(values, [twin.effect("dupilumab")], np.array([16.0]), started=started)
+    improvement = target.improvement_pct[:, 0, 0]
+    named = [one for one in worth(twin, "dupilumab", improvement[:, None], rng) if one[0] in LINKS]
+    expected = expected_at_baseline(started[0])
+    hidden, left = np.arange(300), {}
+    for name, link in LINKS.items():
+        variances = []
+        for i in hidden:
+            seen = expected[name][i] + link.sd * rng.standard_normal()
+            weights = np.exp(-0.5 * ((expected[name][300:] - seen) / link.sd) ** 2)
+            weights /= weights.sum()
+            mean = weights @ improvement[300:]
+            variances.append(weights @ (improvement[300:] - mean) ** 2)
+        left[name] = float(np.mean(variances))
+    assert named[0][0] == min(left, key=lambda name: left[name])
+    shares = {name: 1.0 - left[name] / improvement.var() for name in left}
+    for name, share in named:
+        assert share == pytest.approx(shares[name], abs=0.05), name
