@@ -34,7 +34,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 		"$$python" -m venv $(VENV) || { \
 			echo "Could not make $(VENV). On Debian and Ubuntu: apt install python3-venv" >&2; rm -rf $(VENV); exit 1; }; \
 	fi
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@# the lock is whole: left to resolve, pip asks for the newest of what a library wants with an extra, and refuses it
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m flows.prepare
 	@touch $@
