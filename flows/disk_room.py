@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flows.laboratory import Laboratory
 
 DOSE_FLOOR_BYTES = 256 * 2**20
-"""No dose begins while less is free: a cycle of 24 chips writes some 20 MB, wire log and flow engine included."""
+"""No dose begins while less is free. A cycle of the demo (12 chips) writes some 5 MB, most of it the posterior."""
 LOW_DISK = "disk is low"
 """Kind of the record's event."""
 

@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 class ServedElsewhere(ChiploopError):
     """Another process keeps the schedule of this folder."""
 
-    code = "CL-404"
+    code = "CL-406"
     exit_code = InstrumentTrouble.exit_code
 
 
