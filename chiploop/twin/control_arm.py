@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import ndtr
 from scipy.stats import t as student
 
 from chiploop.twin.trial_data import TrialData
@@ -121,6 +120,8 @@ class Gaps:
     """Of the mean; infinite without controls."""
     sd: float
     """Of one patient, both arms pooled."""
+    df: int
+    """Degrees of freedom behind it."""
 
 
 def gaps_of(data: TrialData) -> Gaps:
@@ -134,12 +135,17 @@ def gaps_of(data: TrialData) -> Gaps:
     if len(control):
         squares += ((control - control.mean()) ** 2).sum()
     variance = float(squares) / max(free, 1)
+    if not variance > 0.0:
+        raise ValueError(
+            "outcome and prognosis are equally far apart in every patient: nothing scatters"
+        )
     return Gaps(
         float(treated.mean()),
         variance / len(treated),
         float(control.mean()) if len(control) else math.nan,
         variance / len(control) if len(control) else math.inf,
         math.sqrt(variance),
+        max(free, 1),
     )
 
 
@@ -151,7 +157,9 @@ def external(data: TrialData, bias_sd: float) -> Effect:
     """
     gaps = gaps_of(data)
     se = math.sqrt(gaps.treated_variance + bias_sd**2)
-    return _of_mixture("external", [(1.0, gaps.treated, se)], None)
+    # Satterthwaite: only the patients' part of the variance is estimated
+    df = gaps.df * (se**2 / gaps.treated_variance) ** 2
+    return _of_mixture("external", [(1.0, gaps.treated, se, df)], None)
 
 
 def borrowed(data: TrialData, bias_sd: float, trusted: float = TRUSTED) -> Effect:
@@ -168,28 +176,35 @@ def borrowed(data: TrialData, bias_sd: float, trusted: float = TRUSTED) -> Effec
         )
     parts = []
     for weight, prior_sd in ((trusted, bias_sd), (1.0 - trusted, gaps.sd)):
+        if weight == 0.0:
+            continue
         seen = gaps.control_variance + prior_sd**2
-        density = weight * math.exp(-(gaps.control**2) / (2 * seen)) / math.sqrt(seen)
+        # a logarithm: a twin in another unit than the outcome is any number of sds away
+        log_density = math.log(weight / math.sqrt(seen)) - gaps.control**2 / (2 * seen)
         shrink = prior_sd**2 / seen
         mean = gaps.treated - shrink * gaps.control
-        parts.append(
-            (density, mean, math.sqrt(gaps.treated_variance + shrink * gaps.control_variance))
-        )
-    total = sum(part[0] for part in parts)
-    mixture = [(density / total, mean, se) for density, mean, se in parts]
+        se = math.sqrt(gaps.treated_variance + shrink * gaps.control_variance)
+        parts.append((log_density, mean, se))
+    most = max(part[0] for part in parts)
+    weights = [math.exp(part[0] - most) for part in parts]
+    mixture = [
+        (one / sum(weights), mean, se, float(gaps.df))
+        for one, (_, mean, se) in zip(weights, parts, strict=True)
+    ]
     return _of_mixture("borrowed", mixture, mixture[0][0])
 
 
 def _of_mixture(
-    method: str, parts: list[tuple[float, float, float]], trusted: float | None
+    method: str, parts: list[tuple[float, float, float, float]], trusted: float | None
 ) -> Effect:
-    """Return the effect whose posterior is a mixture of normals (weight, mean, sd)."""
-    weight, mean, sd = (np.array(column) for column in zip(*parts, strict=True))
+    """Return the effect whose posterior is a mixture of t distributions (weight, mean, scale, df)."""
+    weight, mean, sd, df = (np.array(column) for column in zip(*parts, strict=True))
 
     def below(x: float) -> float:
-        return float((weight * ndtr((x - mean) / sd)).sum())
+        return float((weight * student.cdf((x - mean) / sd, df)).sum())
 
-    low, high = float((mean - 12 * sd).min()), float((mean + 12 * sd).max())
+    reach = float(student.ppf(1 - 1e-6, df.min()))
+    low, high = float((mean - reach * sd).min()), float((mean + reach * sd).max())
     ends = [
         brentq(lambda x, q=q: below(x) - q, low, high) for q in ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
     ]

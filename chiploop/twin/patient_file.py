@@ -18,19 +18,16 @@ from chiploop.errors import FileNotValid, Problem
 from chiploop.study_fields import FROM_FILE, Identifier, OneOf, Part, as_tuple, problem
 from chiploop.study_problems import problems_of
 from chiploop.study_yaml import read_yaml
+from chiploop.twin.codes import IDENTIFYING, is_code
 from chiploop.twin.drug_facts import PLACEBO_ARM, drug_facts
 from chiploop.twin.fitted_terms import SETTINGS
 from chiploop.twin.population import published_population
 
-IDENTIFYING = re.compile(
-    r"name|birth|dob|address|e[-_]?mail|phone|insurance|initials", re.IGNORECASE
-)
-"""Keys that a file of this kind must not hold, wherever they stand."""
 SCOPES = ("research", "teaching", "sharing")
 
 
 def _code(value: str) -> str:
-    if not any(c.isdigit() for c in value) or re.search(r"(19|20)\d\d-?\d\d-?\d\d", value):
+    if not is_code(value):
         raise problem(
             f'"{value}" is not a code',
             'a code holds a digit and is no date and no name, e.g. "P-0042"',

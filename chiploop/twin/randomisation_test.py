@@ -84,8 +84,10 @@ def interval(
     Infinite where the design can not reject at this level.
     """
     seed = int(rng.integers(2**32))
-    rest = residuals(data.outcome, data.adjusted_for)
-    centre = float(_difference(rest, data.treated[None])[0])
+    # the size at which the statistic is 0, so that no draw of the arms is less extreme
+    parts = [residuals(column, data.adjusted_for) for column in (data.outcome, data.treated * 1.0)]
+    of_outcome, of_arm = (float(_difference(part, data.treated[None])[0]) for part in parts)
+    centre = of_outcome / of_arm
     spread = float(np.std(data.outcome)) or 1.0
 
     def is_rejected(effect: float) -> bool:

@@ -15,13 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from chiploop.errors import FileNotValid
+from chiploop.twin.codes import IDENTIFYING, is_code
 
 PATIENT, ARM, OUTCOME, PROGNOSIS = "patient", "arm", "outcome", "prognosis"
 ARMS = {"treated": True, "control": False}
-PERSONAL = re.compile(
-    r"^(first|last|full|family|given|sur)?[_ ]?name$|birth|^dob$|address|e-?mail|phone", re.I
-)
-"""Columns that say who a person is; a file that has one is refused."""
 CODE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$")
 
 
@@ -93,8 +90,10 @@ def read_trial(path: Path, covariates: Sequence[str] = ()) -> TrialData:
             continue
         row = dict(zip(head, (cell.strip() for cell in cells), strict=True))
         code, arm = row[PATIENT], row[ARM].lower()
-        if not CODE.match(code):
-            problems.append(f'line {line}, patient: "{code}" is no code (letters, digits, - _ .)')
+        if not CODE.match(code) or not is_code(code):
+            problems.append(
+                f'line {line}, patient: "{code}" is no code (letters, a digit, - _ . and no date)'
+            )
         if code in seen:
             problems.append(f"line {line}, patient: {code} stands twice")
         seen.add(code)
@@ -128,7 +127,7 @@ def read_trial(path: Path, covariates: Sequence[str] = ()) -> TrialData:
 
 
 def _check_head(path: Path, head: Sequence[str], covariates: Sequence[str]) -> None:
-    personal = [name for name in head if PERSONAL.search(name)]
+    personal = [name for name in head if IDENTIFYING.search(name)]
     if personal:
         raise FileNotValid(
             f"{path} has the column {', '.join(personal)}: only codes are taken, nothing that says who a person is"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr
+from scipy.stats import t as student
 
 from chiploop.twin.control_arm import LEVEL, TRUSTED, regression
 
@@ -104,17 +104,18 @@ def _trusting(gap: np.ndarray, design: Design) -> dict[str, float]:
     variance = squares / free
     of_treated, of_control = variance / design.n_treated, variance / design.n_control
     mean_t, mean_c = treated.mean(axis=1), control.mean(axis=1)
-    alone = np.abs(mean_t) / np.sqrt(of_treated + design.bias_sd**2)
+    scale = of_treated + design.bias_sd**2
+    alone = 2 * student.sf(np.abs(mean_t) / np.sqrt(scale), free * (scale / of_treated) ** 2)
     below, total = np.zeros(len(gap)), np.zeros(len(gap))
     for weight, prior in ((TRUSTED, design.bias_sd**2), (1 - TRUSTED, variance)):
         seen = of_control + prior
         density = weight * np.exp(-(mean_c**2) / (2 * seen)) / np.sqrt(seen)
         shrink = prior / seen
         sd = np.sqrt(of_treated + shrink * of_control)
-        below += density * ndtr(-(mean_t - shrink * mean_c) / sd)
+        below += density * student.cdf(-(mean_t - shrink * mean_c) / sd, free)
         total += density
     below /= total
     return {
         "borrowed": float((2 * np.minimum(below, 1 - below) < 1 - LEVEL).mean()),
-        "external": float((2 * ndtr(-alone) < 1 - LEVEL).mean()),
+        "external": float((alone < 1 - LEVEL).mean()),
     }

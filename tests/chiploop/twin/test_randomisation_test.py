@@ -91,3 +91,14 @@ def test_a_design_too_small_to_reject_has_an_endless_interval() -> None:
 def test_one_arm_alone_can_not_be_tested() -> None:
     with pytest.raises(ValueError, match="both arms"):
         randomisation_test(trial([1, 2, 3], 3), np.random.default_rng(0))
+
+
+def test_arms_that_prognosis_tells_apart_keep_the_true_effect_inside() -> None:
+    rng = np.random.default_rng(8)
+    for _ in range(5):
+        m = np.sort(rng.normal(0.0, 5.0, 12))[::-1]  # the better half was treated
+        outcome = m + rng.normal(0.0, 1.0, 12) + 10.0 * (np.arange(12) < 6)
+        data = trial(list(outcome), 6, list(m))
+        lower, upper = interval(data, np.random.default_rng(0))
+        assert (lower < 10.0 < upper) == (randomisation_test(data, rng, 10.0).p > 0.05)
+        assert upper - lower > 1.0
