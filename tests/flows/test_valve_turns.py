@@ -51,7 +51,7 @@ class ValveRig(Rig):
         """Start the doses of cycle 1 as the flow does, once the valves have been turned for them."""
         valve_turns.connect(self.lab, proposal, 1)
         wanted = exposure_parts.wanted_doses(self.lab, proposal, 1)
-        return perfusion.start_pumps.fn(self.lab, wanted, 1, "dose")
+        return perfusion.start_pumps(self.lab, wanted, 1, "dose")
 
 
 @pytest.fixture
