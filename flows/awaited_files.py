@@ -384,7 +384,8 @@ def derive_kept(
             file = kept[name]
             content = kind.read(lab.raw.get(file.sha256), file.name)
             signals.append(kind.signal(content, name, plate_id, file.time_h, kit))
-    tasks.derive(lab, kind.joined(signals, plate_id, awaited.label), wells, kit, cycle)
+    signal = kind.joined(signals, plate_id, awaited.label)
+    tasks.derive(lab, signal, wells, kit, cycle, awaited.planned.cycle)
 
 
 def tell_refused(lab: Laboratory, awaited: AwaitedPlate, cycle: int, name: str, why: str) -> None:

@@ -48,7 +48,7 @@ def plate_when_it_answers(
                 raise
             ask(lab, cycle, name, trouble)
         else:
-            back(lab, cycle, name)
+            back(lab, cycle, name, "answers again" if readouts else "is not asked any more")
             return readouts, hold
         next_h = lab.clock.now_h() + (VIRTUAL_RETRY_H if lab.simulated else REAL_RETRY_H)
         if not hold:
@@ -74,6 +74,8 @@ def teer_when_it_answers(
 
     ``until_h`` is when the next thing is due; None at the end of an exposure.
     """
+    if is_missed(lab, planned_h):  # before an interruption: what is read now is of another time
+        return [], running
     name = f"meter for TEER of {planned_h:g} h"
     last_h = planned_h + (LAST_PATIENCE_H if until_h is None else tasks.SAME_READING_H)
     last_h = last_h if until_h is None else min(last_h, until_h)
@@ -88,7 +90,9 @@ def teer_when_it_answers(
             return readouts, running
         if lab.clock.now_h() >= last_h - 1e-9:
             lab.say(cycle, f"TEER of {planned_h:g} h IS MISSED: the meter does not answer")
-            put(lab, MISSED, f"TEER/{planned_h!r}", {"readout": "TEER", "planned_h": planned_h})
+            content = {"readout": "TEER", "planned_h": planned_h, "what": name}
+            put(lab, MISSED, f"TEER/{planned_h!r}", content)
+            lab.record.add_state(lab.run_id, "running", lab.clock.now_h())
             return [], running
         next_h = lab.clock.now_h() + (VIRTUAL_RETRY_H if lab.simulated else REAL_RETRY_H)
         running = perfusion.watch_pumps(lab, running, min(next_h, last_h), cycle)
@@ -108,13 +112,19 @@ def ask(lab: Laboratory, cycle: int, name: str, trouble: InstrumentError) -> Non
     )
 
 
-def back(lab: Laboratory, cycle: int, name: str) -> None:
-    """Tell that an instrument answers again, where a person was asked."""
+def is_missed(lab: Laboratory, planned_h: float) -> bool:
+    """Return whether a planned reading of TEER is on record as missed."""
+    missed = lab.record.events(lab.run_id, MISSED)
+    return any(abs(event.content["planned_h"] - planned_h) < 1e-6 for event in missed)
+
+
+def back(lab: Laboratory, cycle: int, name: str, how: str = "answers again") -> None:
+    """Tell that an instrument answers again or is needed no more, where a person was asked."""
     if is_away(lab, name):
         number = sum(e.content["what"] == name for e in lab.record.events(lab.run_id, AWAY))
         put(lab, BACK, f"{name}/{number}/back", {"what": name, "number": number})
         lab.record.add_state(lab.run_id, "running", lab.clock.now_h())
-        lab.say(cycle, f"the {name} answers again")
+        lab.say(cycle, f"the {name} {how}")
 
 
 def is_away(lab: Laboratory, name: str) -> bool:

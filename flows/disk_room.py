@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 DOSE_FLOOR_BYTES = 256 * 2**20
 """No dose begins while less is free. A cycle of the demo (12 chips) writes some 5 MB, most of it the posterior."""
+AGAIN_H = 6.0
+"""Between two events that say the same: they too need room."""
 LOW_DISK = "disk is low"
 """Kind of the record's event."""
 
@@ -46,7 +48,8 @@ def part_kept_back_by(lab: Laboratory) -> str:
 
 def _noted(lab: Laboratory) -> str:
     why = no_room(lab.folder)
-    if why:
+    told_h = [event.time_h for event in lab.record.events(lab.run_id, LOW_DISK)] if why else []
+    if why and not (told_h and lab.clock.now_h() - told_h[-1] < AGAIN_H):
         content = {"free_bytes": free_bytes(lab.folder), "floor_bytes": DOSE_FLOOR_BYTES}
         lab.record.add_event(lab.run_id, LOW_DISK, lab.clock.now_h(), content)
     return why

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -140,11 +140,22 @@ def read_plate(
     return derive(lab, plate, planned.wells, kit, cycle)
 
 
-def derive(lab: Laboratory, signal: Any, wells: PlateMap, kit: Kit, cycle: int) -> list[Readout]:
-    """Put on record what a plate's signal says, and all that it was derived from."""
+def derive(
+    lab: Laboratory,
+    signal: Any,
+    wells: PlateMap,
+    kit: Kit,
+    cycle: int,
+    collected_in: int | None = None,
+) -> list[Readout]:
+    """Put on record what a plate's signal says, and all that it was derived from.
+
+    ``collected_in``: the cycle of the effluent of a late plate, which a line that is held today says nothing of.
+    """
     derivation, readouts = derived_from_plate(signal, wells, kit, cycle, perfused_chip(lab.study))
-    readouts = hands.flagged(lab, cycle, readouts)
-    return on_record(lab, readouts, derivation)
+    own = cycle if collected_in is None else collected_in
+    readouts = hands.flagged(lab, own, readouts)
+    return on_record(lab, readouts, derivation, {} if own != cycle else None)
 
 
 def exported_plate(lab: Laboratory, written: str, plate_id: str) -> AbsorbancePlate:
@@ -221,10 +232,16 @@ def of(plate: AbsorbancePlate) -> dict[str, Any]:
 
 
 def on_record(
-    lab: Laboratory, readouts: Sequence[Readout], derivation: Derivation
+    lab: Laboratory,
+    readouts: Sequence[Readout],
+    derivation: Derivation,
+    held: Mapping[str, str] | None = None,
 ) -> list[Readout]:
-    """Put readouts on record; those of a held line are kept and marked as not to be learned from."""
-    held = lab.journal.held(lab.run_id)
+    """Put readouts on record; those of a held line are kept and marked as not to be learned from.
+
+    ``held``: line -> why; None for what is held now.
+    """
+    held = lab.journal.held(lab.run_id) if held is None else held
     marked = [
         replace(r, qc="fail", reasons=(*r.reasons, f"line held: {why}"))
         if (why := why_held(lab, r.chip_id, held))

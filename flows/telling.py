@@ -24,6 +24,7 @@ from chiploop.worklist import HandTask
 from flows.asking import ASKED, moment_of, question_of, study_time_h
 from flows.awaited_files import MISSING
 from flows.away import AWAY, BACK
+from flows.away import MISSED as MISSED_READING
 from flows.hands import begun_exposures_h, states, teer_by_hand
 from flows.notify import NOTIFICATION, Notifier
 from flows.opening import RunFiles, RunInUse
@@ -74,9 +75,10 @@ def due_messages(files: RunFiles, record: Record, journal: Journal) -> list[Mess
         words = (said["instrument"], said["what"], said["with"], said["outcome"])
         found.append(messages.not_free(run_id, f"{said['what']}/{event.time_h:.4f}", *words, where))
     back = {(e.content["what"], e.content["number"]) for e in record.events(run_id, BACK)}
+    missed = {event.content["what"] for event in record.events(run_id, MISSED_READING)}
     for event in record.events(run_id, AWAY):
         what, number = event.content["what"], int(event.content["number"])
-        if (what, number) not in back:
+        if (what, number) not in back and what not in missed:
             found.append(messages.away(run_id, what, number, where))
     if not files.simulated:  # where the virtual technician does it all
         found += by_hand(files, record, journal)

@@ -27,6 +27,7 @@ from flows import away, hands, perfusion, tasks
 from flows.clock import refuse_when_stopped
 from flows.laboratory import Laboratory
 from flows.reserving import IN_VAIN, TURN
+from instruments.errors import InstrumentError
 from instruments.shared import SharedInstrument
 
 LOOK_H = 10.0 / 3600.0
@@ -54,6 +55,14 @@ def shared_of(instruments: dict[str, Any]) -> SharedInstrument | None:
     return found[0] if len(found) == 1 and len(instruments) == 1 else None
 
 
+def who_has(instrument: SharedInstrument) -> str:
+    """Return who has an instrument, empty once it is ours. One that does not answer is waited for, too."""
+    try:
+        return instrument.try_turn()
+    except InstrumentError as trouble:
+        return f"nobody, and does not answer ({trouble})"
+
+
 def read_teer(
     lab: Laboratory,
     running: Holds,
@@ -69,6 +78,9 @@ def read_teer(
     meter = shared_of(lab.bench.meters)
     while due:
         one = due[0]
+        if away.is_missed(lab, one.planned_h):
+            due.pop(0)
+            continue
         if meter is None or tasks.teer_is_done(lab, cycle, one.planned_h):
             lab.say(cycle, words)
             running, read = measured(lab, running, cycle, one.planned_h, until_h)
@@ -79,7 +91,7 @@ def read_teer(
             due.pop(0)
             continue
         one.asked_h = lab.clock.now_h() if one.asked_h is None else one.asked_h
-        if not (who := meter.try_turn()):
+        if not (who := who_has(meter)):
             chips = len(lab.study.chip_ids)
             what = f"TEER of cycle {cycle}"
             with on_record(lab, meter, "impedance_meter", what, one.planned_h, one.asked_h, chips):
@@ -140,7 +152,11 @@ def late_teer(lab: Laboratory, cycle: int, window_h: tuple[float, float]) -> lis
     return [
         Due(planned_h)
         for planned_h in planned
-        if not tasks.teer_is_done(lab, cycle, planned_h) and not given_up(lab, cycle, planned_h)
+        if not (
+            tasks.teer_is_done(lab, cycle, planned_h)
+            or given_up(lab, cycle, planned_h)
+            or away.is_missed(lab, planned_h)
+        )
     ]
 
 
@@ -167,7 +183,7 @@ def wait_for_reader(
     if reader is None or kit.comes_as_file or tasks.plate_is_done(lab, cycle, assay):
         return hold
     asked_h, is_told = lab.clock.now_h(), False
-    while who := reader.try_turn():
+    while who := who_has(reader):
         now_h = lab.clock.now_h()
         if now_h <= asked_h + SAME_H:
             lab.say(cycle, f"the {assay} plate WAITS for {reader.name}, which is with {who}")
@@ -223,7 +239,9 @@ def on_record(
         "took_s": round(time.monotonic() - begun_s, 2),
         "readings": readings,
     }
-    lab.record.add_event(lab.run_id, TURN, begun_h, content, key=f"{what} at {planned_h:.6g}")
+    lab.record.add_event(
+        lab.run_id, TURN, begun_h, content, key=f"{what} at {planned_h:.6g}/{begun_h:.6f}"
+    )
 
 
 def given_up(lab: Laboratory, cycle: int, planned_h: float) -> bool:

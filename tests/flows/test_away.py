@@ -87,3 +87,30 @@ def test_at_the_end_of_an_exposure_chips_do_not_stand_dry_for_a_meter(
     monkeypatch.setattr(tasks, "measure_teer", plays(rig, 1e9, []))
     assert away.teer_when_it_answers(rig.lab, [], 1, START_H, None) == ([], [])
     assert rig.now_h() - START_H <= away.LAST_PATIENCE_H + 1e-6
+
+
+def test_a_reading_that_was_missed_is_missed_for_a_resumed_run_too(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.world.advance_to(START_H)
+    running = rig.start("L1")
+    monkeypatch.setattr(tasks, "measure_teer", plays(rig, 1e9, []))
+    found, running = away.teer_when_it_answers(rig.lab, running, 1, START_H, START_H + 1.0)
+    run = rig.lab.record.run("r")
+    assert found == [] and run is not None and run.state == "running"
+    for answers in (False, True):
+        later = plays(rig, 0.0 if answers else 1e9, ["TEER of another time"])
+        monkeypatch.setattr(tasks, "measure_teer", later)
+        again, _ = away.teer_when_it_answers(rig.lab, running, 1, START_H, START_H + 1.0)
+        assert again == []
+    assert len(rig.lab.record.events("r", away.MISSED)) == 1
+
+
+def test_a_plate_that_is_skipped_while_its_reader_is_away_is_not_told_as_the_readers_return(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.world.advance_to(START_H)
+    monkeypatch.setattr(tasks, "read_plate", plays(rig, START_H + 0.3, []))
+    found, _ = away.plate_when_it_answers(rig.lab, 1, "CCL26", (0.0, 1.0), [], lambda *_: [])
+    assert found == []
+    assert rig.times("answers again") == 0 and rig.times("is not asked any more") == 1

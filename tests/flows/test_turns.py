@@ -14,8 +14,10 @@ from chiploop.record.record import Record
 from chiploop.study import load_study
 from chiploop.worklist import HandDone
 from flows import hands, turns
+from flows.away import MISSED
 from flows.reserving import IN_VAIN, TURN
 from flows.turns import Due
+from instruments.errors import TransportTimeout
 from instruments.shared import SharedMeter, SharedPort, SharedReader
 from tests.flows.conftest import SMALL_STUDY
 
@@ -220,3 +222,30 @@ def test_an_instrument_that_is_not_shared_waits_for_nobody(
     assert turns.late_teer(lab, 1, (24.0, 36.0)) == []
     with turns.reader_in_turn(lab, 1, "CCL26", 36.0):
         assert turns.wait_for_reader(lab, 1, "CCL26", [], lambda *_: []) == []
+
+
+def test_a_shared_meter_that_does_not_answer_is_waited_for_like_one_in_use(
+    lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = lab.meter.try_turn
+
+    def silent() -> str:
+        if lab.clock.now_h() < 36.1:
+            raise TransportTimeout("teer is silent")
+        lab.meter.held_by = ""
+        return str(free())
+
+    monkeypatch.setattr(lab.meter, "try_turn", silent)
+    due = [Due(36.0)]
+    _, read = turns.read_teer(lab, [], due, 40.0, 1)
+    assert len(read) == 1 and due == []
+    assert any("does not answer (teer is silent)" in one for one in lab.said)
+
+
+def test_what_was_missed_is_not_read_under_a_later_hold(lab: Any) -> None:
+    lab.meter.held_by = ""
+    lab.record.add_event("r1", MISSED, 36.0, {"readout": "TEER", "planned_h": 36.0, "what": "x"})
+    due = [Due(36.0)]
+    assert turns.read_teer(lab, [], due, 40.0, 1)[1] == [] and due == [] and lab.taken == []
+    window_h = (36.0 - STUDY.sampling.teer_h[0] + STUDY.sampling.effluent_h[0], 36.0)
+    assert turns.late_teer(lab, 1, window_h) == []
