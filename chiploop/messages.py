@@ -15,6 +15,9 @@ from typing import Any
 from chiploop.campaign_values import schedule_in
 from chiploop.study_schedules import WHOLE
 
+NOTIFICATION = "notification"
+"""Kind of the record's event that says what became of a message."""
+
 
 @dataclass(frozen=True)
 class Message:

@@ -27,7 +27,7 @@ from email.utils import formatdate, make_msgid
 from typing import Any
 from urllib.parse import urlsplit
 
-from chiploop.messages import Message
+from chiploop.messages import NOTIFICATION, Message
 from chiploop.record.record import Record
 from instruments.notify_settings import (
     DesktopSettings,
@@ -38,8 +38,6 @@ from instruments.notify_settings import (
     secret,
 )
 
-NOTIFICATION = "notification"
-"""Kind of the event of one attempt."""
 WAITS_S = (10.0, 60.0, 300.0)
 """Between the attempts of one message on one way."""
 CLOSE_PATIENCE_S = 20.0

@@ -77,6 +77,7 @@ def diagnose(
         temperatures=max(population.temperatures for population in populations),
         predictive_p=predictive,
         n_readouts=len(target.likelihood.used),
+        readings=target.likelihood.digest,
         n_censored=target.likelihood.n_censored,
         simulations=target.simulations,
         method=method,

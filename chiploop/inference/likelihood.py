@@ -12,6 +12,7 @@ so that an outlying chip is believed less and the density still integrates to on
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -196,6 +197,25 @@ class Likelihood:
         sd[self.bounds.rows] = self.bounds.sd
         return sd
 
+    @cached_property
+    def digest(self) -> str:
+        """Return a digest of the readings that enter: whose, when, what was read and how surely."""
+        rows = [
+            (
+                r.chip_id,
+                r.readout,
+                r.time_h,
+                r.window_start_h,
+                r.value,
+                r.sd,
+                r.censoring,
+                r.lower,
+                r.upper,
+            )
+            for r in self.used
+        ]
+        return hashlib.sha256(repr([tuple(map(_plain, row)) for row in rows]).encode()).hexdigest()
+
     def constant(self) -> float:
         """Return what the log likelihood is above -|r|^2/2."""
         total = -sum(float(np.log(np.diag(block.factor)).sum()) for block in self.blocks)
@@ -357,6 +377,11 @@ class Likelihood:
         """Return the places of each chip's uncensored residuals."""
         chip = self.rows.chip[self.row_of[: self.n_exact]]
         return [np.flatnonzero(chip == c) for c in np.unique(chip)]
+
+
+def _plain(value: object) -> object:
+    """Return a number as Python's own, so that it is written alike wherever it came from."""
+    return float(value) if isinstance(value, int | float | np.floating) else value
 
 
 def sampling(readout: Readout) -> tuple[float, float]:

@@ -179,3 +179,5 @@ class CalibrationInfo:
     """Donor -> parameter -> 1 - posterior sd / prior sd of its deviation from the population."""
     misfit: Misfit | None = None
     """The gate that proposals ask; None where the model can not be suspected of anything."""
+    readings: str = ""
+    """Digest of the readings it was found with (``Likelihood.digest``); empty in files of before it was kept."""

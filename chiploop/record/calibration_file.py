@@ -46,6 +46,11 @@ def write_calibration(
             f"the posterior of cycle {cycle} was found with {info.n_readouts} readings, and "
             f"{len(likelihood.used)} stand now (some were excluded, revised or came later)"
         )
+    if info.readings and likelihood.digest != info.readings:
+        raise ValueError(
+            f"the posterior of cycle {cycle} was found with other readings than those that stand now (some were "
+            f"excluded, revised or exchanged); chiploop fit makes it again"
+        )
     chains = max(1, len(info.log_evidence))
     if len(posterior.standard) % chains:
         chains = 1

@@ -57,13 +57,21 @@ class PrismTable:
 
 
 def prism_tables(
-    study: Study, readouts: Sequence[Readout], given_nm: Mapping[tuple[int, str], float]
+    study: Study,
+    readouts: Sequence[Readout],
+    given_nm: Mapping[tuple[int, str], float],
+    fed_by: Mapping[tuple[int, str], str],
 ) -> tuple[PrismTable, ...]:
     """Return a table per readout and drug, in the order of the study.
 
-    ``given_nm``: (cycle, line) -> concentration by the pumps' counters. What a line got in a cycle whose dose
-    nobody knows stands in no table.
+    ``given_nm``: (cycle, line) -> concentration by the pumps' counters; ``fed_by``: (cycle, chip) -> the line
+    that fed it then. What a chip got in a cycle whose dose or line nobody knows stands in no table.
     """
+    chip_nm = {
+        (cycle, chip): given_nm[cycle, line]
+        for (cycle, chip), line in fed_by.items()
+        if (cycle, line) in given_nm
+    }
     last = last_of_exposures(study, readouts)
     names = list(dict.fromkeys(readout.readout for readout in readouts))
     tables = []
@@ -74,10 +82,10 @@ def prism_tables(
                 for (chip, cycle, readout), reading in last.items()
                 if readout == name
                 and study.drug_of(study.line_of(chip).id).name == drug
-                and (cycle, study.line_of(chip).id) in given_nm
+                and (cycle, chip) in chip_nm
             }
             if own:
-                tables.append(one_table(study, name, drug, own, given_nm))
+                tables.append(one_table(study, name, drug, own, chip_nm))
     return tuple(tables)
 
 
@@ -105,9 +113,9 @@ def one_table(
     name: str,
     drug: str,
     own: Mapping[tuple[str, int], Readout],
-    given_nm: Mapping[tuple[int, str], float],
+    chip_nm: Mapping[tuple[int, str], float],
 ) -> PrismTable:
-    """Return the table of a readout under one drug from (chip, cycle) -> reading."""
+    """Return the table of a readout under one drug from (chip, cycle) -> reading; ``chip_nm``: (cycle, chip) -> dose."""
     met = {chip for chip, _ in own}
     columns = tuple(
         (donor, chip)
@@ -115,13 +123,13 @@ def one_table(
         for chip in study.chip_ids
         if chip in met and study.donor_of(chip).id == donor
     )
-    doses = sorted({(given_nm[cycle, study.line_of(chip).id], cycle) for chip, cycle in own})
+    doses = sorted({(chip_nm[cycle, chip], cycle) for chip, cycle in own})
     rows, marks = [], []
     for dose_nm, cycle in doses:
         cells = []
         for donor, chip in columns:
             reading = own.get((chip, cycle))
-            if reading is None or given_nm[cycle, study.line_of(chip).id] != dose_nm:
+            if reading is None or chip_nm[cycle, chip] != dose_nm:
                 cells.append("")
                 continue
             text, what = cell_of(reading)

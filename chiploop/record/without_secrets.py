@@ -16,8 +16,11 @@ from typing import Any
 
 LEFT_OUT = "left out"
 SECTIONS = frozenset({"notify"})
-SECRET_KEY = re.compile(r"passw|secret|token|api_?key|credential|private", re.IGNORECASE)
-USER_IN_URL = re.compile(r"(?<=://)[^/@\s]*@")
+SECRET_KEY = re.compile(
+    r"passw|^pw$|secret|token|(api|access)?_?key$|auth|credential|private|webhook", re.IGNORECASE
+)
+USER_IN_URL = re.compile(r"(?<=://)\S*@")
+PASSWORD_IN_TEXT = re.compile(r"(passw\w*|pwd)\s*=\s*\S+", re.IGNORECASE)
 URL_SECRET = re.compile(r"(?<=://)(\S*?)[?#]\S*")
 
 
@@ -42,7 +45,7 @@ def cleaned(key: str, value: Any) -> Any:
     if isinstance(value, list):
         return [cleaned(key, one) for one in value]
     if isinstance(value, str):
-        return URL_SECRET.sub(r"\1", USER_IN_URL.sub("", value))
+        return PASSWORD_IN_TEXT.sub("", URL_SECRET.sub(r"\1", USER_IN_URL.sub("", value)))
     return value
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chiploop.campaign_values import schedule_in
+from chiploop.connections import line_in
 from chiploop.dosing import PumpStep, mixed_nm
 from chiploop.record.actions import Action, is_part_of_dose
 from chiploop.record.progress import pump_progress
@@ -89,6 +90,18 @@ def given_doses(study: Study, actions: Sequence[Action]) -> dict[tuple[int, str]
         else:
             unknown.add((cycle_number, line))
     return {place: nm for place, nm in found.items() if place not in unknown}
+
+
+def fed_by(study: Study, actions: Sequence[Action]) -> dict[tuple[int, str], str]:
+    """Return (cycle, chip) -> line that fed it in the exposure; a chip of which nobody knows is in none."""
+    found: dict[tuple[int, str], str] = {}
+    for action in actions:
+        if is_part_of_dose(action.intent.programme_key):
+            cycle = int(action.intent.key.rsplit("/", 4)[1].removeprefix("c"))
+            for chip in study.chip_ids:
+                if (line := line_in(study, action.connection, chip)) is not None:
+                    found[cycle, chip] = line
+    return found
 
 
 def proposal_rows(

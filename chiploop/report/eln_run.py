@@ -15,6 +15,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from chiploop.messages import NOTIFICATION
 from chiploop.record.approvals import APPROVAL
 from chiploop.record.chain import canonical, plain
 from chiploop.record.eln_archive import Entry, Part
@@ -28,12 +29,13 @@ from chiploop.record.raw_files import RawFileStore
 from chiploop.record.record import Record
 from chiploop.record.rows import RawFile
 from chiploop.record.without_secrets import lab_without_secrets
-from chiploop.report.dose_tables import given_doses, proposal_rows
+from chiploop.report.dose_tables import fed_by, given_doses, proposal_rows
 from chiploop.report.html_report import RunEvidence, report_text
 from chiploop.report.run_tables import goal_rows, readout_counts
 from chiploop.report.svg import MARK
 from chiploop.study import MODEL_FOLDER, STUDY_FILE
 
+ADDRESS = re.compile(r"[^\s\"',;<>]+@[^\s\"',;<>]+")
 NOBODY = frozenset({"auto", ""})
 """Not a person: the study file decided."""
 FIT_FILES = ("fit.json", "review.json", "review.html", "posterior.nc", "comparison.json")
@@ -156,7 +158,12 @@ def texts_of(places: RunPlaces) -> Iterator[Part]:
     yield Part("report.html", "The report, one page without script", report_text(one).encode())
     rows = long_table(places.record, places.run_id)
     yield Part("readouts.csv", "Every raw, calibrated and derived value", csv_text(rows).encode())
-    tables = prism_tables(one.study, one.readouts, given_doses(one.study, one.actions))
+    tables = prism_tables(
+        one.study,
+        one.readouts,
+        given_doses(one.study, one.actions),
+        fed_by(one.study, one.actions),
+    )
     for name, text in prism_files(tables, places.run_id, one.run.simulated).items():
         yield Part(f"prism/{name}", "Dose-response tables for GraphPad Prism", text.encode())
 
@@ -196,9 +203,16 @@ def lines_of(places: RunPlaces) -> Iterator[Part]:
         ("approvals", "Who approved, where several persons were needed", approvals),
         ("events", "Everything else that is on record", events),
     ):
-        lines = "".join(json_line(row) for row in rows)
+        lines = "".join(without_addresses(row, json_line(row)) for row in rows)
         yield Part(f"record/{name}.jsonl", about, lines.encode())
     yield Part("journal.csv", "Every action of a pump, as it was written down", journal_csv(places))
+
+
+def without_addresses(row: Any, line: str) -> str:
+    """Return a line without the e-mail addresses that a message could not be sent to."""
+    if getattr(row, "kind", "") != NOTIFICATION:
+        return line
+    return ADDRESS.sub("(address left out)", line)
 
 
 def json_line(row: Any) -> str:

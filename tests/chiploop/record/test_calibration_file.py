@@ -157,3 +157,22 @@ def test_the_same_calibration_gives_the_same_numbers_and_our_own_reader_takes_it
     own, _ = read_posterior(hand_run.folder / "cal-01" / "posterior.nc")
     assert np.array_equal(read_posterior(file)[0].particles, own.particles)
     assert np.array_equal(read_posterior(file)[0].mode, own.mode)
+
+
+def test_other_readings_than_those_of_the_posterior_are_refused_however_many_there_are(
+    hand_run: HandRun,  # noqa: F811
+    tmp_path: Path,
+    likelihood: Likelihood,
+) -> None:
+    actions = hand_run.journal.actions(hand_run.run_id)
+    found = evidence_of(hand_run.study, actions, hand_run.record.readouts(hand_run.run_id), 1)
+    posterior, info = read_posterior(hand_run.folder / "cal-01" / "posterior.nc")
+    known = replace(info, readings=likelihood.digest)
+    given = (hand_run.study, found.schedules)
+    write_calibration(tmp_path / "a.nc", *given, found.readouts, posterior, known, 5, 1)
+    first = next(i for i, r in enumerate(found.readouts) if r.qc == "ok" and r.censoring == "none")
+    other = list(found.readouts)
+    other[first] = replace(other[first], value=3.0 * other[first].value)
+    with pytest.raises(ValueError, match="other readings"):
+        write_calibration(tmp_path / "b.nc", *given, other, posterior, known, 5, 1)
+    assert not (tmp_path / "b.nc").exists()

@@ -30,9 +30,24 @@ def reading(chip: str, value: float, time_h: float, cycle: int, **more: object) 
     return replace(one, **more)  # type: ignore[arg-type]
 
 
+def at_home(study: Study) -> dict[tuple[int, str], str]:
+    return {(c, chip): study.line_of(chip).id for c in (1, 2, 3) for chip in study.chip_ids}
+
+
 def table_of(study: Study, readouts: list[Readout]) -> PrismTable:
-    (table,) = prism_tables(study, readouts, GIVEN)
+    (table,) = prism_tables(study, readouts, GIVEN, at_home(study))
     return table
+
+
+def test_a_chip_that_a_valve_moved_has_the_dose_of_the_line_that_fed_it(study: Study) -> None:
+    moved = chips_of(study, "L2")[0]
+    fed_by = at_home(study) | {(2, moved): "L1"}
+    rows = [reading(moved, 7.0, 72.0, 1), reading(moved, 3.0, 120.0, 2)]
+    (table,) = prism_tables(study, rows, GIVEN, fed_by)
+    assert (cell(table, moved, 71.5), cell(table, moved, 300.25)) == ("7.0", "3.0")
+    del fed_by[2, moved]  # nobody knows
+    (table,) = prism_tables(study, rows, GIVEN, fed_by)
+    assert [dose for dose, _ in table.rows] == [71.5]
 
 
 def chips_of(study: Study, line: str) -> list[str]:
@@ -69,7 +84,7 @@ def test_of_an_exposure_the_last_reading_counts_and_none_before_the_stimulus(stu
     rest = reading(chip, 99.0, study.timeline.stimulus_from_h, 1)
     table = table_of(study, [reading(chip, 2.0, 72.0, 1), reading(chip, 1.0, 48.0, 1), rest])
     assert cell(table, chip, 0.0) == "2.0"
-    assert prism_tables(study, [rest], GIVEN) == ()
+    assert prism_tables(study, [rest], GIVEN, at_home(study)) == ()
 
 
 def test_what_is_not_to_be_fitted_has_an_asterisk_and_its_reason(study: Study) -> None:
@@ -98,13 +113,13 @@ def test_what_is_not_to_be_fitted_has_an_asterisk_and_its_reason(study: Study) -
 
 def test_an_unknown_dose_stands_in_no_table(study: Study) -> None:
     chip = chips_of(study, "L1")[0]
-    assert prism_tables(study, [reading(chip, 1.0, 72.0, 3)], GIVEN) == ()
+    assert prism_tables(study, [reading(chip, 1.0, 72.0, 3)], GIVEN, at_home(study)) == ()
 
 
 def test_no_text_of_a_person_becomes_a_formula_and_no_number_is_altered(study: Study) -> None:
     chip = chips_of(study, "L1")[0]
     bad = reading(chip, -0.5, 72.0, 1, qc="fail", reasons=('=HYPERLINK("x")',))
-    files = prism_files(prism_tables(study, [bad], GIVEN), "r1", simulated=False)
+    files = prism_files(prism_tables(study, [bad], GIVEN, at_home(study)), "r1", simulated=False)
     _, mark = csv.reader(io.StringIO(files[MARKS_FILE]))
     assert mark[-1] == '\'=HYPERLINK("x")'
     heading, row = csv.reader(io.StringIO(files["CCL26.csv"]))
@@ -115,7 +130,7 @@ def test_no_text_of_a_person_becomes_a_formula_and_no_number_is_altered(study: S
 def test_simulated_stands_in_every_file_and_name_and_the_bytes_are_the_same(
     study: Study, tmp_path: Path
 ) -> None:
-    tables = prism_tables(study, [reading(study.chip_ids[0], 1.0, 72.0, 1)], GIVEN)
+    tables = prism_tables(study, [reading(study.chip_ids[0], 1.0, 72.0, 1)], GIVEN, at_home(study))
     for name in ("a.zip", "b.zip"):
         write_prism(tables, "r1", True, tmp_path / name)
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
