@@ -115,7 +115,7 @@ def one_table(
     own: Mapping[tuple[str, int], Readout],
     chip_nm: Mapping[tuple[int, str], float],
 ) -> PrismTable:
-    """Return the table of a readout under one drug from (chip, cycle) -> reading; ``chip_nm``: (cycle, chip) -> dose."""
+    """Return the table of a readout under one drug from (chip, cycle) -> reading and (cycle, chip) -> dose."""
     met = {chip for chip, _ in own}
     columns = tuple(
         (donor, chip)
