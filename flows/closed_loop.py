@@ -37,6 +37,7 @@ from flows import (
     valve_turns,
 )
 from flows.clock import refuse_when_stopped
+from flows.cycle_holds import next_number
 from flows.disk_room import kept_back_by
 from flows.fault_points import reached
 from flows.laboratory import Laboratory
@@ -287,7 +288,7 @@ def next_doses(
 
     ``offered`` is what the stop rules looked at, so that it is not worked out twice.
     """
-    for turn in count(next_hold(hold)):
+    for turn in count(next_number(hold)):
         again, is_offered = f"hold-{turn}", False
         if not perfusion.begun(lab, campaign.cycle, again):
             if asking.end_expired(lab, campaign.cycle + 1):
@@ -317,12 +318,6 @@ def next_doses(
         lab.say(campaign.cycle, f"{why}: stimulus without drug on every line")
         hold = start_hold(lab, campaign.cycle, again)
     raise AssertionError("count does not end")
-
-
-def next_hold(hold: list[ProgrammeProgress]) -> int:
-    """Return the number of the hold after this one: more than the second where hands were waited for."""
-    _, _, number = hold[0].programme_key.rsplit("/", 1)[-1].partition("-") if hold else ("", "", "")
-    return 1 + int(number) if number.isdigit() else 2
 
 
 def latest_begin_h(started: list[ProgrammeProgress]) -> float:
