@@ -14,6 +14,7 @@ from chiploop.measurement import Readout
 from chiploop.record.progress import ProgrammeProgress
 from flows import perfusion, tasks
 from flows.clock import refuse_when_stopped
+from flows.cycle_holds import next_number
 from flows.laboratory import Laboratory
 from instruments.errors import InstrumentError
 
@@ -58,9 +59,7 @@ def plate_when_it_answers(
         hold = perfusion.watch_pumps(lab, hold, min(next_h, end_h), cycle)
         if lab.clock.now_h() >= end_h - 1e-9:
             perfusion.finish_pumps(lab, hold)
-            _, _, number = hold[0].programme_key.rsplit("/", 1)[-1].partition("-")
-            number = str(1 + int(number)) if number.isdigit() else "2"
-            hold = hold_again(lab, cycle, f"hold-{number}")
+            hold = hold_again(lab, cycle, f"hold-{next_number(hold)}")
 
 
 def teer_when_it_answers(

@@ -37,6 +37,7 @@ from flows import (
     valve_turns,
 )
 from flows.clock import refuse_when_stopped
+from flows.cycle_holds import newest_hold, next_number
 from flows.disk_room import kept_back_by
 from flows.fault_points import reached
 from flows.laboratory import Laboratory
@@ -65,9 +66,10 @@ def closed_loop(laboratory: Any) -> Campaign:
         campaign, readouts, window_h = expose(lab, campaign, proposal, cycle)
         last = cycle == study.timeline.cycles
         late = turns.late_teer(lab, cycle, window_h)
-        is_over = last and not late and not perfusion.begun(lab, cycle, "hold")
+        newest = newest_hold(lab.journal, lab.run_id, cycle)  # taken up again, it may run still
+        is_over = last and not late and not newest
         hold = (
-            [] if is_over else start_hold(lab, cycle, "hold")
+            [] if is_over else start_hold(lab, cycle, newest or "hold")
         )  # no chip stands dry beside a plate
         hold, read = turns.read_late(lab, cycle, late, hold, start_hold)
         readouts += read
@@ -246,17 +248,14 @@ def await_files(
     window_h: tuple[float, float],
 ) -> tuple[Campaign, list[ProgrammeProgress]]:
     """Wait for the plates that are read elsewhere; a hold follows the other for as long as it takes."""
-    for turn in count(2):
-        again = f"files-{turn}"
-        if not (hold and perfusion.begun(lab, cycle, again)):
-            until_h = latest_begin_h(hold) + lab.study.timeline.turnaround_h if hold else math.inf
-            hold, all_there = awaited_files.wait_for_files(lab, hold, cycle, window_h, until_h)
-            if all_there:
-                return campaign, hold
+    while True:
+        until_h = latest_begin_h(hold) + lab.study.timeline.turnaround_h if hold else math.inf
+        hold, all_there = awaited_files.wait_for_files(lab, hold, cycle, window_h, until_h)
+        if all_there:
+            return campaign, hold
         campaign = finish_hold(lab, campaign, hold)
         lab.say(cycle, "files are still awaited: stimulus without drug on every line")
-        hold = start_hold(lab, cycle, again)
-    raise AssertionError("count does not end")
+        hold = start_hold(lab, cycle, f"files-{next_number(hold)}")
 
 
 def start_hold(lab: Laboratory, cycle: int, phase: str) -> list[ProgrammeProgress]:
@@ -287,7 +286,7 @@ def next_doses(
 
     ``offered`` is what the stop rules looked at, so that it is not worked out twice.
     """
-    for turn in count(next_hold(hold)):
+    for turn in count(next_number(hold)):
         again, is_offered = f"hold-{turn}", False
         if not perfusion.begun(lab, campaign.cycle, again):
             if asking.end_expired(lab, campaign.cycle + 1):
@@ -317,12 +316,6 @@ def next_doses(
         lab.say(campaign.cycle, f"{why}: stimulus without drug on every line")
         hold = start_hold(lab, campaign.cycle, again)
     raise AssertionError("count does not end")
-
-
-def next_hold(hold: list[ProgrammeProgress]) -> int:
-    """Return the number of the hold after this one: more than the second where hands were waited for."""
-    _, _, number = hold[0].programme_key.rsplit("/", 1)[-1].partition("-") if hold else ("", "", "")
-    return 1 + int(number) if number.isdigit() else 2
 
 
 def latest_begin_h(started: list[ProgrammeProgress]) -> float:

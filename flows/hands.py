@@ -14,7 +14,6 @@ import tomllib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +42,7 @@ from chiploop.worklist import (
 )
 from flows import perfusion
 from flows.clock import refuse_when_stopped
+from flows.cycle_holds import next_number
 from flows.fault_points import reached
 from instruments.drivers import load_lab_settings
 from instruments.port_identity import device_at
@@ -205,7 +205,7 @@ def wait(
     ``hold_again`` starts the hold of a phase, so that chips are perfused meanwhile.
     """
     told = False
-    for turn in count(2):
+    while True:
         end_h = max((p.begins_h for p in hold), default=math.inf) + lab.study.timeline.turnaround_h
         while left := pending(lab, cycle, assay):
             if not told:
@@ -228,8 +228,7 @@ def wait(
             return hold
         perfusion.finish_pumps(lab, hold)
         lab.say(cycle, "not all is done by hand: stimulus without drug on every line")
-        hold = hold_again(lab, cycle, f"hold-{turn}")
-    raise AssertionError("count does not end")
+        hold = hold_again(lab, cycle, f"hold-{next_number(hold)}")
 
 
 def put_late_on_record(lab: Laboratory, left: Sequence[tuple[HandTask, State]]) -> None:

@@ -25,6 +25,7 @@ from chiploop.measurement import Readout
 from chiploop.record.progress import ProgrammeProgress
 from flows import away, hands, perfusion, tasks
 from flows.clock import refuse_when_stopped
+from flows.cycle_holds import next_number
 from flows.laboratory import Laboratory
 from flows.reserving import IN_VAIN, TURN
 from instruments.errors import InstrumentError
@@ -307,8 +308,7 @@ def next_of(lab: Laboratory, cycle: int, hold: Holds, hold_again: HoldAgain) -> 
     """End a hold and return the next one."""
     perfusion.finish_pumps(lab, hold)
     lab.say(cycle, "a reading still waits: stimulus without drug on every line")
-    _, _, number = hold[0].programme_key.rsplit("/", 1)[-1].partition("-")
-    return hold_again(lab, cycle, f"hold-{int(number) + 1 if number.isdigit() else 2}")
+    return hold_again(lab, cycle, f"hold-{next_number(hold)}")
 
 
 def pass_time(lab: Laboratory, running: Holds, until_h: float, cycle: int) -> Holds:

@@ -10,9 +10,9 @@ import pytest
 
 from chiploop.record.journal import Journal
 from chiploop.record.record import Record
-from flows import away, tasks
+from flows import away, closed_loop, tasks
 from instruments.errors import TransportTimeout
-from tests.flows.test_perfusion import START_H, Rig
+from tests.flows.test_perfusion import HOURS, START_H, Rig
 
 
 @pytest.fixture
@@ -63,6 +63,32 @@ def test_a_plate_waits_for_its_reader_hold_after_hold_and_a_person_is_asked_once
     assert [len(record.events("r", kind)) for kind in (away.AWAY, away.BACK)] == [1, 1]
     run = record.run("r")
     assert run is not None and run.state == "running"
+
+
+def test_holds_follow_each_other_where_every_line_is_held_and_plain_medium_flows_alone(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.lab.reserve, rig.lab.watch_every_h = (lambda: None), 2.0
+    rig.world.advance_to(START_H)
+    for line in ("L1", "L2"):
+        rig.pumps[f"{line}-low"].cut_at_start = True
+    running = rig.watch(rig.start("L1", "L2"), HOURS)
+    rig.finish(running)
+    assert set(rig.journal.held("r")) == {"L1", "L2"}
+    begun: list[str] = []
+
+    def hold_again(lab: Any, cycle: int, phase: str) -> list[Any]:
+        assert phase not in begun, "a hold that is over was begun again"
+        begun.append(phase)
+        return closed_loop.start_hold(lab, cycle, phase)
+
+    begin_h = rig.now_h()
+    monkeypatch.setattr(tasks, "read_plate", plays(rig, begin_h + 5.0, ["readout"]))
+    hold = hold_again(rig.lab, 1, "hold")
+    found, hold = away.plate_when_it_answers(rig.lab, 1, "CCL26", (0.0, 1.0), hold, hold_again)
+    assert found == ["readout"] and begun == ["hold", "hold-2", "hold-3"]
+    assert {p.programme_key.rsplit("/", 1)[1] for p in hold} == {"hold-3-plain"}
+    assert rig.runs("L1-medium") and rig.runs("L2-medium")
 
 
 @pytest.mark.parametrize(("back_h", "taken"), [(2.0, True), (9.0, False)])
