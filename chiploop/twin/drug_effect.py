@@ -63,7 +63,8 @@ def chip_potency(posterior: Posterior, drug: str, source: str) -> PotencyDraws:
     half = next((name for name in ("IC50", "Kd") if name in names), None)
     if half is None:
         raise ValueError(f"{source} estimated neither IC50 nor Kd of {drug}")
-    rows = np.linspace(0, len(values) - 1, POTENCIES).round().astype(int)
+    # middles of equally likely groups: the extremes of all particles would count for 4 % each
+    rows = ((np.arange(POTENCIES) + 0.5) / POTENCIES * len(values)).astype(int)
     rows = values[:, names.index(half)].argsort()[rows]
     hill = values[rows, names.index("h")] if "h" in names else np.ones(POTENCIES)
     return PotencyDraws(values[rows, names.index(half)], hill, source)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import ndtri
 
 from chiploop.errors import WrongUse
 from chiploop.inference.drug_entries import DrugEntries
@@ -118,6 +119,17 @@ def test_chip_potency_is_read_from_a_posterior_of_one_drug_and_of_several() -> N
     assert chip_potency(two, "b", "R-2").half_nm.mean() == pytest.approx(200.0, rel=0.05)
     with pytest.raises(ValueError, match="neither IC50 nor Kd"):
         chip_potency(Posterior(("EC4",), ("nM",), both[:, :1], both, both[0]), "a", "R-3")
+
+
+@pytest.mark.parametrize("n", [25, 400, 1001])
+def test_chosen_potencies_have_the_spread_of_the_posterior(n: int) -> None:
+    ln = 0.8 * ndtri((np.arange(n) + 0.5) / n)
+    values = np.exp(np.random.default_rng(3).permutation(ln)[:, None])
+    posterior = Posterior(("IC50",), ("nM",), values, np.log(values), values[0])
+    chosen = np.log(chip_potency(posterior, "upadacitinib", "R-1").half_nm)
+    assert len(chosen) == POTENCIES
+    assert chosen.std() == pytest.approx(ln.std(), rel=0.06)
+    assert chosen.mean() == pytest.approx(0.0, abs=0.04)
 
 
 @pytest.mark.parametrize("arm", ["ibuprofen", "dupilumab:q9w", "placebo:10mg", ""])
