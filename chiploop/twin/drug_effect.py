@@ -5,9 +5,11 @@ Belongs here: exposure in skin, occupancy or block, the one term for JAK inhibit
 
     e = mean over time of 1 - 1/(1 + (C/(m IC50))^h)        C free in skin, m of the signal (drug_facts)
     C = 0.157 x plasma for antibodies, free share x plasma for small molecules (Kp,uu = 1, ASSUMED)
-    share left of the barrier's loss by scratching = (1 - e_JAK1)^w for JAK inhibitors, 1 for every other drug
+    share left of the barrier's loss by scratching
+      = mean over time of (1 - e_JAK1(t))^w for JAK inhibitors, 1 for every other drug
 
 The mean replaces the course: block follows a concentration within minutes to hours, the disease moves in weeks.
+The barrier's loss is linear in the share left, so its mean is that of the power and not the power of the mean.
 """
 
 from __future__ import annotations
@@ -87,6 +89,14 @@ def blocked(concentration_nm: np.ndarray, half_nm: np.ndarray, hill: np.ndarray)
     return np.asarray((reached / (1.0 + reached)).mean(axis=1))
 
 
+def scratch_left(
+    concentration_nm: np.ndarray, half_nm: np.ndarray, hill: np.ndarray, power: float
+) -> np.ndarray:
+    """Return the mean share left of the loss by scratching (n,) of concentrations (n, t)."""
+    reached = (concentration_nm / half_nm[:, None]) ** hill[:, None]
+    return np.asarray(((1.0 + reached) ** -power).mean(axis=1))
+
+
 def effect_of(
     arm: str,
     n: int,
@@ -128,4 +138,7 @@ def effect_of(
         taken["e13"] = DECOY_FACTORS[decoy] * taken["e13"]
     if drug.kind != JAK_INHIBITOR:
         return Effect(dict(taken))
-    return Effect(dict(taken), scratch=(1.0 - shares[1]) ** scratch_power)
+    scratch = scratch_left(
+        concentration, potency.half_nm[group], potency.hill[group], scratch_power
+    )
+    return Effect(dict(taken), scratch=scratch)

@@ -20,6 +20,7 @@ from chiploop.twin.drug_effect import (
     chip_potency,
     effect_of,
     prior_potency,
+    scratch_left,
     skin_nm,
 )
 from chiploop.twin.drug_facts import drug_facts, drug_of_arm
@@ -67,6 +68,19 @@ def test_tralokinumab_leaves_the_blood_with_the_published_half_life() -> None:
 def test_block_is_half_at_the_ic50_and_its_mean_follows_the_course() -> None:
     two = blocked(np.array([[30.0, 0.0], [30.0, 90.0]]), np.full(2, 30.0), np.ones(2))
     np.testing.assert_allclose(two, [0.25, 0.625])
+
+
+def test_scratching_left_is_the_mean_over_time_of_the_power() -> None:
+    # half the day no drug, half the day a block of 3/4: half the loss is left, whatever the power
+    course = np.array([[0.0, 90.0], [30.0, 30.0]])
+    left = scratch_left(course, np.full(2, 30.0), np.ones(2), 10.0)
+    np.testing.assert_allclose(left, [0.5 + 0.5 * 0.25**10, 0.5**10])
+
+
+def test_scratching_of_a_jak_inhibitor_is_never_below_that_of_its_mean_block() -> None:
+    found = effect_of("upadacitinib", 500, 1, scratch_power=11.0)
+    by_mean = (1.0 - np.asarray(found.blocked["e4"])) ** 11.0
+    assert (np.asarray(found.scratch) > by_mean).all()
 
 
 def test_antibodies_are_far_above_their_kd_in_skin_so_that_dose_is_on_the_plateau() -> None:
