@@ -28,7 +28,7 @@ from chiploop.twin.patient_model import simulate
 from chiploop.twin.pharmacokinetics import exposure
 from chiploop.twin.population import published_population
 
-# arm, as in the patients of the source, time of a dose interval -> trough mg/L, mean of the interval, its unit
+# arm, time of a dose interval -> trough mg/L, mean of the interval, its unit
 KINETICS = [
     ("dupilumab", 14.0, 71.6, 85.2, "mg/L"),
     ("tralokinumab", 14.0, 93.7, 108.0, "mg/L"),
@@ -54,6 +54,27 @@ def test_kinetics_of_the_typical_person_are_those_published(
     assert average == pytest.approx(mean, abs=0.5)  # as the means are rounded
     if trough is not None:
         assert values[-1] == pytest.approx(trough, rel=0.003)
+
+
+@pytest.mark.parametrize(("arm", "mean_nm"), [("15mg", 37.1), ("30mg", 74.2)])
+def test_upadacitinib_of_patients_is_what_the_page_says_beside_the_healthy_man(
+    arm: str, mean_nm: float
+) -> None:
+    drug, regimen = drug_of_arm(f"upadacitinib:{arm}")  # type: ignore[misc]
+    found = exposure(drug, regimen, points=2001)
+    day = found.time[-1] - found.time[0]
+    average = float(np.trapezoid(found.plasma_mg_l[0], found.time) / day) * 1000.0
+    facts = drug.kinetics
+    clearance = facts["clearance"]["CL"] * facts["in_patients"]["CL"]
+    by_clearance = 1000.0 * regimen.mg * facts["in_patients"]["F"] / clearance / day
+    assert average == pytest.approx(by_clearance, rel=0.005)
+    assert average / drug.molar_mass_kda == pytest.approx(mean_nm, abs=0.1)
+
+
+def test_spread_of_abrocitinib_is_that_of_the_published_coefficients_of_variation() -> None:
+    spread = drug_facts()["abrocitinib"].kinetics["spread"]
+    for name, cv in {"CL": 0.577, "V": 0.414}.items():
+        assert spread[name] == pytest.approx(np.sqrt(np.log(1.0 + cv**2)), abs=5e-5)
 
 
 def test_tralokinumab_leaves_the_blood_with_the_published_half_life() -> None:
