@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from chiploop.errors import WrongUse
 from chiploop.twin.drug_effect import POTENCIES, PotencyDraws
 from chiploop.twin.observations import LINKS, expected_at_baseline
+from chiploop.twin.patient_file import patient_of
 from chiploop.twin.patient_model import before_treatment, simulate
 from chiploop.twin.patient_twin import new_twin
 from chiploop.twin.patient_what_if import explained, what_if, worth
@@ -27,6 +30,23 @@ def test_drugs_are_compared_in_the_same_virtual_patients() -> None:
     assert told.forecasts[2].potency == "" and told.forecasts[3].potency == "prior"
     assert all(one.width_without_chip is None for one in told.forecasts)
     assert (told.forecasts[0].easi[0] < told.forecasts[0].easi[2]).all()
+
+
+def test_equal_twins_have_equal_answers(tmp_path: Path) -> None:
+    file = tmp_path / "patient.yaml"
+    file.write_text(
+        'chiploop: 1\npatient: P-0001\nconsent: {scope: [research], delete_after: "2099-12-31"}\n'
+        "flg: heterozygous\nbaseline: {easi: 28.0}\nchip: {maturation: {ratio: 0.8, ln_sd: 0.3}}\n"
+    )
+    one, other = (what_if(patient_of(file), ["dupilumab", "upadacitinib"], n=400) for _ in range(2))
+    for a, b in zip(one.forecasts, other.forecasts, strict=True):
+        np.testing.assert_array_equal(a.easi, b.easi)
+        assert (a.improvement_pct, a.drivers) == (b.improvement_pct, b.drivers)
+    assert (one.pairs, one.measurements) == (other.pairs, other.measurements)
+    # another patient is not equal to them
+    file.write_text(file.read_text().replace("easi: 28.0", "easi: 20.0"))
+    third = what_if(patient_of(file), ["dupilumab", "upadacitinib"], n=400)
+    assert third.forecasts[0].improvement_pct != one.forecasts[0].improvement_pct
 
 
 def test_a_dose_more_never_harms_in_the_twin() -> None:
