@@ -136,9 +136,14 @@ def effect_of(
     taken = {signal: shares[multiple] for signal, multiple in drug.blocks.items()}
     if drug.name == "tralokinumab":
         taken["e13"] = DECOY_FACTORS[decoy] * taken["e13"]
+    causes = {
+        f"{'Kd' if drug.kind == 'antibody' else 'IC50'} of {drug.name}": potency.half_nm[group],
+        f"slope of {drug.name}": potency.hill[group],
+        f"exposure to {drug.name}": concentration.mean(axis=1),
+    }
     if drug.kind != JAK_INHIBITOR:
-        return Effect(dict(taken))
+        return Effect(dict(taken), causes=causes)
     scratch = scratch_left(
         concentration, potency.half_nm[group], potency.hill[group], scratch_power
     )
-    return Effect(dict(taken), scratch=scratch)
+    return Effect(dict(taken), scratch=scratch, causes=causes)

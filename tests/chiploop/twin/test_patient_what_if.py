@@ -13,7 +13,7 @@ from chiploop.twin.observations import LINKS, expected_at_baseline
 from chiploop.twin.patient_file import patient_of
 from chiploop.twin.patient_model import before_treatment, simulate
 from chiploop.twin.patient_twin import new_twin
-from chiploop.twin.patient_what_if import explained, what_if, worth
+from chiploop.twin.patient_what_if import drivers, explained, what_if, worth
 from tests.chiploop.twin.patients import patient
 
 N = 1000
@@ -60,6 +60,26 @@ def test_potency_of_the_chip_narrows_the_forecast_and_it_is_said_by_how_much() -
     one = told.forecasts[0]
     assert one.potency == "R-7"
     assert one.width_without_chip is not None and one.width < 0.95 * one.width_without_chip
+
+
+def test_potency_and_exposure_of_a_drug_are_ranked_among_what_drives_its_forecast() -> None:
+    told = what_if(patient(), ["upadacitinib", "dupilumab", "placebo"], n=N)
+    found = [dict(one.drivers) for one in told.forecasts]
+    # an unknown potency matters for a JAK inhibitor; an antibody on its plateau does not hang on it
+    assert found[0]["IC50 of upadacitinib"] < -0.15
+    assert not any("dupilumab" in name for name in found[1])
+    assert not any(" of " in name for name in found[2])
+    known = PotencyDraws(np.full(POTENCIES, 30.0), np.ones(POTENCIES), "R-7")
+    sure = what_if(patient(), ["upadacitinib"], n=N, potencies={"upadacitinib": known})
+    assert "IC50 of upadacitinib" not in dict(sure.forecasts[0].drivers)
+
+
+def test_drivers_are_ranked_with_the_exposure_where_it_decides() -> None:
+    rng = np.random.default_rng(5)
+    values = {"k1": rng.random(400), "exposure to x": rng.random(400), "slope of x": np.ones(400)}
+    found = drivers(values, values["exposure to x"] ** 3)
+    assert found[0] == ("exposure to x", pytest.approx(1.0))
+    assert [name for name, _ in found] == ["exposure to x", "k1"]
 
 
 def test_a_modifier_without_a_source_changes_nothing_on_average() -> None:
