@@ -29,6 +29,8 @@ PAGE = PROJECT / "docs" / "twin_trials.md"
 PATIENTS = 20_000
 FIT_PATIENTS, FIT_SEED = 40_000, 2026
 PLACEBO_SOLO_1, UPADACITINIB_MEASURE_UP_1 = 15.0, 69.6
+MEASURE_UP_1_N = 281
+POWERS = (0.0, 11.0, 20.0, 30.0, SCRATCH_POWER, 70.0, 100.0)
 TRALOKINUMAB_ECZTRA_1_2 = (25.0 * 603 + 33.2 * 593) / (603 + 593)
 
 
@@ -81,6 +83,18 @@ def ceiling() -> dict[int, float]:
     return outcome_of(simulate(drawn, [effect], np.array([16.0])), 0, 0).responders_pct
 
 
+def by_power() -> list[str]:
+    """Return lines of a table: what the power of the scratching term does to the row that it is fitted to."""
+    lines = ["| w | upadacitinib 15 mg | 30 mg |", "|---|---|---|"]
+    for power in POWERS:
+        arms = ["upadacitinib:15mg", "upadacitinib:30mg"]
+        low, high = run_trial(arms, n=PATIENTS, scratch_power=power)
+        lines.append(
+            f"| {power:g} | {low.outcome.responders_pct[75]:.1f} | {high.outcome.responders_pct[75]:.1f} |"
+        )
+    return lines
+
+
 def page(path: Path) -> str:
     """Return the page."""
     published, calibrated = comparisons(path), comparisons(path, decoy="calibrated")
@@ -127,6 +141,13 @@ def page(path: Path) -> str:
                 f"| {a.row.trial} | {a.row.value:g} | {a.twin:.1f} | {a.z:+.2f} | {b.twin:.1f} | {b.z:+.2f} |"
             )
     lines += [
+        "",
+        "## The power of the scratching term",
+        "EASI-75 at week 16, monotherapy, by the power w; 0 is every signal of the drug blocked and scratching as "
+        "before. The trial has 69.6 % at 15 mg with a sampling sd of "
+        f"{np.sqrt(UPADACITINIB_MEASURE_UP_1 * (100 - UPADACITINIB_MEASURE_UP_1) / MEASURE_UP_1_N):.1f} points.",
+        "",
+        *by_power(),
         "",
         "## The ceiling",
         "With every signal that a JAK inhibitor reaches blocked completely and no scratching left, monotherapy "

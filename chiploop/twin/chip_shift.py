@@ -36,7 +36,10 @@ SOURCES = {
     "maturation": (("kM", "kB"), ()),
     "basal_tslp": (("sT",), ()),
 }
-"""Ratio -> parameters of skin_chip in its numerator and denominator; those that a run has not are left out."""
+"""Ratio -> parameters of skin_chip in its numerator and denominator; those that a run has not are left out.
+The two rates of maturation stand side by side: their geometric mean, so that twice of both is a ratio of 2. Those
+of a denominator stand one behind the other in the loss: their product.
+"""
 
 
 @dataclass(frozen=True)
@@ -103,9 +106,9 @@ def chip_ratios(posterior: Posterior, donor: str) -> dict[str, tuple[float, floa
     apart = np.log(own) - np.log(posterior.particles)
     found = {}
     for name, (up, down) in SOURCES.items():
-        used = [(n, 1.0) for n in up if n in posterior.names] + [
-            (n, -1.0) for n in down if n in posterior.names
-        ]
+        over = [n for n in up if n in posterior.names]
+        used = [(n, 1.0 / len(over)) for n in over]
+        used += [(n, -1.0) for n in down if n in posterior.names]
         columns = [(posterior.names.index(n), sign) for n, sign in used]
         ln_ratio = sum((sign * apart[:, j] for j, sign in columns), np.zeros(len(apart)))
         if ln_ratio.any():

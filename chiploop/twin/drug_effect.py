@@ -5,9 +5,11 @@ Belongs here: exposure in skin, occupancy or block, the one term for JAK inhibit
 
     e = mean over time of 1 - 1/(1 + (C/(m IC50))^h)        C free in skin, m of the signal (drug_facts)
     C = 0.157 x plasma for antibodies, free share x plasma for small molecules (Kp,uu = 1, ASSUMED)
-    share left of the barrier's loss by scratching = (1 - e_JAK1)^w for JAK inhibitors, 1 for every other drug
+    share left of the barrier's loss by scratching
+      = mean over time of (1 - e_JAK1(t))^w for JAK inhibitors, 1 for every other drug
 
 The mean replaces the course: block follows a concentration within minutes to hours, the disease moves in weeks.
+The barrier's loss is linear in the share left, so its mean is that of the power and not the power of the mean.
 """
 
 from __future__ import annotations
@@ -63,7 +65,8 @@ def chip_potency(posterior: Posterior, drug: str, source: str) -> PotencyDraws:
     half = next((name for name in ("IC50", "Kd") if name in names), None)
     if half is None:
         raise ValueError(f"{source} estimated neither IC50 nor Kd of {drug}")
-    rows = np.linspace(0, len(values) - 1, POTENCIES).round().astype(int)
+    # middles of equally likely groups: the extremes of all particles would count for 4 % each
+    rows = ((np.arange(POTENCIES) + 0.5) / POTENCIES * len(values)).astype(int)
     rows = values[:, names.index(half)].argsort()[rows]
     hill = values[rows, names.index("h")] if "h" in names else np.ones(POTENCIES)
     return PotencyDraws(values[rows, names.index(half)], hill, source)
@@ -84,6 +87,14 @@ def blocked(concentration_nm: np.ndarray, half_nm: np.ndarray, hill: np.ndarray)
     """Return the mean block (n,) of concentrations (n, t)."""
     reached = (concentration_nm / half_nm[:, None]) ** hill[:, None]
     return np.asarray((reached / (1.0 + reached)).mean(axis=1))
+
+
+def scratch_left(
+    concentration_nm: np.ndarray, half_nm: np.ndarray, hill: np.ndarray, power: float
+) -> np.ndarray:
+    """Return the mean share left of the loss by scratching (n,) of concentrations (n, t)."""
+    reached = (concentration_nm / half_nm[:, None]) ** hill[:, None]
+    return np.asarray(((1.0 + reached) ** -power).mean(axis=1))
 
 
 def effect_of(
@@ -125,6 +136,14 @@ def effect_of(
     taken = {signal: shares[multiple] for signal, multiple in drug.blocks.items()}
     if drug.name == "tralokinumab":
         taken["e13"] = DECOY_FACTORS[decoy] * taken["e13"]
+    causes = {
+        f"{'Kd' if drug.kind == 'antibody' else 'IC50'} of {drug.name}": potency.half_nm[group],
+        f"slope of {drug.name}": potency.hill[group],
+        f"exposure to {drug.name}": concentration.mean(axis=1),
+    }
     if drug.kind != JAK_INHIBITOR:
-        return Effect(dict(taken))
-    return Effect(dict(taken), scratch=(1.0 - shares[1]) ** scratch_power)
+        return Effect(dict(taken), causes=causes)
+    scratch = scratch_left(
+        concentration, potency.half_nm[group], potency.hill[group], scratch_power
+    )
+    return Effect(dict(taken), scratch=scratch, causes=causes)

@@ -38,6 +38,8 @@ class Effect:
     scratch: np.ndarray | float = 1.0
     """Share left of the barrier's loss by scratching."""
     given_ifn_g: float = 0.0
+    causes: dict[str, np.ndarray] = field(default_factory=dict)
+    """What the shares come of in each patient (n,), by name; for ranking alone, no simulation reads it."""
 
 
 PLACEBO = Effect()

@@ -82,6 +82,7 @@ class Twin:
         return Effect(
             {signal: np.asarray(share)[chosen] for signal, share in found.blocked.items()},
             np.broadcast_to(found.scratch, (n,))[chosen],
+            causes={name: values[chosen] for name, values in found.causes.items()},
         )
 
 

@@ -9,7 +9,7 @@ Research use only; not for clinical decisions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,7 +49,9 @@ class Forecast:
     easi75_probability: float
     potency: str
     drivers: tuple[tuple[str, float], ...]
-    """Parameters with the largest rank correlation with the improvement."""
+    """Parameters of the patient, and potency, slope and exposure of the drug, with the largest rank correlation
+    with the improvement.
+    """
     width_without_chip: float | None
     """Of the 90 % band of the improvement, had the chips told nothing; None where they did not."""
 
@@ -132,7 +134,8 @@ def what_if(
     rng = np.random.default_rng([seed, 1])
     noise = np.exp(EASI_LN_SD * rng.standard_normal(len(easi)))
     measured = np.maximum((easi + EASI_FLOOR) * noise[:, None, None] - EASI_FLOOR, 0.0)
-    logarithm = np.log(twin.values())
+    ranked = dict(zip(twin.population.names, twin.values().T, strict=True))
+    causes = {drug: twin.effect(drug).causes for drug in drugs}
     forecasts = []
     for a, name in enumerate(names):
         low, middle, high = np.quantile(improvement[:, a], QUANTILES)
@@ -144,7 +147,7 @@ def what_if(
                 name, np.quantile(measured[:, a], QUANTILES, axis=0), (float(low), float(middle), float(high)),
                 float((improvement[:, a] >= 75.0).mean()),
                 "" if drug == PLACEBO_ARM else given.source if given else PRIOR,
-                drivers(twin.population.names, logarithm, improvement[:, a]),
+                drivers({**ranked, **causes[drugs[a % len(drugs)]]}, improvement[:, a]),
                 None if spread is None else float(spread[1] - spread[0]),
             )
         )  # fmt: skip
@@ -182,13 +185,12 @@ def courses(
     return names, easi, 100.0 * (1.0 - easi[:, :, -1] / started[1][:, None])
 
 
-def drivers(
-    names: Sequence[str], values: np.ndarray, target: np.ndarray
-) -> tuple[tuple[str, float], ...]:
-    """Return the parameters whose ranks go most with the target's."""
-    ranks = np.column_stack([rankdata(column) for column in (*values.T, target)])
+def drivers(values: Mapping[str, np.ndarray], target: np.ndarray) -> tuple[tuple[str, float], ...]:
+    """Return those of the values (n,) whose ranks go most with the target's; what is one value has none."""
     if np.ptp(target) == 0.0:
         return ()
+    names = [name for name, column in values.items() if np.ptp(column) > 0.0]
+    ranks = np.column_stack([rankdata(column) for column in (*(values[n] for n in names), target)])
     together = np.corrcoef(ranks, rowvar=False)[-1, :-1]
     order = np.argsort(-np.abs(together))[:SHOWN_DRIVERS]
     return tuple((names[j], float(together[j])) for j in order)

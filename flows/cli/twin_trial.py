@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from chiploop.errors import FileNotValid, WrongUse
+from chiploop.errors import FileNotValid, FitNotAccepted, WrongUse
 from flows.cli.screen import JSON_OPTION, print_json
 
 if TYPE_CHECKING:
+    from chiploop.inference.posterior import Posterior
     from chiploop.twin.drug_effect import PotencyDraws
+    from chiploop.twin.drug_facts import DrugFacts
 
 POSTERIOR = typer.Option(
     [],
     "--posterior",
     metavar="DRUG=RUN",
-    help="Folder of a run whose chips told the drug's potency, or its posterior.nc; may be repeated. "
-    "Default: the drug's prior.",
+    help="Folder of a run whose chips told the drug's potency, or its posterior.nc; may be repeated. The run must "
+    "have given this drug and its calibration have passed. Default: the drug's prior.",
 )
+KIND_IN_CLASS = {"antibody": "antibody", "jak_inhibitor": "jak"}
+"""Kind of the twin -> what a study's class of the drug must hold: an IC50 of a kinase is no Kd of an antibody."""
 
 
 def trial(
@@ -42,8 +47,9 @@ def trial(
 
     Research use only; not for clinical decisions. The interval is 95 % of EASI-75: number of virtual patients
     and what the drug's potency leaves open, not whether the model is right; for that see docs/twin_trials.md.
-    Exit code 2 for arms, setting or numbers that are not possible, 3 for a posterior that can not be read. With
-    --json: {"ok", "arms": {arm: {"EASI50_pct", "EASI75_pct", "EASI90_pct", "mean_pct_EASI_improvement",
+    Exit code 2 for arms, setting or numbers that are not possible, 3 for a posterior that can not be read or is
+    of another drug, 6 for one whose calibration failed.
+    With --json: {"ok", "arms": {arm: {"EASI50_pct", "EASI75_pct", "EASI90_pct", "mean_pct_EASI_improvement",
     "interval"}}, "setting", "patients", "week", "seed", "potency": {arm: "prior" or the file}, "decoy",
     "research_use_only"}.
     """
@@ -87,8 +93,17 @@ def trial(
 
 
 def potencies_of(named: list[str]) -> dict[str, PotencyDraws]:
-    """Return the potency of each drug whose posterior is named; WrongUse or FileNotValid where that fails."""
-    from chiploop.record.posterior_file import read_posterior
+    """Return the potency of each drug whose posterior is named.
+
+    Raises
+    ------
+    WrongUse
+        For a name that is not DRUG=RUN or a drug that the twin does not know.
+    FileNotValid
+        Where the run can not be read or was of another drug.
+    FitNotAccepted
+        Where the run's calibration failed.
+    """
     from chiploop.twin.drug_effect import chip_potency
     from chiploop.twin.drug_facts import drug_of_arm
 
@@ -97,14 +112,69 @@ def potencies_of(named: list[str]) -> dict[str, PotencyDraws]:
         drug, _, path = one.partition("=")
         if not path:
             raise WrongUse(f"--posterior {one!r}: write DRUG=RUN")
-        drug_of_arm(drug)
+        arm = drug_of_arm(drug)
+        if arm is None or ":" in drug:
+            raise WrongUse(f"--posterior {one!r}: DRUG is the name of a drug, without a dose")
+        file = posterior_file(Path(path))
+        posterior = accepted_posterior(file, f"--posterior {one}")
+        check_drug(file, arm[0], f"--posterior {one}")
         try:
-            posterior, _ = read_posterior(posterior_file(Path(path)))
             own = drug if posterior.drugs.drugs else ""
             found[drug] = chip_potency(posterior, own, path)
-        except (OSError, KeyError, ValueError) as error:
+        except (KeyError, ValueError) as error:
             raise FileNotValid(f"--posterior {one}: {error}") from None
     return found
+
+
+def accepted_posterior(file: Path, asked: str) -> Posterior:
+    """Return a posterior whose calibration passed; FileNotValid or FitNotAccepted for any other."""
+    from chiploop.record.posterior_file import read_posterior
+
+    try:
+        posterior, info = read_posterior(file)
+    except (OSError, KeyError, ValueError) as error:
+        raise FileNotValid(f"{asked}: {error}") from None
+    if not info.passed:
+        raise FitNotAccepted(
+            f"{asked}: the calibration in {file} failed ({'; '.join(info.failures) or 'no reason noted'}); "
+            "a twin takes nothing from it"
+        )
+    return posterior
+
+
+def check_drug(file: Path, drug: DrugFacts, asked: str) -> None:
+    """Refuse a posterior whose run gave another drug, or one of another kind, to its chips; FileNotValid."""
+    from chiploop.study import STUDY_FILE
+
+    # a run's study stands beside its cycles' folders; beside the posterior where both were copied
+    study = next(
+        (p / STUDY_FILE for p in file.resolve().parents[:2] if (p / STUDY_FILE).is_file()), None
+    )
+    if study is None:
+        raise FileNotValid(
+            f"{asked}: no {STUDY_FILE} beside {file} or one folder up, so which drug its chips were given is not "
+            f"known and can not be compared with {drug.name}; name the folder of the run"
+        )
+    try:
+        facts = json.loads(study.read_text(encoding="utf-8"))
+        given = {
+            one["name"]: one["drug_class"]
+            for one in [facts["drug"], *facts.get("further_drugs", [])]
+        }
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise FileNotValid(
+            f"{asked}: {study} does not say which drug was given: {error!r}"
+        ) from None
+    if drug.name not in given:
+        raise FileNotValid(
+            f"{asked}: {drug.name} was asked for, but the chips of this run were given "
+            f"{', '.join(given)} ({study})"
+        )
+    if KIND_IN_CLASS[drug.kind] not in given[drug.name].lower():
+        raise FileNotValid(
+            f"{asked}: {drug.name} is of the kind {drug.kind}, but the run's {drug.name} is of the class "
+            f"{given[drug.name]!r} ({study}): its concentration of half effect is another quantity"
+        )
 
 
 def posterior_file(path: Path) -> Path:

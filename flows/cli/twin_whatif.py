@@ -10,7 +10,7 @@ import typer
 
 from chiploop.errors import FileNotValid, WrongUse
 from flows.cli.screen import JSON_OPTION, print_json
-from flows.cli.twin_trial import POSTERIOR, posterior_file, potencies_of
+from flows.cli.twin_trial import POSTERIOR, accepted_posterior, posterior_file, potencies_of
 
 if TYPE_CHECKING:
     from chiploop.twin.patient_file import Patient
@@ -53,7 +53,7 @@ def whatif(
     Research use only; not for clinical decisions. What was not measured widens the answer. Effects of stress and
     the like are assumed to be centred on none unless the file names an effect with its source. Exit code 2 for
     what can not be asked, 3 for a file that is not valid, whose consent has no research or whose day of deletion
-    has passed.
+    has passed, or a run of another drug, 6 for a run whose calibration failed.
     With --json: {"ok", "patient", "setting", "week", "margin_pct", "drugs": [{"name", "improvement_pct",
     "EASI75_probability", "potency", "drivers", "width_pct", "width_without_chip_pct", "EASI"}], "weeks",
     "comparisons": [{"first", "second", "first_better", "second_better"}], "measurements": [{"name",
@@ -99,8 +99,11 @@ def allowed(patient: Patient, path: Path) -> Patient:
 
 
 def with_donor(patient: Patient, named: str) -> Patient:
-    """Return the patient with the ratios that a run found for a donor; what the file says itself stays."""
-    from chiploop.record.posterior_file import read_posterior
+    """Return the patient with the ratios that a run found for a donor; what the file says itself stays.
+
+    FitNotAccepted where the run's calibration failed. Which drug the run gave does not matter: no ratio
+    is of a drug.
+    """
     from chiploop.twin.chip_shift import chip_ratios
     from chiploop.twin.patient_file import ChipRatio
 
@@ -109,9 +112,10 @@ def with_donor(patient: Patient, named: str) -> Patient:
     run, _, donor = named.rpartition(":")
     if not run:
         raise WrongUse(f"--donor {named!r}: write RUN:DONOR")
+    posterior = accepted_posterior(posterior_file(Path(run)), f"--donor {named}")
     try:
-        found = chip_ratios(read_posterior(posterior_file(Path(run)))[0], donor)
-    except (OSError, KeyError, ValueError) as error:
+        found = chip_ratios(posterior, donor)
+    except (KeyError, ValueError) as error:
         raise FileNotValid(f"--donor {named}: {error}") from None
     ratios = {
         name: ChipRatio(ratio=ratio, ln_sd=min(ln_sd, 2.0))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import ndtri
 
 from chiploop.errors import WrongUse
 from chiploop.inference.drug_entries import DrugEntries
@@ -19,6 +20,7 @@ from chiploop.twin.drug_effect import (
     chip_potency,
     effect_of,
     prior_potency,
+    scratch_left,
     skin_nm,
 )
 from chiploop.twin.drug_facts import drug_facts, drug_of_arm
@@ -26,7 +28,7 @@ from chiploop.twin.patient_model import simulate
 from chiploop.twin.pharmacokinetics import exposure
 from chiploop.twin.population import published_population
 
-# arm, as in the patients of the source, time of a dose interval -> trough mg/L, mean of the interval, its unit
+# arm, time of a dose interval -> trough mg/L, mean of the interval, its unit
 KINETICS = [
     ("dupilumab", 14.0, 71.6, 85.2, "mg/L"),
     ("tralokinumab", 14.0, 93.7, 108.0, "mg/L"),
@@ -54,6 +56,27 @@ def test_kinetics_of_the_typical_person_are_those_published(
         assert values[-1] == pytest.approx(trough, rel=0.003)
 
 
+@pytest.mark.parametrize(("arm", "mean_nm"), [("15mg", 37.1), ("30mg", 74.2)])
+def test_upadacitinib_of_patients_is_what_the_page_says_beside_the_healthy_man(
+    arm: str, mean_nm: float
+) -> None:
+    drug, regimen = drug_of_arm(f"upadacitinib:{arm}")  # type: ignore[misc]
+    found = exposure(drug, regimen, points=2001)
+    day = found.time[-1] - found.time[0]
+    average = float(np.trapezoid(found.plasma_mg_l[0], found.time) / day) * 1000.0
+    facts = drug.kinetics
+    clearance = facts["clearance"]["CL"] * facts["in_patients"]["CL"]
+    by_clearance = 1000.0 * regimen.mg * facts["in_patients"]["F"] / clearance / day
+    assert average == pytest.approx(by_clearance, rel=0.005)
+    assert average / drug.molar_mass_kda == pytest.approx(mean_nm, abs=0.1)
+
+
+def test_spread_of_abrocitinib_is_that_of_the_published_coefficients_of_variation() -> None:
+    spread = drug_facts()["abrocitinib"].kinetics["spread"]
+    for name, cv in {"CL": 0.577, "V": 0.414}.items():
+        assert spread[name] == pytest.approx(np.sqrt(np.log(1.0 + cv**2)), abs=5e-5)
+
+
 def test_tralokinumab_leaves_the_blood_with_the_published_half_life() -> None:
     drug, regimen = drug_of_arm("tralokinumab")  # type: ignore[misc]
     once = replace(regimen, second_mg=0.0, mg=0.0)
@@ -66,6 +89,19 @@ def test_tralokinumab_leaves_the_blood_with_the_published_half_life() -> None:
 def test_block_is_half_at_the_ic50_and_its_mean_follows_the_course() -> None:
     two = blocked(np.array([[30.0, 0.0], [30.0, 90.0]]), np.full(2, 30.0), np.ones(2))
     np.testing.assert_allclose(two, [0.25, 0.625])
+
+
+def test_scratching_left_is_the_mean_over_time_of_the_power() -> None:
+    # half the day no drug, half the day a block of 3/4: half the loss is left, whatever the power
+    course = np.array([[0.0, 90.0], [30.0, 30.0]])
+    left = scratch_left(course, np.full(2, 30.0), np.ones(2), 10.0)
+    np.testing.assert_allclose(left, [0.5 + 0.5 * 0.25**10, 0.5**10])
+
+
+def test_scratching_of_a_jak_inhibitor_is_never_below_that_of_its_mean_block() -> None:
+    found = effect_of("upadacitinib", 500, 1, scratch_power=11.0)
+    by_mean = (1.0 - np.asarray(found.blocked["e4"])) ** 11.0
+    assert (np.asarray(found.scratch) > by_mean).all()
 
 
 def test_antibodies_are_far_above_their_kd_in_skin_so_that_dose_is_on_the_plateau() -> None:
@@ -118,6 +154,17 @@ def test_chip_potency_is_read_from_a_posterior_of_one_drug_and_of_several() -> N
     assert chip_potency(two, "b", "R-2").half_nm.mean() == pytest.approx(200.0, rel=0.05)
     with pytest.raises(ValueError, match="neither IC50 nor Kd"):
         chip_potency(Posterior(("EC4",), ("nM",), both[:, :1], both, both[0]), "a", "R-3")
+
+
+@pytest.mark.parametrize("n", [25, 400, 1001])
+def test_chosen_potencies_have_the_spread_of_the_posterior(n: int) -> None:
+    ln = 0.8 * ndtri((np.arange(n) + 0.5) / n)
+    values = np.exp(np.random.default_rng(3).permutation(ln)[:, None])
+    posterior = Posterior(("IC50",), ("nM",), values, np.log(values), values[0])
+    chosen = np.log(chip_potency(posterior, "upadacitinib", "R-1").half_nm)
+    assert len(chosen) == POTENCIES
+    assert chosen.std() == pytest.approx(ln.std(), rel=0.06)
+    assert chosen.mean() == pytest.approx(0.0, abs=0.04)
 
 
 @pytest.mark.parametrize("arm", ["ibuprofen", "dupilumab:q9w", "placebo:10mg", ""])

@@ -93,3 +93,13 @@ def test_ratios_of_a_donor_are_those_of_its_run() -> None:
     assert chip_ratios(found, "D2") == {}
     with pytest.raises(KeyError, match="D1, D2"):
         chip_ratios(found, "D9")
+
+
+def test_maturation_is_the_geometric_mean_of_its_two_rates() -> None:
+    particles = np.exp(np.random.default_rng(3).normal(0.0, 0.05, (50, 2)))
+    own = particles[:, None] * np.array([[[2.0, 2.0], [4.0, 1.0]]])
+    found = Posterior(
+        ("kM", "kB"), ("1/h", "1/h"), particles, particles, particles[0], donors=("D1", "D2"), of_donors=own
+    )  # fmt: skip
+    for donor in ("D1", "D2"):
+        assert chip_ratios(found, donor)["maturation"][0] == pytest.approx(2.0)

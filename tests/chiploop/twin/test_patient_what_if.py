@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from chiploop.errors import WrongUse
 from chiploop.twin.drug_effect import POTENCIES, PotencyDraws
 from chiploop.twin.observations import LINKS, expected_at_baseline
+from chiploop.twin.patient_file import patient_of
 from chiploop.twin.patient_model import before_treatment, simulate
 from chiploop.twin.patient_twin import new_twin
-from chiploop.twin.patient_what_if import explained, what_if, worth
+from chiploop.twin.patient_what_if import drivers, explained, what_if, worth
 from tests.chiploop.twin.patients import patient
 
 N = 1000
@@ -29,6 +32,23 @@ def test_drugs_are_compared_in_the_same_virtual_patients() -> None:
     assert (told.forecasts[0].easi[0] < told.forecasts[0].easi[2]).all()
 
 
+def test_equal_twins_have_equal_answers(tmp_path: Path) -> None:
+    file = tmp_path / "patient.yaml"
+    file.write_text(
+        'chiploop: 1\npatient: P-0001\nconsent: {scope: [research], delete_after: "2099-12-31"}\n'
+        "flg: heterozygous\nbaseline: {easi: 28.0}\nchip: {maturation: {ratio: 0.8, ln_sd: 0.3}}\n"
+    )
+    one, other = (what_if(patient_of(file), ["dupilumab", "upadacitinib"], n=400) for _ in range(2))
+    for a, b in zip(one.forecasts, other.forecasts, strict=True):
+        np.testing.assert_array_equal(a.easi, b.easi)
+        assert (a.improvement_pct, a.drivers) == (b.improvement_pct, b.drivers)
+    assert (one.pairs, one.measurements) == (other.pairs, other.measurements)
+    # another patient is not equal to them
+    file.write_text(file.read_text().replace("easi: 28.0", "easi: 20.0"))
+    third = what_if(patient_of(file), ["dupilumab", "upadacitinib"], n=400)
+    assert third.forecasts[0].improvement_pct != one.forecasts[0].improvement_pct
+
+
 def test_a_dose_more_never_harms_in_the_twin() -> None:
     told = what_if(patient(), ["upadacitinib:15mg", "upadacitinib:30mg"], n=N, margin_pct=0.0)
     assert told.pairs[0].probability == 0.0 and told.pairs[0].reverse == 1.0
@@ -40,6 +60,26 @@ def test_potency_of_the_chip_narrows_the_forecast_and_it_is_said_by_how_much() -
     one = told.forecasts[0]
     assert one.potency == "R-7"
     assert one.width_without_chip is not None and one.width < 0.95 * one.width_without_chip
+
+
+def test_potency_and_exposure_of_a_drug_are_ranked_among_what_drives_its_forecast() -> None:
+    told = what_if(patient(), ["upadacitinib", "dupilumab", "placebo"], n=N)
+    found = [dict(one.drivers) for one in told.forecasts]
+    # an unknown potency matters for a JAK inhibitor; an antibody on its plateau does not hang on it
+    assert found[0]["IC50 of upadacitinib"] < -0.15
+    assert not any("dupilumab" in name for name in found[1])
+    assert not any(" of " in name for name in found[2])
+    known = PotencyDraws(np.full(POTENCIES, 30.0), np.ones(POTENCIES), "R-7")
+    sure = what_if(patient(), ["upadacitinib"], n=N, potencies={"upadacitinib": known})
+    assert "IC50 of upadacitinib" not in dict(sure.forecasts[0].drivers)
+
+
+def test_drivers_are_ranked_with_the_exposure_where_it_decides() -> None:
+    rng = np.random.default_rng(5)
+    values = {"k1": rng.random(400), "exposure to x": rng.random(400), "slope of x": np.ones(400)}
+    found = drivers(values, values["exposure to x"] ** 3)
+    assert found[0] == ("exposure to x", pytest.approx(1.0))
+    assert [name for name, _ in found] == ["exposure to x", "k1"]
 
 
 def test_a_modifier_without_a_source_changes_nothing_on_average() -> None:

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from chiploop.errors import FileNotValid, WrongUse
+from chiploop.twin.chip_shift import FLG_DOSE, parameters, shifts_of
 from chiploop.twin.drug_effect import effect_of
 from chiploop.twin.outcomes import ArmOutcome
 from chiploop.twin.patient_model import simulate
 from chiploop.twin.population import published_population
 from chiploop.twin.trial import as_json, run_trial
 from chiploop.twin.trial_rows import FITTED, PREDICTION, SAME_TRIAL, compared, read_trial_rows
+from tests.chiploop.twin.patients import patient
 
 N = 4000
 
@@ -40,23 +42,19 @@ def test_topicals_help_placebo() -> None:
 
 
 def test_filaggrin_does_not_tell_who_responds_to_dupilumab() -> None:
-    # half the repair, and half as much loss again: what the two ways of carrying FLG would do
     population = published_population()
-    standard = np.random.default_rng(4).standard_normal((N, 51))
-    repair = {name: -np.log(2) for name in ("k1", "k2", "k3")}
     effect = effect_of("dupilumab", N, 1)
-    found = {
-        name: (
-            simulate(p.values(standard), [effect], np.array([16.0])).improvement_pct >= 75
-        ).mean()
-        for name, p in {
-            "wild type": population,
-            "less repair": population.shifted(repair),
-            "more loss": population.shifted({"d1": np.log(1.5)}),
-        }.items()
-    }
-    for genotype in ("less repair", "more loss"):
-        assert abs(found[genotype] - found["wild type"]) < 0.10
+    standard = np.random.default_rng(4).standard_normal((N, len(population.names) + 2))
+    found, repair = {}, {}
+    for genotype in FLG_DOSE:
+        values = parameters(population, shifts_of(patient(flg=genotype)), standard)
+        repair[genotype] = values[:, population.place["k1"]].mean()
+        improvement = simulate(values, [effect], np.array([16.0])).improvement_pct
+        found[genotype] = float((improvement >= 75).mean())
+    # the genotype does reach the patients, or its having no effect would say nothing
+    assert repair["null"] < repair["heterozygous"] < 0.9 * repair["wild_type"]
+    for genotype in ("heterozygous", "null"):
+        assert abs(found[genotype] - found["wild_type"]) < 0.10
 
 
 def test_same_seed_gives_the_same_trial_and_arms_share_their_patients() -> None:

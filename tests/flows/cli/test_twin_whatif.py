@@ -11,7 +11,7 @@ import pytest
 from chiploop.inference.posterior import Posterior
 from chiploop.record.posterior_file import write_posterior
 from flows.cli.main import command_line
-from tests.chiploop.campaigns import PASSED
+from tests.chiploop.campaigns import FAILED, PASSED
 
 FEW = ["--virtual-patients", "400"]
 PATIENT = """chiploop: 1
@@ -97,3 +97,6 @@ def test_a_donor_of_a_run_brings_the_ratios_of_its_chips(
     assert told[1]["improvement_pct"] != told[0]["improvement_pct"]
     assert command_line([*asked, "--donor", f"{posterior}:D9"]) == 3
     assert "its donors: D1" in " ".join(capsys.readouterr().err.split())
+    write_posterior(posterior, found, FAILED)
+    assert command_line([*asked, "--donor", f"{posterior}:D1"]) == 6
+    assert FAILED.failures[0] in " ".join("".join(capsys.readouterr()).split())
