@@ -217,19 +217,27 @@ class Pages:
             "run_id": "",
             "here": "",
             "title": "",
-            "form_fields": lambda: self.form_fields(session),
+            "form_fields": lambda: self.form_fields(request),
             **values,
         }
         text = self.templates.get_template(template).render(told)
         return HTMLResponse(text, status)
 
-    def form_fields(self, session: Session | None) -> Markup:
-        """Return the hidden fields of one form."""
+    def form_fields(self, request: Request) -> Markup:
+        """Return the hidden fields of a form; the forms of one answer share their number."""
+        session: Session | None = getattr(request.state, "session", None)
         if session is None:
             return Markup("")
         return Markup(
-            '<input type="hidden" name="form" value="{}"><input type="hidden" name="once" value="{}">'
-        ).format(self.tickets.form_token(session), self.tickets.number(session))
+            '<input type="hidden" name="form" value="{}"><input type="hidden" name="once" value="{}" class="once">'
+        ).format(self.tickets.form_token(session), self.number_of(request, session))
+
+    def number_of(self, request: Request, session: Session) -> str:
+        """Return the number of an answer's forms: drawn once, however many forms there are."""
+        if not hasattr(request.state, "number"):
+            request.state.number = self.tickets.number(session)
+        number: str = request.state.number
+        return number
 
     def about(self, run: RecordedRun, here: str, title: str) -> dict[str, Any]:
         """Return what every page of a run knows."""

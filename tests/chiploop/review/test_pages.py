@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from chiploop.record.exclusions import ANY_TIME, Exclusion
 from chiploop.review.contracts import Answer
 from chiploop.review.guards import MOST_BYTES, MOST_FIELDS, MOST_LETTERS
+from chiploop.review.tickets import MOST_NUMBERS, Session
 from tests.chiploop.review.conftest import HOST, ORIGIN, RUN, SCRIPT, Page
 
 PROPOSAL = f"/runs/{RUN}/proposal"
@@ -18,6 +21,13 @@ APPROVE = f"{PROPOSAL}/approve"
 FORM = {"proposal": "r1/c02/p1", "why": ""}
 EVERY_PAGE = ["/", f"/runs/{RUN}", f"/runs/{RUN}/fit", PROPOSAL, f"/runs/{RUN}/chips/C01",
               f"/runs/{RUN}/signals", f"/compare?one={RUN}&other={RUN}"]  # fmt: skip
+
+
+def session_of(page: Page) -> Session:
+    """Return the session that the browser has open."""
+    found = page.tickets.session_of(page.client.cookies["chiploop_8765"].strip('"'))
+    assert found is not None
+    return found
 
 
 @pytest.mark.parametrize("path", EVERY_PAGE)
@@ -119,6 +129,39 @@ def test_an_approval_that_is_sent_again_counts_once(page: Page) -> None:
     again = page.client.post(APPROVE, data=form, headers=ORIGIN)
     assert again.status_code == 409 and "sent before" in again.text
     assert page.hands.asked == [["approve", RUN, "--proposal=r1/c02/p1", "--why="]]
+
+
+def test_looking_at_chips_leaves_the_forms_of_other_sessions_alone(page: Page) -> None:
+    page.enter()
+    form, cookies = {**page.fields(PROPOSAL), **FORM}, page.client.cookies
+    page.client.cookies = httpx.Cookies()
+    page.enter()
+    for _ in range(MOST_NUMBERS):  # a chip with four readings has five forms
+        page.tickets.number(session_of(page))
+    page.client.cookies = cookies
+    assert page.client.post(APPROVE, data=form, headers=ORIGIN).status_code == 200
+
+
+def test_the_forms_of_one_answer_share_one_number(page: Page) -> None:
+    page.enter()
+    for path, forms in ((f"/runs/{RUN}/chips/C01", 3), (PROPOSAL, 2)):
+        numbers = re.findall(r'name="once" value="([^"]+)"', page.client.get(path).text)
+        assert len(numbers) == forms and len(set(numbers)) == 1, path
+
+
+def test_a_session_remembers_its_newest_numbers_and_forgets_those_of_sessions_that_are_over(
+    page: Page,
+) -> None:
+    page.enter()
+    session, tickets = session_of(page), page.tickets
+    numbers = [tickets.number(session) for _ in range(MOST_NUMBERS + 1)]
+    assert not tickets.use(session, numbers[0])
+    assert tickets.use(session, numbers[1]) and not tickets.use(session, numbers[1])
+    late = session.until_s + 1.0
+    tickets.now_s = lambda: late
+    page.enter()
+    tickets.number(session_of(page))
+    assert not tickets.use(session, numbers[2])
 
 
 def test_who_only_looks_sees_no_form_and_decides_nothing(page: Page) -> None:
