@@ -5,7 +5,8 @@ calibration_parts), who may (tickets), what is refused before (guards), markup (
 
 A page asks the record at each request and keeps nothing. A form that decides becomes one command (decisions),
 which the hands carry out; its refusal is shown in its own words. With htmx the answer is a fragment, without it
-a page.
+a page. A form's number is good once; each fragment that answers a form brings the next one for the forms that
+stay on the page, so that what was refused can be corrected and sent again.
 """
 
 from __future__ import annotations
@@ -149,7 +150,7 @@ class Pages:
                     409,
                     "This form was sent before, or is old. Nothing was decided a second time; load the page anew.",
                 )
-            request.state.form = form
+            request.state.form, request.state.renews = form, True
             return await page(request)
 
         return self.for_visitors(answer)
@@ -221,7 +222,20 @@ class Pages:
             **values,
         }
         text = self.templates.get_template(template).render(told)
-        return HTMLResponse(text, status)
+        return HTMLResponse(f"{text}{self.fresh_number(request, is_part)}", status)
+
+    def fresh_number(self, request: Request, is_part: bool) -> Markup:
+        """Return what gives every form of the page that htmx keeps open a number that is good.
+
+        Empty where the answer is a page of its own, or where no number was used and the answer has no form: a
+        request that is sent again is refused and brings none.
+        """
+        drawn = hasattr(request.state, "number") or getattr(request.state, "renews", False)
+        if not is_part or not drawn:
+            return Markup("")
+        return Markup(
+            '<input type="hidden" name="once" value="{}" class="once" hx-swap-oob="outerHTML:.once">'
+        ).format(self.number_of(request, request.state.session))
 
     def form_fields(self, request: Request) -> Markup:
         """Return the hidden fields of a form; the forms of one answer share their number."""

@@ -131,6 +131,80 @@ def test_an_approval_that_is_sent_again_counts_once(page: Page) -> None:
     assert page.hands.asked == [["approve", RUN, "--proposal=r1/c02/p1", "--why="]]
 
 
+HTMX = {**ORIGIN, "hx-request": "true"}
+
+
+def fresh_number(text: str) -> str:
+    """Return the number that a fragment brings for the forms that stay on the page."""
+    found = re.findall(
+        r'<input type="hidden" name="once" value="([^"]+)" class="once" hx-swap-oob="outerHTML:.once">',
+        text,
+    )
+    assert len(found) == 1, text
+    return str(found[0])
+
+
+@pytest.mark.parametrize(("path", "odd", "good"), [
+    ("proposal/score", {"dose-L1": "5000 nM"}, {"dose-L1": "90 nM"}),
+    ("proposal/approve", {"dose-L1": "90 nM"}, {"dose-L1": "90 nM", "why": "nearer"}),
+    ("proposal/reject", {"why": " "}, {"why": "too low"}),
+    ("chips/C01/exclude", {"why": ""}, {"why": "bubble", "action": "leave out"}),
+    ("fit/again", {}, {}),
+])  # fmt: skip
+def test_a_form_that_was_refused_is_corrected_and_sent_again_from_the_page_that_stays_open(
+    page: Page, path: str, odd: dict[str, str], good: dict[str, str]
+) -> None:
+    page.enter()
+    form = {**page.fields(PROPOSAL), "proposal": "r1/c02/p1"}
+    address = f"/runs/{RUN}/{path}"
+    accepted = page.hands.answer
+    page.hands.answer = Answer(5, {"error": {"message": "at most 4000 nM"}})
+    first = page.client.post(address, data={**form, **odd}, headers=HTMX)
+    page.hands.answer, page.hands.asked = accepted, []
+    assert first.status_code in (200, 409) and "sent before" not in first.text
+    form["once"] = fresh_number(first.text)
+    second = page.client.post(address, data={**form, **good}, headers=HTMX)
+    assert "sent before" not in second.text
+    assert page.hands.asked or path == "fit/again"
+    form["once"] = fresh_number(second.text)
+    third = page.client.post(address, data={**form, **odd}, headers=HTMX)
+    assert "sent before" not in third.text
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_a_request_that_is_sent_again_from_a_copy_stays_refused_and_brings_no_number(
+    page: Page, refused: bool
+) -> None:
+    page.enter()
+    form = {**page.fields(PROPOSAL), **FORM}
+    if refused:
+        page.hands.answer = Answer(5, {"error": {"message": "not now"}})
+    fresh = fresh_number(page.client.post(APPROVE, data=form, headers=HTMX).text)
+    assert fresh != form["once"] and len(page.hands.asked) == 1
+    again = page.client.post(APPROVE, data=form, headers=HTMX)
+    assert again.status_code == 409 and 'name="once"' not in again.text
+    assert len(page.hands.asked) == 1
+
+
+def test_a_form_that_is_sent_twice_at_once_is_sent_once(page: Page) -> None:
+    # htmx keeps a second submit back and sends it with the fields that the first answer brought
+    page.enter()
+    for path in EVERY_PAGE:
+        text = page.client.get(path).text
+        assert text.count('hx-post="') == text.count('hx-sync="this:drop"'), path
+
+
+def test_fragments_without_a_form_and_whole_pages_bring_no_number(page: Page) -> None:
+    page.enter()
+    for path in (f"/runs/{RUN}/live", f"{PROPOSAL}/state"):
+        assert 'name="once"' not in page.client.get(path, headers=HTMX).text, path
+    fresh_number(page.client.get(f"/runs/{RUN}/chips/C01", headers=HTMX).text)
+    assert "hx-swap-oob" not in page.client.get(f"/runs/{RUN}/chips/C01").text
+    page.client.cookies.clear()
+    page.enter("viewer")
+    assert 'name="once"' not in page.client.get(f"/runs/{RUN}/chips/C01", headers=HTMX).text
+
+
 def test_looking_at_chips_leaves_the_forms_of_other_sessions_alone(page: Page) -> None:
     page.enter()
     form, cookies = {**page.fields(PROPOSAL), **FORM}, page.client.cookies
