@@ -48,6 +48,7 @@ HERE = Path(__file__).parent
 STATIC = HERE / "static"
 HTMX = "htmx-2.0.11.min.js"
 MARK = "SIMULATED"
+NOT_OPEN = "These doses are not the open ones any more. Nothing was decided; load the page anew."
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -544,8 +545,8 @@ class Pages:
         run, form = self.run_of(request), request.state.form
         back = f"/runs/{run.run_id}/proposal"
         found = self.proposal_of(run)
-        if found is None:
-            return self.said(request, run, "Nothing is proposed. Nothing was decided.", back)
+        if found is None or form.get("proposal") != found.key:
+            return self.said(request, run, NOT_OPEN, back)
         try:
             doses = self.doses_of(form, found)
             why = (
@@ -553,7 +554,7 @@ class Pages:
             )
         except decisions.FormIncomplete as problem:
             return self.said(request, run, str(problem), back)
-        words = decisions.approve_words(run.run_id, form.get("proposal", ""), why, doses)
+        words = decisions.approve_words(run.run_id, found.key, why, doses)
         return await self.done(request, words, approved, back)
 
     def doses_of(self, form: Mapping[str, str], found: ProposalView) -> list[str]:
@@ -568,7 +569,7 @@ class Pages:
         back = f"/runs/{run.run_id}/proposal"
         found = self.proposal_of(run)
         if found is None or form.get("proposal") != found.key:
-            return self.said(request, run, "These doses are not the open ones any more.", back)
+            return self.said(request, run, NOT_OPEN, back)
         try:
             doses = self.doses_of(form, found)
         except decisions.FormIncomplete as problem:
@@ -591,11 +592,14 @@ class Pages:
         """Reject the doses that the form showed."""
         run, form = self.run_of(request), request.state.form
         back = f"/runs/{run.run_id}/proposal"
+        found = self.proposal_of(run)
+        if found is None or form.get("proposal") != found.key:
+            return self.said(request, run, NOT_OPEN, back)
         try:
             why = decisions.reason_in(form, "a rejection")
         except decisions.FormIncomplete as problem:
             return self.said(request, run, str(problem), back)
-        words = decisions.reject_words(run.run_id, form.get("proposal", ""), why)
+        words = decisions.reject_words(run.run_id, found.key, why)
         return await self.done(request, words, rejected, back)
 
     async def exclude(self, request: Request) -> Response:

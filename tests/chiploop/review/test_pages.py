@@ -342,9 +342,14 @@ def test_what_a_limit_forbids_is_told_in_the_commands_own_words(page: Page) -> N
     assert "Approve your doses" not in answer.text
 
 
-def test_doses_that_are_not_open_any_more_are_not_scored(page: Page) -> None:
+@pytest.mark.parametrize("verb", ["score", "approve", "reject"])
+@pytest.mark.parametrize("key", ["r1/c01/p1", "", " r1/c02/p1", None])
+def test_doses_that_are_not_the_open_ones_are_neither_scored_nor_decided(
+    page: Page, verb: str, key: str | None
+) -> None:
     page.enter()
-    answer = page.post(f"{PROPOSAL}/score", {"proposal": "r1/c01/p1", "dose-L1": "90 nM"})
+    meant = {} if key is None else {"proposal": key}
+    answer = page.post(f"{PROPOSAL}/{verb}", {**meant, "why": "so", "dose-L1": "90 nM"})
     assert "not the open ones any more" in answer.text and page.hands.asked == []
 
 
