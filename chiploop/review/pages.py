@@ -394,10 +394,11 @@ class Pages:
     def fit_again_values(self, run: RecordedRun) -> dict[str, Any]:
         """Return how the run fitted again compares with the loop's own fit."""
         calibrations = self.record().calibrations(run.run_id)
+        loop = calibrations[-1].content if calibrations else None
+        found = latest_fit(self.folder_of(run), loop)
         return {
-            "again": latest_fit(
-                self.folder_of(run), calibrations[-1].content if calibrations else None
-            ),
+            "again": found.newest,
+            "passed_over": found.passed_over,
             "again_job": self.desk.hands.standing("refit", run.run_id),
         }
 
@@ -409,7 +410,7 @@ class Pages:
 
     async def fit_again_page(self, request: Request) -> Response:
         """The page that a fit wrote: one file without script."""
-        found = latest_fit(self.folder_of(self.run_of(request)), None)
+        found = latest_fit(self.folder_of(self.run_of(request)), None).newest
         if found is None or found.page is None:
             raise HTTPException(404, "This run was not fitted again.")
         return FileResponse(
