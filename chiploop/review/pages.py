@@ -39,7 +39,14 @@ from chiploop.review.fits_again import latest_fit
 from chiploop.review.guards import PICTURE_POLICY, BadForm, Guard, form_of
 from chiploop.review.proposal_view import ProposalView, proposal_view
 from chiploop.review.rack import SHAPES, outline, rack_of
-from chiploop.review.run_view import STATE_WORDS, RunView, run_view, seen_now
+from chiploop.review.run_view import (
+    STATE_WORDS,
+    RunView,
+    connection_now,
+    fed_by,
+    run_view,
+    seen_now,
+)
 from chiploop.review.side_by_side import side_by_side
 from chiploop.review.tickets import Session, Tickets
 from chiploop.review.timeline import timeline_of
@@ -334,9 +341,11 @@ class Pages:
         found = one_chip(self.record(), run.run_id, request.path_params["chip"])
         if found is None:
             raise HTTPException(404, "The run has no such chip.")
+        connection = connection_now(self.desk, run.run_id)
         return {
             **self.about(run, "chip", f"chip {found.chip}"),
             "chip": found,
+            "fed_by": fed_by(found.line, connection.get(found.chip, found.line)),
             "state": "",
             "said": "",
         }
