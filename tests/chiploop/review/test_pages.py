@@ -270,6 +270,9 @@ def test_a_huge_form_is_refused_unread(page: Page) -> None:
     kind = {"content-type": "application/x-www-form-urlencoded", **ORIGIN}
     assert page.client.post(APPROVE, content=parts(), headers=kind).status_code == 413
     assert page.client.post(APPROVE, content=b"\xff\xfe", headers=kind).status_code == 400
+    for length, status in ((b"x", 400), (b"-1", 400), (b"\xb2", 400), (b"9" * 5000, 413)):
+        said = page.client.post(APPROVE, content=b"a=b", headers={**kind, "content-length": length})
+        assert said.status_code == status, length
     json = {"content-type": "application/json", **ORIGIN}
     assert page.client.post(APPROVE, content=b"{}", headers=json).status_code == 415
     assert page.hands.asked == []
