@@ -42,16 +42,39 @@ class FitAgain:
     page: Path | None
 
 
-def latest_fit(folder: Path, loop: Mapping[str, Any] | None) -> FitAgain | None:
-    """Return the newest fit in a run's folder; None where none was made. ``loop``: the loop's last calibration."""
-    files = sorted((folder / "fit").glob(f"*/{FIT_FILE}"), key=lambda path: path.stat().st_mtime)
-    if not files:
-        return None
-    path = files[-1]
+@dataclass(frozen=True)
+class FitsAgain:
+    """What a run's folder has of fits that were made again."""
+
+    newest: FitAgain | None
+    """None where none was made that can be read."""
+    passed_over: tuple[str, ...]
+    """Newer files of another form, such as those of another version: ``<fit>/fit.json``."""
+
+
+def latest_fit(folder: Path, loop: Mapping[str, Any] | None) -> FitsAgain:
+    """Return the newest fit in a run's folder that can be read. ``loop``: the loop's last calibration."""
+    files = sorted((folder / "fit").glob(f"*/{FIT_FILE}"), key=written_s, reverse=True)
+    passed_over: list[str] = []
+    for path in files:
+        try:
+            return FitsAgain(fit_in(path, loop), tuple(passed_over))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            passed_over.append(f"{path.parent.name}/{path.name}")
+    return FitsAgain(None, tuple(passed_over))
+
+
+def written_s(path: Path) -> float:
+    """Return when a file was written; 0 where it is gone."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def fit_in(path: Path, loop: Mapping[str, Any] | None) -> FitAgain:
+    """Return the fit of a file. OSError, ValueError, KeyError, TypeError or AttributeError where it is none."""
+    told = json.loads(path.read_text(encoding="utf-8"))
     before = {goal["name"]: goal for goal in (loop or {}).get("goals", ())}
     goals = tuple(
         GoalBeside(
@@ -65,15 +88,15 @@ def latest_fit(folder: Path, loop: Mapping[str, Any] | None) -> FitAgain | None:
     page = path.with_name(PAGE_FILE)
     when = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     return FitAgain(
-        told["cycle"],
+        int(told["cycle"]),
         f"{when:%Y-%m-%d %H:%M} UTC",
-        told["passed"],
-        tuple(told["failures"]),
-        told["readouts"]["used"],
-        told["readouts"]["left_out"],
+        bool(told["passed"]),
+        tuple(str(one) for one in told["failures"]),
+        int(told["readouts"]["used"]),
+        int(told["readouts"]["left_out"]),
         told["same_as_loop"],
         goals,
-        tuple((told["review"] or {}).get("look_at", ())),
+        tuple(str(one) for one in (told["review"] or {}).get("look_at", ())),
         page if page.is_file() else None,
     )
 

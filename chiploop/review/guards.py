@@ -93,11 +93,12 @@ async def form_of(request: Request) -> dict[str, str]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip()
     if kind != "application/x-www-form-urlencoded":
         raise BadForm(415, "this is not a form of this page; nothing was decided")
-    if not request.headers.get("content-length", "0").isdigit():
+    length = request.headers.get("content-length", "0")
+    if not (length.isascii() and length.isdigit()):  # "²" is a digit too
         raise BadForm(400, "the form does not say how long it is; nothing was decided")
     body = bytearray()
     too_big = BadForm(413, f"a form holds at most {MOST_BYTES} bytes; nothing was decided")
-    if int(request.headers.get("content-length", "0")) > MOST_BYTES:
+    if len(length) > 12 or int(length) > MOST_BYTES:
         raise too_big
     try:
         async for part in request.stream():

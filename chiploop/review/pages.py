@@ -5,7 +5,8 @@ calibration_parts), who may (tickets), what is refused before (guards), markup (
 
 A page asks the record at each request and keeps nothing. A form that decides becomes one command (decisions),
 which the hands carry out; its refusal is shown in its own words. With htmx the answer is a fragment, without it
-a page.
+a page. A form's number is good once; each fragment that answers a form brings the next one for the forms that
+stay on the page, so that what was refused can be corrected and sent again.
 """
 
 from __future__ import annotations
@@ -38,7 +39,14 @@ from chiploop.review.fits_again import latest_fit
 from chiploop.review.guards import PICTURE_POLICY, BadForm, Guard, form_of
 from chiploop.review.proposal_view import ProposalView, proposal_view
 from chiploop.review.rack import SHAPES, outline, rack_of
-from chiploop.review.run_view import STATE_WORDS, RunView, run_view, seen_now
+from chiploop.review.run_view import (
+    STATE_WORDS,
+    RunView,
+    connection_now,
+    fed_by,
+    run_view,
+    seen_now,
+)
 from chiploop.review.side_by_side import side_by_side
 from chiploop.review.tickets import Session, Tickets
 from chiploop.review.timeline import timeline_of
@@ -47,6 +55,7 @@ HERE = Path(__file__).parent
 STATIC = HERE / "static"
 HTMX = "htmx-2.0.11.min.js"
 MARK = "SIMULATED"
+NOT_OPEN = "These doses are not the open ones any more. Nothing was decided; load the page anew."
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -149,7 +158,7 @@ class Pages:
                     409,
                     "This form was sent before, or is old. Nothing was decided a second time; load the page anew.",
                 )
-            request.state.form = form
+            request.state.form, request.state.renews = form, True
             return await page(request)
 
         return self.for_visitors(answer)
@@ -217,19 +226,40 @@ class Pages:
             "run_id": "",
             "here": "",
             "title": "",
-            "form_fields": lambda: self.form_fields(session),
+            "form_fields": lambda: self.form_fields(request),
             **values,
         }
         text = self.templates.get_template(template).render(told)
-        return HTMLResponse(text, status)
+        return HTMLResponse(f"{text}{self.fresh_number(request, is_part)}", status)
 
-    def form_fields(self, session: Session | None) -> Markup:
-        """Return the hidden fields of one form."""
+    def fresh_number(self, request: Request, is_part: bool) -> Markup:
+        """Return what gives every form of the page that htmx keeps open a number that is good.
+
+        Empty where the answer is a page of its own, or where no number was used and the answer has no form: a
+        request that is sent again is refused and brings none.
+        """
+        drawn = hasattr(request.state, "number") or getattr(request.state, "renews", False)
+        if not is_part or not drawn:
+            return Markup("")
+        return Markup(
+            '<input type="hidden" name="once" value="{}" class="once" hx-swap-oob="outerHTML:.once">'
+        ).format(self.number_of(request, request.state.session))
+
+    def form_fields(self, request: Request) -> Markup:
+        """Return the hidden fields of a form; the forms of one answer share their number."""
+        session: Session | None = getattr(request.state, "session", None)
         if session is None:
             return Markup("")
         return Markup(
-            '<input type="hidden" name="form" value="{}"><input type="hidden" name="once" value="{}">'
-        ).format(self.tickets.form_token(session), self.tickets.number(session))
+            '<input type="hidden" name="form" value="{}"><input type="hidden" name="once" value="{}" class="once">'
+        ).format(self.tickets.form_token(session), self.number_of(request, session))
+
+    def number_of(self, request: Request, session: Session) -> str:
+        """Return the number of an answer's forms: drawn once, however many forms there are."""
+        if not hasattr(request.state, "number"):
+            request.state.number = self.tickets.number(session)
+        number: str = request.state.number
+        return number
 
     def about(self, run: RecordedRun, here: str, title: str) -> dict[str, Any]:
         """Return what every page of a run knows."""
@@ -311,9 +341,11 @@ class Pages:
         found = one_chip(self.record(), run.run_id, request.path_params["chip"])
         if found is None:
             raise HTTPException(404, "The run has no such chip.")
+        connection = connection_now(self.desk, run.run_id)
         return {
             **self.about(run, "chip", f"chip {found.chip}"),
             "chip": found,
+            "fed_by": fed_by(found.line, connection.get(found.chip, found.line)),
             "state": "",
             "said": "",
         }
@@ -371,10 +403,11 @@ class Pages:
     def fit_again_values(self, run: RecordedRun) -> dict[str, Any]:
         """Return how the run fitted again compares with the loop's own fit."""
         calibrations = self.record().calibrations(run.run_id)
+        loop = calibrations[-1].content if calibrations else None
+        found = latest_fit(self.folder_of(run), loop)
         return {
-            "again": latest_fit(
-                self.folder_of(run), calibrations[-1].content if calibrations else None
-            ),
+            "again": found.newest,
+            "passed_over": found.passed_over,
             "again_job": self.desk.hands.standing("refit", run.run_id),
         }
 
@@ -386,7 +419,7 @@ class Pages:
 
     async def fit_again_page(self, request: Request) -> Response:
         """The page that a fit wrote: one file without script."""
-        found = latest_fit(self.folder_of(self.run_of(request)), None)
+        found = latest_fit(self.folder_of(self.run_of(request)), None).newest
         if found is None or found.page is None:
             raise HTTPException(404, "This run was not fitted again.")
         return FileResponse(
@@ -522,8 +555,8 @@ class Pages:
         run, form = self.run_of(request), request.state.form
         back = f"/runs/{run.run_id}/proposal"
         found = self.proposal_of(run)
-        if found is None:
-            return self.said(request, run, "Nothing is proposed. Nothing was decided.", back)
+        if found is None or form.get("proposal") != found.key:
+            return self.said(request, run, NOT_OPEN, back)
         try:
             doses = self.doses_of(form, found)
             why = (
@@ -531,7 +564,7 @@ class Pages:
             )
         except decisions.FormIncomplete as problem:
             return self.said(request, run, str(problem), back)
-        words = decisions.approve_words(run.run_id, form.get("proposal", ""), why, doses)
+        words = decisions.approve_words(run.run_id, found.key, why, doses)
         return await self.done(request, words, approved, back)
 
     def doses_of(self, form: Mapping[str, str], found: ProposalView) -> list[str]:
@@ -546,7 +579,7 @@ class Pages:
         back = f"/runs/{run.run_id}/proposal"
         found = self.proposal_of(run)
         if found is None or form.get("proposal") != found.key:
-            return self.said(request, run, "These doses are not the open ones any more.", back)
+            return self.said(request, run, NOT_OPEN, back)
         try:
             doses = self.doses_of(form, found)
         except decisions.FormIncomplete as problem:
@@ -569,11 +602,14 @@ class Pages:
         """Reject the doses that the form showed."""
         run, form = self.run_of(request), request.state.form
         back = f"/runs/{run.run_id}/proposal"
+        found = self.proposal_of(run)
+        if found is None or form.get("proposal") != found.key:
+            return self.said(request, run, NOT_OPEN, back)
         try:
             why = decisions.reason_in(form, "a rejection")
         except decisions.FormIncomplete as problem:
             return self.said(request, run, str(problem), back)
-        words = decisions.reject_words(run.run_id, form.get("proposal", ""), why)
+        words = decisions.reject_words(run.run_id, found.key, why)
         return await self.done(request, words, rejected, back)
 
     async def exclude(self, request: Request) -> Response:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from chiploop.review.run_view import STATE_WORDS, ChipView
+from chiploop.review.run_view import STATE_WORDS, ChipView, fed_by
 
 ROW, STEP, LEFT, TOP = 46, 74, 58, 10
 """Height of a line, width of a chip, room for the line's name, room above; in units of the picture."""
@@ -63,7 +63,8 @@ def rack_of(lines: Sequence[str], chips: Sequence[ChipView]) -> Rack:
             drawn_chips.append(RackChip(one, x, at, outline(one.donor_index, x, at), title_of(one)))
         across = min(len(own), CHIPS_A_ROW)
         widest = max(widest, across)
-        first = own[0] if own else None
+        # a chip of which nobody knows who feeds it says nothing of what flows in its own line
+        first = next((one for one in own if one.fed_by != fed_by(line, None)), None)
         drawn_lines.append(
             RackLine(
                 line,
@@ -79,8 +80,9 @@ def rack_of(lines: Sequence[str], chips: Sequence[ChipView]) -> Rack:
 
 def title_of(one: ChipView) -> str:
     """Return what a chip's mark says to those who point at it or can not see it."""
-    parts = [f"{one.chip}, line {one.line}, donor {one.donor}: {STATE_WORDS[one.state]}"]
-    if one.told and one.told != STATE_WORDS[one.state]:
+    place = one.fed_by or f"line {one.line}"
+    parts = [f"{one.chip}, {place}, donor {one.donor}: {STATE_WORDS[one.state]}"]
+    if one.told and one.told not in (STATE_WORDS[one.state], one.fed_by):
         parts.append(one.told)
     parts += one.last
     if one.excluded:

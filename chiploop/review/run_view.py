@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from chiploop.connections import Connection
 from chiploop.measurement import Readout
 from chiploop.record.actions import Action
 from chiploop.record.exclusions import EXCLUDED
@@ -48,6 +49,7 @@ class ChipView:
 
     chip: str
     line: str
+    """That feeds it now; its own where nobody knows which one does."""
     donor: str
     donor_index: int
     """In the study's order: the shape of its mark, here as in every figure."""
@@ -59,6 +61,8 @@ class ChipView:
     """Readings that a person has taken out."""
     failed: int
     """Readings that failed quality control."""
+    fed_by: str = ""
+    """``fed by L1 in place of L2`` where a valve has moved it or may have; empty where it is at home."""
 
 
 @dataclass(frozen=True)
@@ -116,16 +120,19 @@ def run_view(desk: Desk, record: Record, run: RecordedRun, page: int = 1) -> Run
     run_id = run.run_id
     study = record.study_content(run_id)
     chips = record.chips(run_id)
-    all_lines = tuple(dict.fromkeys(line for line, _ in chips.values()))
+    all_lines = tuple(
+        dict.fromkeys(line for line, _ in chips.values())
+    )  # at home: each has chips there
     pages = max(1, -(-len(all_lines) // LINES_A_PAGE))
     page = min(max(1, page), pages)
     lines = all_lines[(page - 1) * LINES_A_PAGE : page * LINES_A_PAGE]
     status = desk.status_of(run_id) or Status(run.state or "not begun", 0, 0, 0.0, 0.0)
     path = desk.journal_of(run_id)
     actions: list[Action] = []
+    connection: Connection = {}
     if path is not None and path.exists():
         with Journal(path) as journal:
-            actions = journal.actions(run_id)
+            actions, connection = journal.actions(run_id), journal.connection(run_id)
     readouts = record.readouts(run_id)
     of_chips: dict[str, list[Readout]] = {}
     for readout in sorted(readouts, key=lambda one: one.time_h):
@@ -143,9 +150,9 @@ def run_view(desk: Desk, record: Record, run: RecordedRun, page: int = 1) -> Run
         status=status,
         donors=donors,
         chips=tuple(
-            chip_view(chip, line, donor, donors, spans, status, of_chips.get(chip, []))
-            for chip, (line, donor) in chips.items()
-            if line in lines
+            chip_view(chip, (home, fed), donor, donors, spans, status, of_chips.get(chip, []))
+            for chip, (home, donor) in chips.items()
+            if ((fed := connection.get(chip, home)) or home) in lines
         ),
         lines=lines,
         page=page,
@@ -208,18 +215,25 @@ def spans_of(actions: Sequence[Action]) -> tuple[Span, ...]:
 
 def chip_view(
     chip: str,
-    line: str,
+    lines: tuple[str, str | None],
     donor: str,
     donors: Sequence[str],
     spans: Sequence[Span],
     status: Status,
     own: Sequence[Readout],
 ) -> ChipView:
-    """Return one chip as it stands; ``own`` are its readings by time."""
+    """Return one chip as it stands.
+
+    ``lines``: its own, and the one that feeds it; ``own``: its readings by time.
+    """
+    home, fed = lines
+    line = fed or home
     now = [one for one in spans if one.line == line and one.is_open]
     state: ChipState = now[-1].kind if now else "idle"
     told = now[-1].told if now else STATE_WORDS["idle"]
-    if line in status.held_lines:
+    if fed is None:
+        state, told = "held", fed_by(home, fed)
+    elif line in status.held_lines:
         state, told = "held", f"held: {status.held_lines[line]}"
     newest = {r.readout: f"{r.readout} {value_of(r)}" for r in own}
     out = [r for r in own if is_out(r)]
@@ -233,7 +247,24 @@ def chip_view(
         tuple(newest.values()),
         len(out),
         sum(r.qc == "fail" and not is_out(r) for r in own),
+        fed_by(home, fed),
     )
+
+
+def fed_by(home: str, fed: str | None) -> str:
+    """Return in words which line feeds a chip; empty where its own does."""
+    if fed is None:
+        return "nobody knows which line feeds it"
+    return "" if fed == home else f"fed by {fed} in place of {home}"
+
+
+def connection_now(desk: Desk, run_id: str) -> Connection:
+    """Return chip -> line that feeds it, for chips whose valve was ever turned."""
+    path = desk.journal_of(run_id)
+    if path is None or not path.exists():
+        return {}
+    with Journal(path) as journal:
+        return journal.connection(run_id)
 
 
 def is_out(readout: Readout) -> bool:

@@ -15,7 +15,7 @@ import hmac
 import json
 import secrets
 import time
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -23,8 +23,8 @@ from typing import Literal
 Role = Literal["approver", "viewer"]
 SESSION_S = 12 * 3600.0
 """How long a session lasts; the link opens another one while the page is served."""
-MOST_NUMBERS = 2000
-"""Form numbers that are remembered; older ones count as used."""
+MOST_NUMBERS = 500
+"""Form numbers that are remembered of one session; older ones count as used."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Tickets:
         }
     )
     """Role -> token of its link."""
-    _numbers: OrderedDict[str, str] = field(default_factory=OrderedDict)
-    """Number that was given out and not used -> session."""
+    _numbers: dict[Session, deque[str]] = field(default_factory=dict)
+    """Session -> numbers that were given out and not used, oldest first."""
 
     def enter(self, token: str) -> str | None:
         """Return the cookie of a new session; None for a token that opens nothing."""
@@ -84,18 +84,19 @@ class Tickets:
         return hmac.compare_digest(self.form_token(session).encode(), token.encode())
 
     def number(self, session: Session) -> str:
-        """Return a number that one form of this session may use once."""
+        """Return a number that this session may use once; no other session's numbers are lost for it."""
+        for old in [one for one in self._numbers if one.until_s <= self.now_s()]:
+            del self._numbers[old]
         number = secrets.token_urlsafe(18)
-        self._numbers[number] = session.name
-        while len(self._numbers) > MOST_NUMBERS:
-            self._numbers.popitem(last=False)
+        self._numbers.setdefault(session, deque(maxlen=MOST_NUMBERS)).append(number)
         return number
 
     def use(self, session: Session, number: str) -> bool:
         """Take a number back; False where it was used before or is another session's."""
-        if self._numbers.get(number) != session.name:
+        own = self._numbers.get(session, ())
+        if number not in own:
             return False
-        del self._numbers[number]
+        self._numbers[session].remove(number)
         return True
 
     def _signed(self, role: Role) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import socket
 import sys
-import webbrowser
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -19,6 +19,7 @@ from urllib.parse import quote
 import typer
 
 from chiploop.errors import WrongUse
+from flows.browser_link import opened_in_browser
 
 if TYPE_CHECKING:
     from chiploop.record.record import Record
@@ -98,8 +99,6 @@ def serve(desk: Desk, listener: socket.socket, run: str, open_it: bool, viewer: 
     print(f"decides as {desk.login}; Ctrl-C ends the page, runs go on", file=sys.stderr)
     if viewer:
         print(f"only looks: {at}{tickets.links['viewer']}", flush=True)
-    if open_it and sys.stdout.isatty():
-        webbrowser.open(f"{at}{tickets.links['approver']}")
     config = uvicorn.Config(
         application(desk, tickets, hosts, port),
         log_level="warning",
@@ -110,7 +109,9 @@ def serve(desk: Desk, listener: socket.socket, run: str, open_it: bool, viewer: 
         timeout_graceful_shutdown=3,
         limit_concurrency=64,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    link = f"{at}{tickets.links['approver']}"
+    with opened_in_browser(link) if open_it and sys.stdout.isatty() else nullcontext():
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def desk_of(runs: Path, hands: Hands) -> Desk:

@@ -64,6 +64,8 @@ class Page:
     tickets: Tickets
     now: dict[str, float]
     """``time_h``: the study time."""
+    journals: dict[str, Path]
+    """Run -> its journal."""
 
     def enter(self, role: Role = "approver") -> AsgiClient:
         """Open a session of a role."""
@@ -119,15 +121,16 @@ def page(written: Path, tmp_path: Path) -> Iterator[Page]:
     for file in written.glob("record.sqlite*"):
         shutil.copy(file, tmp_path)
     hands, tickets, now = NotedHands(), Tickets(), {"time_h": 1.0}
+    journals: dict[str, Path] = {}
     with Record(str(tmp_path / "record.sqlite"), create=False) as record:
         desk = Desk(
             runs=tmp_path,
             open_record=lambda: record,
             status_of=lambda run_id: Status("waiting for a person", 1, 2, 30.0, 62.0),
-            journal_of=lambda run_id: None,
+            journal_of=journals.get,
             hands=hands,
             login="alice",
             time_h=lambda run_id: now["time_h"],
         )
         app = application(desk, tickets, {HOST}, 8765)
-        yield Page(AsgiClient(app, f"http://{HOST}"), record, hands, tickets, now)
+        yield Page(AsgiClient(app, f"http://{HOST}"), record, hands, tickets, now, journals)

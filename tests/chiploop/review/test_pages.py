@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from chiploop.record.exclusions import ANY_TIME, Exclusion
 from chiploop.review.contracts import Answer
 from chiploop.review.guards import MOST_BYTES, MOST_FIELDS, MOST_LETTERS
+from chiploop.review.tickets import MOST_NUMBERS, Session
 from tests.chiploop.review.conftest import HOST, ORIGIN, RUN, SCRIPT, Page
 
 PROPOSAL = f"/runs/{RUN}/proposal"
@@ -18,6 +21,13 @@ APPROVE = f"{PROPOSAL}/approve"
 FORM = {"proposal": "r1/c02/p1", "why": ""}
 EVERY_PAGE = ["/", f"/runs/{RUN}", f"/runs/{RUN}/fit", PROPOSAL, f"/runs/{RUN}/chips/C01",
               f"/runs/{RUN}/signals", f"/compare?one={RUN}&other={RUN}"]  # fmt: skip
+
+
+def session_of(page: Page) -> Session:
+    """Return the session that the browser has open."""
+    found = page.tickets.session_of(page.client.cookies["chiploop_8765"].strip('"'))
+    assert found is not None
+    return found
 
 
 @pytest.mark.parametrize("path", EVERY_PAGE)
@@ -121,6 +131,113 @@ def test_an_approval_that_is_sent_again_counts_once(page: Page) -> None:
     assert page.hands.asked == [["approve", RUN, "--proposal=r1/c02/p1", "--why="]]
 
 
+HTMX = {**ORIGIN, "hx-request": "true"}
+
+
+def fresh_number(text: str) -> str:
+    """Return the number that a fragment brings for the forms that stay on the page."""
+    found = re.findall(
+        r'<input type="hidden" name="once" value="([^"]+)" class="once" hx-swap-oob="outerHTML:.once">',
+        text,
+    )
+    assert len(found) == 1, text
+    return str(found[0])
+
+
+@pytest.mark.parametrize(("path", "odd", "good"), [
+    ("proposal/score", {"dose-L1": "5000 nM"}, {"dose-L1": "90 nM"}),
+    ("proposal/approve", {"dose-L1": "90 nM"}, {"dose-L1": "90 nM", "why": "nearer"}),
+    ("proposal/reject", {"why": " "}, {"why": "too low"}),
+    ("chips/C01/exclude", {"why": ""}, {"why": "bubble", "action": "leave out"}),
+    ("fit/again", {}, {}),
+])  # fmt: skip
+def test_a_form_that_was_refused_is_corrected_and_sent_again_from_the_page_that_stays_open(
+    page: Page, path: str, odd: dict[str, str], good: dict[str, str]
+) -> None:
+    page.enter()
+    form = {**page.fields(PROPOSAL), "proposal": "r1/c02/p1"}
+    address = f"/runs/{RUN}/{path}"
+    accepted = page.hands.answer
+    page.hands.answer = Answer(5, {"error": {"message": "at most 4000 nM"}})
+    first = page.client.post(address, data={**form, **odd}, headers=HTMX)
+    page.hands.answer, page.hands.asked = accepted, []
+    assert first.status_code in (200, 409) and "sent before" not in first.text
+    form["once"] = fresh_number(first.text)
+    second = page.client.post(address, data={**form, **good}, headers=HTMX)
+    assert "sent before" not in second.text
+    assert page.hands.asked or path == "fit/again"
+    form["once"] = fresh_number(second.text)
+    third = page.client.post(address, data={**form, **odd}, headers=HTMX)
+    assert "sent before" not in third.text
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_a_request_that_is_sent_again_from_a_copy_stays_refused_and_brings_no_number(
+    page: Page, refused: bool
+) -> None:
+    page.enter()
+    form = {**page.fields(PROPOSAL), **FORM}
+    if refused:
+        page.hands.answer = Answer(5, {"error": {"message": "not now"}})
+    fresh = fresh_number(page.client.post(APPROVE, data=form, headers=HTMX).text)
+    assert fresh != form["once"] and len(page.hands.asked) == 1
+    again = page.client.post(APPROVE, data=form, headers=HTMX)
+    assert again.status_code == 409 and 'name="once"' not in again.text
+    assert len(page.hands.asked) == 1
+
+
+def test_a_form_that_is_sent_twice_at_once_is_sent_once(page: Page) -> None:
+    # htmx keeps a second submit back and sends it with the fields that the first answer brought
+    page.enter()
+    for path in EVERY_PAGE:
+        text = page.client.get(path).text
+        assert text.count('hx-post="') == text.count('hx-sync="this:drop"'), path
+
+
+def test_fragments_without_a_form_and_whole_pages_bring_no_number(page: Page) -> None:
+    page.enter()
+    for path in (f"/runs/{RUN}/live", f"{PROPOSAL}/state"):
+        assert 'name="once"' not in page.client.get(path, headers=HTMX).text, path
+    fresh_number(page.client.get(f"/runs/{RUN}/chips/C01", headers=HTMX).text)
+    assert "hx-swap-oob" not in page.client.get(f"/runs/{RUN}/chips/C01").text
+    page.client.cookies.clear()
+    page.enter("viewer")
+    assert 'name="once"' not in page.client.get(f"/runs/{RUN}/chips/C01", headers=HTMX).text
+
+
+def test_looking_at_chips_leaves_the_forms_of_other_sessions_alone(page: Page) -> None:
+    page.enter()
+    form, cookies = {**page.fields(PROPOSAL), **FORM}, page.client.cookies
+    page.client.cookies = httpx.Cookies()
+    page.enter()
+    for _ in range(MOST_NUMBERS):  # a chip with four readings has five forms
+        page.tickets.number(session_of(page))
+    page.client.cookies = cookies
+    assert page.client.post(APPROVE, data=form, headers=ORIGIN).status_code == 200
+
+
+def test_the_forms_of_one_answer_share_one_number(page: Page) -> None:
+    page.enter()
+    for path, forms in ((f"/runs/{RUN}/chips/C01", 3), (PROPOSAL, 2)):
+        numbers = re.findall(r'name="once" value="([^"]+)"', page.client.get(path).text)
+        assert len(numbers) == forms and len(set(numbers)) == 1, path
+
+
+def test_a_session_remembers_its_newest_numbers_and_forgets_those_of_sessions_that_are_over(
+    page: Page,
+) -> None:
+    page.enter()
+    session, tickets = session_of(page), page.tickets
+    numbers = [tickets.number(session) for _ in range(MOST_NUMBERS + 1)]
+    assert not tickets.use(session, numbers[0])
+    assert tickets.use(session, numbers[1]) and not tickets.use(session, numbers[1])
+    late = session.until_s + 1.0
+    tickets.now_s = lambda: late
+    page.enter()
+    tickets.number(session_of(page))
+    assert not tickets.use(session, numbers[2])
+
+
 def test_who_only_looks_sees_no_form_and_decides_nothing(page: Page) -> None:
     page.enter("approver")
     form = {**page.fields(PROPOSAL), **FORM}
@@ -153,6 +270,9 @@ def test_a_huge_form_is_refused_unread(page: Page) -> None:
     kind = {"content-type": "application/x-www-form-urlencoded", **ORIGIN}
     assert page.client.post(APPROVE, content=parts(), headers=kind).status_code == 413
     assert page.client.post(APPROVE, content=b"\xff\xfe", headers=kind).status_code == 400
+    for length, status in ((b"x", 400), (b"-1", 400), (b"\xb2", 400), (b"9" * 5000, 413)):
+        said = page.client.post(APPROVE, content=b"a=b", headers={**kind, "content-length": length})
+        assert said.status_code == status, length
     json = {"content-type": "application/json", **ORIGIN}
     assert page.client.post(APPROVE, content=b"{}", headers=json).status_code == 415
     assert page.hands.asked == []
@@ -225,9 +345,14 @@ def test_what_a_limit_forbids_is_told_in_the_commands_own_words(page: Page) -> N
     assert "Approve your doses" not in answer.text
 
 
-def test_doses_that_are_not_open_any_more_are_not_scored(page: Page) -> None:
+@pytest.mark.parametrize("verb", ["score", "approve", "reject"])
+@pytest.mark.parametrize("key", ["r1/c01/p1", "", " r1/c02/p1", None])
+def test_doses_that_are_not_the_open_ones_are_neither_scored_nor_decided(
+    page: Page, verb: str, key: str | None
+) -> None:
     page.enter()
-    answer = page.post(f"{PROPOSAL}/score", {"proposal": "r1/c01/p1", "dose-L1": "90 nM"})
+    meant = {} if key is None else {"proposal": key}
+    answer = page.post(f"{PROPOSAL}/{verb}", {**meant, "why": "so", "dose-L1": "90 nM"})
     assert "not the open ones any more" in answer.text and page.hands.asked == []
 
 

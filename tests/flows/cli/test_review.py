@@ -139,7 +139,6 @@ def test_a_person_looks_excludes_refits_edits_and_approves_and_the_pumps_deliver
         refusal.wait_for()
         assert "5000 nM on L1" in refusal.inner_text() and "4000" in refusal.inner_text()
         assert page.get_by_role("button", name="Approve your doses").count() == 0
-        page.reload()
         page.get_by_label("L1", exact=True).fill(new)
         page.get_by_role("button", name="Score these doses").click()
         own = page.locator("#approve-own")
