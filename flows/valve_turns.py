@@ -19,7 +19,7 @@ from chiploop.connections import connected, line_in, lines_that_may_feed
 from chiploop.dosing import PumpProgramme
 from chiploop.errors import ChiploopError, SafetyRefusal
 from chiploop.record.actions import cycle_in, is_part_of_dose, part_phase, programme_key
-from chiploop.record.turns import TurnAsked
+from chiploop.record.turns import TurnAsked, next_turn_key
 from chiploop.study import Study
 from flows.clock import RunStopped, refuse_when_stopped
 from instruments.errors import DeviceRejected, InstrumentError
@@ -69,7 +69,8 @@ def has_begun(lab: Perfused, cycle: int) -> bool:
 
 def turn(lab: Perfused, chip: str, line: str, cycle: int, before: str | None) -> None:
     """Let a line feed a chip; what can not be done is told and on record."""
-    asked = asked_of(lab, chip, line, f"c{cycle:02d}/{chip}/turn", before)
+    key = next_turn_key(lab.journal.turns(lab.run_id), lab.run_id, cycle, chip)
+    asked = asked_of(lab, chip, line, key.removeprefix(f"{lab.run_id}/"), before)
     try:
         stands = turn_valve(
             lab.journal, lab.bench.valves[chip], lab.bench.pumps, asked, lab.clock.now_h()

@@ -183,3 +183,17 @@ def test_an_edit_keeps_who_is_fed_by_whom_but_for_chips_of_held_lines(rig: Valve
     with pytest.raises(SafetyRefusal):
         rig.dose(rig.pilot())
     assert connection_of_edited(books, now, 2, "p1") == now
+
+
+def test_a_valve_that_is_turned_twice_in_a_cycle_has_two_turns_on_record(rig: ValveRig) -> None:
+    valve_turns.turn(rig.lab, "C02", "L2", 2, "L1")
+    found = valve_turns.asked_of(rig.lab, "C02", "L2", "c00/C02/found-3", "L2")
+    rig.journal.turn(found)
+    rig.journal.turn_unknown(found.key, START_H, "it stands at port 1")
+    rig.journal.turn_settled(found.key, START_H, "somebody", "seen at port 1", "L1")
+    rig.valves["C02"].port = 1
+    valve_turns.turn(rig.lab, "C02", "L2", 2, "L1")
+    assert rig.valves["C02"].port == 2
+    assert rig.journal.connection("r")["C02"] == "L2"
+    keys = [t.asked.key for t in rig.journal.turns("r") if t.asked.chip == "C02"]
+    assert keys == ["r/c00/C02/turn", "r/c02/C02/turn", "r/c00/C02/found-3", "r/c02/C02/turn-2"]
