@@ -15,7 +15,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from chiploop.campaign_values import LineDose, Proposal
-from chiploop.connections import connected, line_in, lines_that_may_feed
+from chiploop.connections import (
+    connected,
+    line_in,
+    lines_that_may_feed,
+    with_chips_that_may_be_on,
+)
 from chiploop.dosing import PumpProgramme
 from chiploop.errors import ChiploopError, SafetyRefusal
 from chiploop.record.actions import cycle_in, is_part_of_dose, part_phase, programme_key
@@ -37,6 +42,13 @@ def connected_now(lab: Perfused) -> Study:
     if not lab.study.valves:
         return lab.study
     return connected(lab.study, lab.journal.connection(lab.run_id))
+
+
+def connected_for_plain(lab: Perfused, line: str) -> Study:
+    """Return the study as it is connected now, for plain medium on a line: with the chips that may be on it."""
+    if not lab.study.valves:
+        return lab.study
+    return with_chips_that_may_be_on(lab.study, lab.journal.connection(lab.run_id), line)
 
 
 def connect(lab: Perfused, proposal: Proposal, cycle: int) -> None:

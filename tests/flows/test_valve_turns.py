@@ -16,6 +16,7 @@ from chiploop.connections import connected
 from chiploop.dosing import remaining_ul
 from chiploop.errors import SafetyRefusal
 from chiploop.record.journal import Journal
+from chiploop.record.replay import schedules_of, unknown_chips_since
 from chiploop.study import load_study
 from flows import exposure_parts, perfusion, valve_turns
 from flows.perfusion import Wanted
@@ -140,6 +141,33 @@ def test_plain_medium_asks_no_valve(rig: ValveRig) -> None:
     )  # as the supervisor has it
     (kept,) = keep_alive(rig.lab, "L2", 4.0, 1, "supervised-1", "a test")
     assert kept.running
+
+
+def test_the_only_chip_of_a_line_gets_plain_medium_while_nobody_knows_where_its_valve_stands(
+    rig: ValveRig,
+) -> None:
+    """C01 is on no line: L1 would stand still, and C02, should it be there, would stand dry."""
+    rig.lab.study = STUDY.model_copy(
+        update={
+            "lines": tuple(
+                line.model_copy(
+                    update={"chips": {c: d for c, d in line.chips.items() if c != "C01"}}
+                )
+                for line in STUDY.lines
+            )
+        }
+    )
+    found = valve_turns.asked_of(rig.lab, "C02", "L1", "c00/C02/found-2", "L1")
+    rig.journal.turn(found)
+    rig.journal.turn_unknown(found.key, START_H, "it does not know where it stands")
+    keep_alive(rig.lab, "L2", 4.0, 1, "supervised-1", "a test")  # its flow may be C02's too
+    running = keep_alive(rig.lab, "L1", 4.0, 1, "supervised-1", "a test")
+    assert [p.running for p in running] == [True]
+    assert rig.flow_ul_h("L1") == pytest.approx(60.0)
+    rig.finish(rig.watch(running, 4.1))
+    # what it got nobody knows, and the replay of the journal says so
+    assert schedules_of(rig.journal, rig.lab.study, "r")["C02"].segments == ()
+    assert "C02" in unknown_chips_since(rig.lab.study, rig.journal.actions("r"))
 
 
 def test_no_valve_turns_for_a_cycle_whose_doses_have_begun(rig: ValveRig) -> None:
