@@ -262,6 +262,7 @@ def await_files(
 def start_hold(lab: Laboratory, cycle: int, phase: str) -> list[ProgrammeProgress]:
     """Let stimulus without drug run while the fit runs and the next doses are decided."""
     hours = lab.study.timeline.turnaround_h
+    valve_turns.look_at_open_turns(lab, cycle)
     wanted = perfusion.wanted_plain(lab, "stimulus", hours, cycle, phase)
     lab.reserve()
     return perfusion.start_pumps(lab, wanted, cycle, phase)

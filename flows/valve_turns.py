@@ -58,6 +58,7 @@ def connect(lab: Perfused, proposal: Proposal, cycle: int) -> None:
     """
     if not lab.study.valves or has_begun(lab, cycle):
         return
+    look_at_open_turns(lab, cycle, in_doubt=True)
     wanted = {chip: dose.line for dose in proposal.doses for chip in dose.chips}
     doubts = {t.asked.chip: t.doubt for t in lab.journal.turns(lab.run_id)}
     for chip in lab.study.valves:
@@ -68,6 +69,43 @@ def connect(lab: Perfused, proposal: Proposal, cycle: int) -> None:
             lab.say(cycle, f"valve {chip} is not turned: {doubts[chip]}")
             continue
         turn(lab, chip, wanted[chip], cycle, connection.get(chip))
+
+
+def look_at_open_turns(lab: Perfused, cycle: int, in_doubt: bool = False) -> None:
+    """Ask the valves of which nobody knows where they stand, and put on record what they say; moves nothing.
+
+    One that was interrupted in its turn stands where it says. One in doubt that stands at a port of its own again
+    is known from now on: what flowed before stays unknown. One that was found elsewhere than it was left is for a
+    person to look at, unless it stands where it was left. ``in_doubt``: those alone, others are turned next.
+    """
+    for chip in lab.study.valves:
+        own = [t for t in lab.journal.turns(lab.run_id) if t.asked.chip == chip]
+        if not own or not own[-1].open or (in_doubt and not own[-1].doubt):
+            continue
+        last, now_h = own[-1], lab.clock.now_h()
+        lines = {port: line for line, port in lab.bench.plumbed[chip].items()}
+        position, why = None, "it stands at no port of a line"
+        try:
+            position = lab.bench.valves[chip].position()
+        except InstrumentError as trouble:
+            refuse_when_stopped(lab.clock.stopped_by())
+            why = str(trouble)  # it is asked again before the next hold, and before the dose
+        line = None if position is None else lines.get(position)
+        if last.doubt:
+            was_found = "/found-" in last.asked.key
+            if line is None or (was_found and line != last.asked.to_line):
+                continue
+            asked = asked_of(lab, chip, line, f"c00/{chip}/looked-{len(own) + 1}", None)
+            lab.journal.turn(asked)
+            lab.journal.turned(asked.key, now_h, line, asked.port, "its own position, asked again")
+        elif line is None:
+            lab.journal.turn_unknown(last.asked.key, now_h, why)
+            lab.say(cycle, f"NOBODY KNOWS WHICH LINE FEEDS {chip}: {why}; look at the valve")
+            continue
+        else:
+            port = lab.bench.plumbed[chip][line]
+            lab.journal.turned(last.asked.key, now_h, line, port, "its own position, asked again")
+        lab.say(cycle, f"{chip} is fed by {line}: its valve says so")
 
 
 def has_begun(lab: Perfused, cycle: int) -> bool:

@@ -18,7 +18,7 @@ from chiploop.errors import SafetyRefusal
 from chiploop.record.journal import Journal
 from chiploop.record.replay import schedules_of, unknown_chips_since
 from chiploop.study import load_study
-from flows import exposure_parts, perfusion, valve_turns
+from flows import closed_loop, exposure_parts, perfusion, valve_turns
 from flows.perfusion import Wanted
 from flows.plain_medium import keep_alive
 from flows.proposing import connection_of_edited
@@ -225,3 +225,67 @@ def test_a_valve_that_is_turned_twice_in_a_cycle_has_two_turns_on_record(rig: Va
     assert rig.journal.connection("r")["C02"] == "L2"
     keys = [t.asked.key for t in rig.journal.turns("r") if t.asked.chip == "C02"]
     assert keys == ["r/c00/C02/turn", "r/c02/C02/turn", "r/c00/C02/found-3", "r/c02/C02/turn-2"]
+
+
+@pytest.mark.parametrize("port, line", [(1, "L1"), (2, "L2")])
+def test_a_turn_that_was_interrupted_is_looked_at_before_any_stimulus(
+    rig: ValveRig, port: int, line: str
+) -> None:
+    rig.journal.turn(valve_turns.asked_of(rig.lab, "C02", "L2", "c02/C02/turn", "L1"))
+    rig.valves["C02"].port = port
+    rig.lab.reserve = lambda: None
+    closed_loop.start_hold(rig.lab, 1, "hold-2")
+    assert rig.journal.connection("r")["C02"] == line
+    assert rig.runs("L1-stimulus") and rig.runs("L2-stimulus")
+    chips = len(connected(STUDY, {"C02": line}).line("L2").chips)
+    assert rig.flow_ul_h("L2") == pytest.approx(60.0 * chips)
+    assert rig.valves["C02"].moves == 0
+
+
+def test_a_valve_that_answers_again_is_known_from_then_on_and_not_before(rig: ValveRig) -> None:
+    asked = valve_turns.asked_of(rig.lab, "C02", "L2", "c01/C02/turn", "L1")
+    rig.journal.turn(asked)
+    rig.journal.turn_unknown(asked.key, START_H, "it stalled")
+    rig.valves["C02"].lost = True
+    valve_turns.look_at_open_turns(rig.lab, 1)
+    assert set(rig.journal.held("r")) == {"L1", "L2"}
+    rig.valves["C02"].lost, rig.valves["C02"].port = False, 3  # no line comes to it
+    valve_turns.look_at_open_turns(rig.lab, 1)
+    assert set(rig.journal.held("r")) == {"L1", "L2"}
+    rig.valves["C02"].port = 1
+    valve_turns.look_at_open_turns(rig.lab, 1)
+    assert rig.journal.held("r") == {}
+    assert [t.stands for t in rig.journal.turns("r") if t.asked.chip == "C02"] == ["L1", None, "L1"]
+
+
+def test_a_valve_that_was_found_elsewhere_stays_a_persons_to_look_at(rig: ValveRig) -> None:
+    rig.valves["C02"].port = 2
+    with pytest.raises(SafetyRefusal):
+        rig.dose(rig.pilot())
+    valve_turns.look_at_open_turns(rig.lab, 1)
+    assert set(rig.journal.held("r")) == {"L1", "L2"}
+
+
+def test_a_first_turn_that_was_interrupted_is_asked_again_where_the_valve_knows_no_port(
+    tmp_path: Path,
+) -> None:
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        made = ValveRig(tmp_path, journal)
+        made.journal.turn(valve_turns.asked_of(made.lab, "C02", "L2", "c01/C02/turn", "L1"))
+        made.valves["C02"].lost_until_turned = True
+        valve_turns.connect(made.lab, made.pilot({"C02": "L2"}), 1)
+        assert journal.held("r") == {}
+        assert journal.connection("r")["C02"] == "L2"
+
+
+def test_a_valve_that_is_silent_after_an_interrupted_turn_leaves_the_run_alive_on_plain_medium(
+    rig: ValveRig,
+) -> None:
+    rig.journal.turn(valve_turns.asked_of(rig.lab, "C02", "L2", "c02/C02/turn", "L1"))
+    rig.valves["C02"].silent = True
+    rig.lab.reserve = lambda: None
+    closed_loop.start_hold(rig.lab, 1, "hold-2")
+    assert rig.runs("L1-medium") and rig.runs("L2-medium")
+    rig.valves["C02"].silent = False
+    valve_turns.look_at_open_turns(rig.lab, 1)
+    assert rig.journal.held("r") == {}
