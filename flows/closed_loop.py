@@ -173,6 +173,7 @@ def expose(
     doses = (
         f"{d.line} {dose_words(d.asked_nm, d.schedule, study.schedules)}" for d in proposal.doses
     )
+    perfusion.look_again_at_left_out(lab, cycle)
     valve_turns.connect(lab, proposal, cycle)
     lab.say(cycle, "dosing " + "; ".join(doses))
     wanted = exposure_parts.wanted_doses(lab, proposal, cycle)

@@ -60,7 +60,7 @@ def connect(lab: Perfused, proposal: Proposal, cycle: int) -> None:
         return
     look_at_open_turns(lab, cycle, in_doubt=True)
     wanted = {chip: dose.line for dose in proposal.doses for chip in dose.chips}
-    doubts = {t.asked.chip: t.doubt for t in lab.journal.turns(lab.run_id)}
+    doubts = in_doubt_now(lab)
     for chip in lab.study.valves:
         connection = lab.journal.connection(lab.run_id)
         if chip not in wanted or connection.get(chip) == wanted[chip]:
@@ -106,6 +106,27 @@ def look_at_open_turns(lab: Perfused, cycle: int, in_doubt: bool = False) -> Non
             port = lab.bench.plumbed[chip][line]
             lab.journal.turned(last.asked.key, now_h, line, port, "its own position, asked again")
         lab.say(cycle, f"{chip} is fed by {line}: its valve says so")
+
+
+def in_doubt_now(lab: Perfused) -> dict[str, str]:
+    """Return chip -> why nobody knows where its valve stands."""
+    last = {t.asked.chip: t for t in lab.journal.turns(lab.run_id)}
+    return {chip: turn.doubt for chip, turn in last.items() if turn.doubt}
+
+
+def silent_valve(lab: Perfused) -> str:
+    """Return which valve does not answer, in words; empty where all do, or are in doubt already. Moves nothing."""
+    doubtful = in_doubt_now(lab)
+    for chip in lab.study.valves:
+        if chip in doubtful:
+            continue
+        try:
+            lab.bench.valves[chip].position()
+        except DeviceRejected:
+            continue  # it answers: the turn or the dose sees to it
+        except InstrumentError as trouble:
+            return f"valve {chip}, which does not say where it stands ({trouble})"
+    return ""
 
 
 def has_begun(lab: Perfused, cycle: int) -> bool:

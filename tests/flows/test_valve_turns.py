@@ -50,6 +50,7 @@ class ValveRig(Rig):
 
     def dose(self, proposal: Proposal) -> list[Any]:
         """Start the doses of cycle 1 as the flow does, once the valves have been turned for them."""
+        perfusion.look_again_at_left_out(self.lab, 1)
         valve_turns.connect(self.lab, proposal, 1)
         wanted = exposure_parts.wanted_doses(self.lab, proposal, 1)
         return perfusion.start_pumps(self.lab, wanted, 1, "dose")
@@ -289,3 +290,39 @@ def test_a_valve_that_is_silent_after_an_interrupted_turn_leaves_the_run_alive_o
     rig.valves["C02"].silent = False
     valve_turns.look_at_open_turns(rig.lab, 1)
     assert rig.journal.held("r") == {}
+
+
+def test_doses_left_out_for_a_silent_valve_are_given_once_it_answers(rig: ValveRig) -> None:
+    rig.valves["C04"].silent = True
+    with pytest.raises(SafetyRefusal, match="C04 does not say where it stands"):
+        rig.dose(rig.pilot())
+    assert perfusion.of_phase(rig.dose(rig.pilot()), "dose") == []  # as long as it is silent
+    assert rig.runs("L1-medium")
+    rig.valves["C04"].silent = False
+    dosed = perfusion.of_phase(rig.dose(rig.pilot({"C02": "L2"})), "dose")
+    assert len(dosed) == 2
+    assert rig.valves["C02"].port == 2
+    assert rig.runs("L2-high") and not rig.runs("L1-medium") and not rig.runs("L2-medium")
+    assert len(perfusion.of_phase(rig.dose(rig.pilot({"C02": "L2"})), "dose")) == 2  # at most once
+    assert rig.flow_ul_h("L2") == pytest.approx(180.0, rel=1e-3)
+
+
+def test_doses_left_out_for_a_turn_in_doubt_are_given_once_a_person_has_looked(
+    rig: ValveRig,
+) -> None:
+    rig.valves["C02"].trouble, rig.valves["C02"].lost = DeviceAlarm("stalled", kind="stall"), True
+    assert perfusion.of_phase(rig.dose(rig.pilot({"C02": "L2"})), "dose") == []
+    rig.valves["C02"].trouble, rig.valves["C02"].lost = None, False
+    (doubt,) = [t for t in rig.journal.turns("r") if t.doubt]
+    rig.journal.turn_settled(doubt.asked.key, START_H, "somebody", "looked", "L1")
+    dosed = perfusion.of_phase(rig.dose(rig.pilot({"C02": "L2"})), "dose")
+    assert [p.programme_key for p in dosed] == ["r/c01/L1/dose", "r/c01/L2/dose"]
+    assert rig.journal.connection("r")["C02"] == "L2"
+
+
+def test_a_line_left_out_beside_a_dose_that_has_begun_stays_left_out(rig: ValveRig) -> None:
+    rig.start("L1", nm=0.0)
+    key = "r/c01/L2/dose"
+    perfusion.leave_out(rig.lab, key, "a test")
+    perfusion.look_again_at_left_out(rig.lab, 1)
+    assert perfusion.left_out_for(rig.lab, key) == "a test"
