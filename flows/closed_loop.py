@@ -44,6 +44,8 @@ from flows.proposing import Offer
 
 POLL_S = 0.5
 """How often the record is asked whether a person has decided."""
+SILENT_VALVE_HOLDS = 3
+"""How many holds, one after another, a valve that does not answer is waited for before a dose."""
 
 
 @flow(name="closed loop", validate_parameters=False, persist_result=False)
@@ -137,10 +139,18 @@ def wait_before_dosing(lab: Laboratory, campaign: Campaign) -> Campaign:
     if perfusion.begun(lab, 1, "dose"):
         return campaign
     for turn in count(1):
-        phase, by = f"hold-{turn}", kept_back_by(lab)
-        if not by and not perfusion.begun(lab, 0, phase):
+        phase = f"hold-{turn}"
+        is_begun = perfusion.begun(lab, 0, phase)
+        by = kept_back_by(lab)
+        silent = "" if by or is_begun else valve_turns.silent_valve(lab)
+        if silent and turn <= SILENT_VALVE_HOLDS:
+            lab.say(0, f"on hold by {silent}")
+            hours = lab.study.timeline.turnaround_h
+            campaign = perfuse(lab, campaign, "medium", hours, phase)
+            continue
+        if not by and not is_begun:
             return campaign
-        if lab.simulated:
+        if lab.simulated and not is_begun:
             wait_for_release(lab, 1)
             return campaign
         lab.say(0, f"on hold by {by or 'nobody any more'}")
@@ -289,6 +299,7 @@ def next_doses(
 
     ``offered`` is what the stop rules looked at, so that it is not worked out twice.
     """
+    silent_holds = 0
     for turn in count(next_hold(hold)):
         again, is_offered = f"hold-{turn}", False
         if not perfusion.begun(lab, campaign.cycle, again):
@@ -311,6 +322,9 @@ def next_doses(
         by = kept_back_by(lab)
         if perfusion.begun(lab, campaign.cycle + 1, "dose"):
             by = ""  # taken up again: these doses were begun before anybody held the run
+        elif is_offered and not by and decision and silent_holds < SILENT_VALVE_HOLDS:
+            by = valve_turns.silent_valve(lab)
+            silent_holds += bool(by)
         if is_offered and not by and decision is not None and decision.action == "approve":
             if not (fault := asking.fault_of(lab, proposal_id)):
                 return campaign, approved(lab, proposal_id)

@@ -116,7 +116,7 @@ def in_doubt_now(lab: Perfused) -> dict[str, str]:
 
 def silent_valve(lab: Perfused) -> str:
     """Return which valve does not answer, in words; empty where all do, or are in doubt already. Moves nothing."""
-    doubtful = in_doubt_now(lab)
+    doubtful = in_doubt_now(lab) if lab.study.valves else {}
     for chip in lab.study.valves:
         if chip in doubtful:
             continue

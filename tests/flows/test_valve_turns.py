@@ -326,3 +326,54 @@ def test_a_line_left_out_beside_a_dose_that_has_begun_stays_left_out(rig: ValveR
     perfusion.leave_out(rig.lab, key, "a test")
     perfusion.look_again_at_left_out(rig.lab, 1)
     assert perfusion.left_out_for(rig.lab, key) == "a test"
+
+
+@pytest.mark.parametrize("answers_after, holds", [(0, 0), (2, 2), (9, 3)])
+def test_a_silent_valve_is_asked_again_under_plain_medium_before_the_first_dose(
+    rig: ValveRig, monkeypatch: pytest.MonkeyPatch, answers_after: int, holds: int
+) -> None:
+    """For a while alone: then the dose meets it, and what becomes of that is on record."""
+    phases: list[str] = []
+
+    def perfuse(lab: Any, campaign: Any, purpose: str, hours: float, phase: str) -> Any:
+        phases.append(phase)
+        rig.valves["C04"].silent = len(phases) < answers_after
+        return campaign
+
+    rig.valves["C04"].silent = answers_after > 0
+    monkeypatch.setattr(closed_loop, "perfuse", perfuse)
+    monkeypatch.setattr(closed_loop, "kept_back_by", lambda lab: "")
+    campaign: Any = None
+    rig.lab.simulated = False
+    closed_loop.wait_before_dosing(rig.lab, campaign)
+    assert phases == [f"hold-{n + 1}" for n in range(holds)]
+
+
+@pytest.mark.parametrize("answers_after, holds", [(0, 0), (2, 2), (9, 3)])
+def test_a_silent_valve_is_asked_again_under_the_hold_before_approved_doses(
+    rig: ValveRig, monkeypatch: pytest.MonkeyPatch, answers_after: int, holds: int
+) -> None:
+    phases: list[str] = []
+
+    def start_hold(lab: Any, cycle: int, phase: str) -> Any:
+        phases.append(phase)
+        rig.valves["C04"].silent = len(phases) < answers_after
+        return [SimpleNamespace(programme_key=f"r/c01/L1/{phase}")]
+
+    decision = SimpleNamespace(action="approve")
+    for name, answer in (
+        ("kept_back_by", ""), ("next_begin_h", START_H), ("standing", ("p1", decision)), ("approved", "the doses"),
+    ):  # fmt: skip
+        monkeypatch.setattr(closed_loop, name, lambda *_, answer=answer: answer)
+    monkeypatch.setattr(closed_loop, "start_hold", start_hold)
+    monkeypatch.setattr(closed_loop, "finish_hold", lambda lab, campaign, hold: campaign)
+    for name in ("propose", "record_proposal", "question"):
+        monkeypatch.setattr(closed_loop.tasks, name, lambda *_: "offer")
+    for name in ("fault_of", "end_expired"):
+        monkeypatch.setattr(closed_loop.asking, name, lambda *_: "")
+    rig.valves["C04"].silent, rig.lab.simulated = answers_after > 0, False
+    campaign: Any = SimpleNamespace(cycle=1)
+    hold: Any = [SimpleNamespace(programme_key="r/c01/L1/hold")]
+    _, doses = closed_loop.next_doses(rig.lab, campaign, hold)
+    assert doses == "the doses"  # type: ignore[comparison-overlap]
+    assert phases == [f"hold-{n + 2}" for n in range(holds)]
