@@ -14,7 +14,7 @@ from chiploop.campaign import first_proposal, start
 from chiploop.campaign_values import Proposal
 from chiploop.connections import connected
 from chiploop.dosing import remaining_ul
-from chiploop.errors import SafetyRefusal
+from chiploop.errors import SafetyRefusal, WaitingForPerson
 from chiploop.record.journal import Journal
 from chiploop.record.replay import schedules_of, unknown_chips_since
 from chiploop.study import load_study
@@ -377,3 +377,19 @@ def test_a_silent_valve_is_asked_again_under_the_hold_before_approved_doses(
     _, doses = closed_loop.next_doses(rig.lab, campaign, hold)
     assert doses == "the doses"  # type: ignore[comparison-overlap]
     assert phases == [f"hold-{n + 2}" for n in range(holds)]
+
+
+def test_an_exposure_looks_at_what_was_left_out_before_its_valves_turn(
+    rig: ValveRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "r/c01/L2/dose"
+    perfusion.leave_out(rig.lab, key, "a test")
+    seen: list[str] = []
+    monkeypatch.setattr(
+        valve_turns, "connect", lambda lab, *_: seen.append(perfusion.left_out_for(lab, key))
+    )
+    monkeypatch.setattr(perfusion, "start_pumps", lambda *_: [])
+    campaign: Any = None
+    with pytest.raises(WaitingForPerson):
+        closed_loop.expose(rig.lab, campaign, rig.pilot(), 1)
+    assert seen == [""]
