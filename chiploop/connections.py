@@ -79,6 +79,24 @@ def connected(study: Study, connection: Connection) -> Study:
     return study.model_copy(update={"lines": lines, "home_lines": home})
 
 
+def with_chips_that_may_be_on(study: Study, connection: Connection, line_id: str) -> Study:
+    """Return the study as it is connected; a line that feeds nobody for certain has the chips that may be on it.
+
+    For plain medium, without which the chip that is there would stand dry. As many are counted as leave a single
+    one below the limit of flow, should the others not be there. Beside chips that are there for certain none is
+    counted: those would have its share too, on top of all that the limits count for them.
+    """
+    if any(line_in(study, connection, chip) == line_id for chip in study.chip_ids):
+        return connected(study, connection)
+    most = max(1, int(study.limits.flow_rate_ul_h / study.perfusion.flow_rate_ul_h + 1e-9))
+    doubtful = [
+        chip
+        for chip in study.valves
+        if line_in(study, connection, chip) is None and line_id in lines_that_may_feed(study, chip)
+    ]
+    return connected(study, {**connection, **dict.fromkeys(doubtful[:most], line_id)})
+
+
 def connections_of(
     study: Study, now: Connection, without_lines: Collection[str] = ()
 ) -> tuple[dict[str, str | None], ...]:

@@ -288,6 +288,8 @@ def delivered_segments(
         for step in programme.steps
     )
     chips = study.line(programme.line).chips
+    if not chips:  # plain medium for chips that may be on the line: nobody knows what they got
+        return {}
     stimulus_ng_ml: dict[str, float] = {}
     for arm, mix in study.arms_ng_ml.items():
         share = arm_fraction(study, given, arm)

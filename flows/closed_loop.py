@@ -45,6 +45,8 @@ from flows.proposing import Offer
 
 POLL_S = 0.5
 """How often the record is asked whether a person has decided."""
+SILENT_VALVE_HOLDS = 3
+"""How many holds, one after another, a valve that does not answer is waited for before a dose."""
 
 
 @flow(name="closed loop", validate_parameters=False, persist_result=False)
@@ -139,10 +141,18 @@ def wait_before_dosing(lab: Laboratory, campaign: Campaign) -> Campaign:
     if perfusion.begun(lab, 1, "dose"):
         return campaign
     for turn in count(1):
-        phase, by = f"hold-{turn}", kept_back_by(lab)
-        if not by and not perfusion.begun(lab, 0, phase):
+        phase = f"hold-{turn}"
+        is_begun = perfusion.begun(lab, 0, phase)
+        by = kept_back_by(lab)
+        silent = "" if by or is_begun else valve_turns.silent_valve(lab)
+        if silent and turn <= SILENT_VALVE_HOLDS:
+            lab.say(0, f"on hold by {silent}")
+            hours = lab.study.timeline.turnaround_h
+            campaign = perfuse(lab, campaign, "medium", hours, phase)
+            continue
+        if not by and not is_begun:
             return campaign
-        if lab.simulated:
+        if lab.simulated and not is_begun:
             wait_for_release(lab, 1)
             return campaign
         lab.say(0, f"on hold by {by or 'nobody any more'}")
@@ -175,6 +185,7 @@ def expose(
     doses = (
         f"{d.line} {dose_words(d.asked_nm, d.schedule, study.schedules)}" for d in proposal.doses
     )
+    perfusion.look_again_at_left_out(lab, cycle)
     valve_turns.connect(lab, proposal, cycle)
     lab.say(cycle, "dosing " + "; ".join(doses))
     wanted = exposure_parts.wanted_doses(lab, proposal, cycle)
@@ -261,6 +272,7 @@ def await_files(
 def start_hold(lab: Laboratory, cycle: int, phase: str) -> list[ProgrammeProgress]:
     """Let stimulus without drug run while the fit runs and the next doses are decided."""
     hours = lab.study.timeline.turnaround_h
+    valve_turns.look_at_open_turns(lab, cycle)
     wanted = perfusion.wanted_plain(lab, "stimulus", hours, cycle, phase)
     lab.reserve()
     return perfusion.start_pumps(lab, wanted, cycle, phase)
@@ -286,6 +298,7 @@ def next_doses(
 
     ``offered`` is what the stop rules looked at, so that it is not worked out twice.
     """
+    silent_holds = 0
     for turn in count(next_number(hold)):
         again, is_offered = f"hold-{turn}", False
         if not perfusion.begun(lab, campaign.cycle, again):
@@ -308,6 +321,9 @@ def next_doses(
         by = kept_back_by(lab)
         if perfusion.begun(lab, campaign.cycle + 1, "dose"):
             by = ""  # taken up again: these doses were begun before anybody held the run
+        elif is_offered and not by and decision and silent_holds < SILENT_VALVE_HOLDS:
+            by = valve_turns.silent_valve(lab)
+            silent_holds += bool(by)
         if is_offered and not by and decision is not None and decision.action == "approve":
             if not (fault := asking.fault_of(lab, proposal_id)):
                 return campaign, approved(lab, proposal_id)

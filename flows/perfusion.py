@@ -28,6 +28,7 @@ from chiploop.record.progress import ProgrammeProgress
 from chiploop.record.replay import schedules_of
 from chiploop.record.sessions import RecordAway
 from chiploop.study_schedules import LATEST_START_H
+from flows import valve_turns
 from flows.clock import RunStopped, WallClock, refuse_when_stopped
 from flows.fault_points import reached
 from flows.laboratory import Laboratory
@@ -49,6 +50,7 @@ from instruments.delivery import (
     look_at_programme,
     start_programme,
     stop_again,
+    stop_plain,
 )
 from instruments.errors import InstrumentError
 
@@ -62,6 +64,8 @@ CLOCK = "clock"
 """Kind of the record's event that the computer's clock was set, or that it slept."""
 LEFT_OUT = "left out: "
 """How the journal's note begins that a line got no programme in a phase."""
+MAY_BEGIN = "may begin after all: "
+"""How the note begins that ends one of ``LEFT_OUT``."""
 
 
 @dataclass(frozen=True)
@@ -194,9 +198,8 @@ def reason_to_leave_out(lab: Laboratory, wanted: Wanted, key: str, begun_h: Sequ
     on_record = lab.journal.programme(key)
     if on_record:
         return too_late(lab, begun_h, on_record, wanted.due_h)
-    for event in lab.journal.events(key):
-        if event.kind == "note" and str(event.body["text"]).startswith(LEFT_OUT):
-            return str(event.body["text"]).removeprefix(LEFT_OUT)
+    if left_out := left_out_for(lab, key):
+        return left_out
     held = lab.journal.held(lab.run_id).get(wanted.line)
     if held:
         return f"the line is held: {held}"
@@ -235,8 +238,41 @@ def too_late(
 
 def leave_out(lab: Laboratory, key: str, why: str) -> None:
     """Put on record, once, that a line was left out of a phase."""
-    if not any(event.kind == "note" for event in lab.journal.events(key)):
+    notes = [str(e.body["text"]) for e in lab.journal.events(key) if e.kind == "note"]
+    if not notes or notes[-1].startswith(MAY_BEGIN):
         lab.journal.note(lab.run_id, key, lab.clock.now_h(), LEFT_OUT + why)
+
+
+def left_out_for(lab: Laboratory, key: str) -> str:
+    """Return why a line was left out of a phase; empty where it was not, or may begin after all."""
+    notes = [str(e.body["text"]) for e in lab.journal.events(key) if e.kind == "note"]
+    told = [text for text in notes if text.startswith((LEFT_OUT, MAY_BEGIN))]
+    return told[-1].removeprefix(LEFT_OUT) if told and told[-1].startswith(LEFT_OUT) else ""
+
+
+def look_again_at_left_out(lab: Laboratory, cycle: int) -> None:
+    """Let a cycle's doses begin after all that were left out while a valve was silent or in doubt.
+
+    Only where none of the cycle has begun, and every valve says by now, or a person has, where it stands. The
+    plain medium in their place ends: no valve turns under flow.
+    """
+    keys = [programme_key(lab.run_id, cycle, line, "dose") for line in lab.study.line_ids]
+    left_out = [key for key in keys if left_out_for(lab, key)]
+    if not left_out or not lab.study.valves or valve_turns.has_begun(lab, cycle):
+        return
+    valve_turns.look_at_open_turns(lab, cycle, in_doubt=True)
+    if valve_turns.in_doubt_now(lab) or valve_turns.silent_valve(lab):
+        return
+    for key in left_out:
+        end_supervised(lab, key.split("/")[-2])
+        plain = f"{key}-plain"
+        if any(action.open for action in lab.journal.programme(plain)):
+            reason = "the doses begin after all"
+            progress = stop_plain(lab.journal, lab.bench.pumps, plain, lab.clock.now_h(), reason)
+            tell_may_run(lab, plain, progress.may_run)
+        why = "the valves say where they stand"
+        lab.journal.note(lab.run_id, key, lab.clock.now_h(), MAY_BEGIN + why)
+        lab.say(cycle, f"line {key.split('/')[-2]} {MAY_BEGIN}{why}")
 
 
 def retry_stops(lab: Laboratory) -> None:

@@ -23,7 +23,7 @@ from flows.asking import refuse_unapproved
 from flows.clock import Clock, RunStopped, refuse_when_stopped
 from flows.fault_points import reached
 from flows.readouts_at_hand import ReadoutsAtHand
-from flows.valve_turns import connected_now, refuse_misplaced
+from flows.valve_turns import connected_for_plain, connected_now, refuse_misplaced
 from instruments.bench import Bench
 from instruments.delivery import (
     Guard,
@@ -76,7 +76,8 @@ def plain_programme(
         return on_record[0].intent.programme
     left = remaining_ul(lab.study, lab.journal.totals(lab.run_id).drawn_ul)
     round_off = quantise_with(lab.bench.pumps)
-    return make_programme(connected_now(lab), line, purpose, 0.0, duration_h, round_off, left)
+    study = connected_for_plain(lab, line) if purpose == "medium" else connected_now(lab)
+    return make_programme(study, line, purpose, 0.0, duration_h, round_off, left)
 
 
 def tell_held(lab: Perfused, progress: ProgrammeProgress) -> list[ProgrammeProgress]:
@@ -211,7 +212,12 @@ def guard(lab: Perfused, cycle: int) -> Guard:
         refuse_unapproved(lab, programme, cycle)
         refuse_misplaced(lab, programme)
         read_h = newest_toxicity_h(lab.study, lab.at_hand.now(), programme.line)
-        check_before_wire(connected_now(lab), programme, totals, time_h, read_h, cycle=cycle)
+        study, line = connected_now(lab), programme.line
+        if programme.purpose == "medium" and not study.line(line).chips:
+            study = connected_for_plain(lab, line)
+            # who is on this line has nothing of the others meanwhile
+            totals = replace(totals, moved={line: totals.moved.get(line, ())})
+        check_before_wire(study, programme, totals, time_h, read_h, cycle=cycle)
 
     return look
 

@@ -15,11 +15,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from chiploop.campaign_values import LineDose, Proposal
-from chiploop.connections import connected, line_in, lines_that_may_feed
+from chiploop.connections import (
+    connected,
+    line_in,
+    lines_that_may_feed,
+    with_chips_that_may_be_on,
+)
 from chiploop.dosing import PumpProgramme
 from chiploop.errors import ChiploopError, SafetyRefusal
 from chiploop.record.actions import cycle_in, is_part_of_dose, part_phase, programme_key
-from chiploop.record.turns import TurnAsked
+from chiploop.record.turns import TurnAsked, next_turn_key
 from chiploop.study import Study
 from flows.clock import RunStopped, refuse_when_stopped
 from instruments.errors import DeviceRejected, InstrumentError
@@ -39,6 +44,13 @@ def connected_now(lab: Perfused) -> Study:
     return connected(lab.study, lab.journal.connection(lab.run_id))
 
 
+def connected_for_plain(lab: Perfused, line: str) -> Study:
+    """Return the study as it is connected now, for plain medium on a line: with the chips that may be on it."""
+    if not lab.study.valves:
+        return lab.study
+    return with_chips_that_may_be_on(lab.study, lab.journal.connection(lab.run_id), line)
+
+
 def connect(lab: Perfused, proposal: Proposal, cycle: int) -> None:
     """Turn the valves to what a cycle's doses are for; one that can not be turned is told, and its lines wait.
 
@@ -46,8 +58,9 @@ def connect(lab: Perfused, proposal: Proposal, cycle: int) -> None:
     """
     if not lab.study.valves or has_begun(lab, cycle):
         return
+    look_at_open_turns(lab, cycle, in_doubt=True)
     wanted = {chip: dose.line for dose in proposal.doses for chip in dose.chips}
-    doubts = {t.asked.chip: t.doubt for t in lab.journal.turns(lab.run_id)}
+    doubts = in_doubt_now(lab)
     for chip in lab.study.valves:
         connection = lab.journal.connection(lab.run_id)
         if chip not in wanted or connection.get(chip) == wanted[chip]:
@@ -56,6 +69,64 @@ def connect(lab: Perfused, proposal: Proposal, cycle: int) -> None:
             lab.say(cycle, f"valve {chip} is not turned: {doubts[chip]}")
             continue
         turn(lab, chip, wanted[chip], cycle, connection.get(chip))
+
+
+def look_at_open_turns(lab: Perfused, cycle: int, in_doubt: bool = False) -> None:
+    """Ask the valves of which nobody knows where they stand, and put on record what they say; moves nothing.
+
+    One that was interrupted in its turn stands where it says. One in doubt that stands at a port of its own again
+    is known from now on: what flowed before stays unknown. One that was found elsewhere than it was left is for a
+    person to look at, unless it stands where it was left. ``in_doubt``: those alone, others are turned next.
+    """
+    for chip in lab.study.valves:
+        own = [t for t in lab.journal.turns(lab.run_id) if t.asked.chip == chip]
+        if not own or not own[-1].open or (in_doubt and not own[-1].doubt):
+            continue
+        last, now_h = own[-1], lab.clock.now_h()
+        lines = {port: line for line, port in lab.bench.plumbed[chip].items()}
+        position, why = None, "it stands at no port of a line"
+        try:
+            position = lab.bench.valves[chip].position()
+        except InstrumentError as trouble:
+            refuse_when_stopped(lab.clock.stopped_by())
+            why = str(trouble)  # it is asked again before the next hold, and before the dose
+        line = None if position is None else lines.get(position)
+        if last.doubt:
+            was_found = "/found-" in last.asked.key
+            if line is None or (was_found and line != last.asked.to_line):
+                continue
+            asked = asked_of(lab, chip, line, f"c00/{chip}/looked-{len(own) + 1}", None)
+            lab.journal.turn(asked)
+            lab.journal.turned(asked.key, now_h, line, asked.port, "its own position, asked again")
+        elif line is None:
+            lab.journal.turn_unknown(last.asked.key, now_h, why)
+            lab.say(cycle, f"NOBODY KNOWS WHICH LINE FEEDS {chip}: {why}; look at the valve")
+            continue
+        else:
+            port = lab.bench.plumbed[chip][line]
+            lab.journal.turned(last.asked.key, now_h, line, port, "its own position, asked again")
+        lab.say(cycle, f"{chip} is fed by {line}: its valve says so")
+
+
+def in_doubt_now(lab: Perfused) -> dict[str, str]:
+    """Return chip -> why nobody knows where its valve stands."""
+    last = {t.asked.chip: t for t in lab.journal.turns(lab.run_id)}
+    return {chip: turn.doubt for chip, turn in last.items() if turn.doubt}
+
+
+def silent_valve(lab: Perfused) -> str:
+    """Return which valve does not answer, in words; empty where all do, or are in doubt already. Moves nothing."""
+    doubtful = in_doubt_now(lab) if lab.study.valves else {}
+    for chip in lab.study.valves:
+        if chip in doubtful:
+            continue
+        try:
+            lab.bench.valves[chip].position()
+        except DeviceRejected:
+            continue  # it answers: the turn or the dose sees to it
+        except InstrumentError as trouble:
+            return f"valve {chip}, which does not say where it stands ({trouble})"
+    return ""
 
 
 def has_begun(lab: Perfused, cycle: int) -> bool:
@@ -69,7 +140,8 @@ def has_begun(lab: Perfused, cycle: int) -> bool:
 
 def turn(lab: Perfused, chip: str, line: str, cycle: int, before: str | None) -> None:
     """Let a line feed a chip; what can not be done is told and on record."""
-    asked = asked_of(lab, chip, line, f"c{cycle:02d}/{chip}/turn", before)
+    key = next_turn_key(lab.journal.turns(lab.run_id), lab.run_id, cycle, chip)
+    asked = asked_of(lab, chip, line, key.removeprefix(f"{lab.run_id}/"), before)
     try:
         stands = turn_valve(
             lab.journal, lab.bench.valves[chip], lab.bench.pumps, asked, lab.clock.now_h()

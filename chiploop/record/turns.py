@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from chiploop.record.actions import Event
 
 TURN_KINDS = ("turn", "turned", "turn_unknown", "turn_settled")
+ENDS_OF_TURN = ("turned", "turn_settled")
+"""Rows after which it is known where the valve stands."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class TurnAsked:
     """A valve that is about to be turned, or that was found elsewhere than it was left."""
 
     key: str
-    """``<run>/c<cycle>/<chip>/turn``."""
+    """``<run>/c<cycle>/<chip>/turn``; asked anew in a cycle after it had ended: ``turn-2`` ..."""
     run_id: str
     chip: str
     valve: str
@@ -66,20 +68,49 @@ class Turn:
 
 
 def turns_of(events: Iterable[Event]) -> list[Turn]:
-    """Return the turns that rows of valves tell of, in order; a turn asked again under its key goes on."""
-    by_key: dict[str, list[Event]] = {}
+    """Return the turns that rows of valves tell of, in order.
+
+    A turn asked again under its key before it has ended goes on; once it has ended, that is another turn.
+    """
+    asks: list[list[Event]] = []
+    newest: dict[str, list[Event]] = {}
     for event in events:
-        by_key.setdefault(event.key, []).append(event)
+        own = newest.get(event.key)
+        if own is None or (event.kind == "turn" and own[-1].kind in ENDS_OF_TURN):
+            own = newest[event.key] = []
+            asks.append(own)
+        own.append(event)
     turns = []
-    for key, rows in by_key.items():
+    for rows in asks:
         first = next(row for row in rows if row.kind == "turn")
+        key = first.key
         body = {**first.body, "lines": tuple(first.body["lines"])}
         asked = TurnAsked(key, first.run_id, **body)
         last = rows[-1]
-        stands = str(last.body["stands"]) if last.kind in ("turned", "turn_settled") else None
+        stands = str(last.body["stands"]) if last.kind in ENDS_OF_TURN else None
         doubt = str(last.body["reason"]) if last.kind == "turn_unknown" else ""
         turns.append(Turn(first.seq, asked, stands, doubt))
     return turns
+
+
+def turn_to_settle(turns: Sequence[Turn]) -> Turn | None:
+    """Return the turn of one valve that a person's word ends: the one in doubt, or else the newest that is open.
+
+    Of those since the valve's position was last known; None where it is known.
+    """
+    known = max((n for n, turn in enumerate(turns) if not turn.open), default=-1)
+    unknown = turns[known + 1 :]
+    return next((t for t in reversed(unknown) if t.doubt), unknown[-1] if unknown else None)
+
+
+def next_turn_key(turns: Sequence[Turn], run_id: str, cycle: int, chip: str) -> str:
+    """Return the key of a chip's next turn for a cycle: that of the turn that has not ended, or a new one."""
+    stem = f"{run_id}/c{cycle:02d}/{chip}/turn"
+    own = [t for t in turns if t.asked.chip == chip]
+    of_cycle = [t for t in own if t.asked.key == stem or t.asked.key.startswith(f"{stem}-")]
+    if of_cycle and of_cycle[-1] is own[-1] and own[-1].open:
+        return own[-1].asked.key
+    return f"{stem}-{len(of_cycle) + 1}" if of_cycle else stem
 
 
 def connection_at(turns: Sequence[Turn], seq: float) -> dict[str, str | None]:

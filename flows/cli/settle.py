@@ -102,6 +102,7 @@ def settle(
 def settle_valve(run: str, valve: str, at: str, why: str, runs: Path, as_json: bool) -> None:
     """Put a person's word on where a valve stands on record; its lines may go on at the next phase."""
     from chiploop.record.journal import Journal
+    from chiploop.record.turns import turn_to_settle
     from flows.cli.decide import os_login
     from flows.opening import known_run, only_owner
 
@@ -110,13 +111,14 @@ def settle_valve(run: str, valve: str, at: str, why: str, runs: Path, as_json: b
     files = known_run(run, runs)
     with only_owner(files.folder), Journal(files.journal) as journal:
         turns = [t for t in journal.turns(files.run_id) if t.asked.valve == valve]
-        if not turns or not turns[-1].open:
+        turn = turn_to_settle(turns)
+        if turn is None:
             doubtful = sorted({t.asked.valve for t in journal.turns(files.run_id) if t.doubt})
             raise WrongUse(
                 f"{files.run_id} has no valve {valve} of which nobody knows where it stands; in doubt: "
                 f"{', '.join(doubtful) or 'none'}"
             )
-        last = turns[-1].asked
+        last = turn.asked
         if at not in last.lines:
             raise WrongUse(
                 f"valve {valve} has no port of line {at}; it has {', '.join(last.lines)}. Nothing was changed"

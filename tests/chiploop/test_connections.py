@@ -13,6 +13,7 @@ from chiploop.connections import (
     empty_lines,
     line_in,
     turns_between,
+    with_chips_that_may_be_on,
     words,
 )
 from chiploop.study import Study
@@ -100,3 +101,20 @@ def test_a_study_with_valves_comes_back_from_its_file() -> None:
     again = Study.model_validate_json(VALVED.model_dump_json())
     assert again == VALVED
     assert again.valves == {"C03": ("L2",), "C06": ("L1", "L3")}
+
+
+def test_a_line_that_feeds_nobody_for_certain_has_the_chips_that_may_be_on_it() -> None:
+    study = VALVED.model_copy(update={"valves": dict.fromkeys(("C01", "C02", "C03"), ("L2",))})
+    unknown = dict.fromkeys(("C01", "C02", "C03"))
+    own = study.perfusion.flow_rate_ul_h
+    for limit, counted in ((1.0, 1), (2.5, 2), (4.0, 3)):  # were a single one there, it had all
+        limits = study.limits.model_copy(update={"flow_rate_ul_h": limit * own})
+        limited = study.model_copy(update={"limits": limits})
+        found = with_chips_that_may_be_on(limited, unknown, "L1")
+        assert len(found.line("L1").chips) == counted
+    assert set(with_chips_that_may_be_on(study, unknown, "L2").line("L2").chips) == {
+        "C04",
+        "C05",
+        "C06",
+    }
+    assert not with_chips_that_may_be_on(study, dict.fromkeys(unknown, "L2"), "L1").line("L1").chips

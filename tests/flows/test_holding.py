@@ -111,7 +111,7 @@ def test_a_hold_put_on_later_begins_nothing_in_a_phase_that_is_over(
     begun: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab: Any = SimpleNamespace(record=None, run_id="r", simulated=False, said=[])
-    lab.study = SimpleNamespace(timeline=SimpleNamespace(turnaround_h=2.0))
+    lab.study = SimpleNamespace(timeline=SimpleNamespace(turnaround_h=2.0), valves={})
     lab.say = lambda cycle, what: lab.said.append(what)
     asked: list[str] = []
 

@@ -29,13 +29,14 @@ class FakeValve:
         self.name, self.port, self.moves = "C03", 1, 0
         self.trouble: InstrumentError | None = None
         self.turns_all_the_same = self.lost = self.silent = False
+        self.lost_until_turned = False
         self.journal = journal
         self.rows_at_move: list[str] = []
 
     def position(self) -> int:
         if self.silent:
             raise TransportTimeout("C03 is silent")
-        if self.lost:
+        if self.lost or self.lost_until_turned:
             raise DeviceRejected("C03 does not know where it stands; turn it first")
         return self.port
 
@@ -43,7 +44,7 @@ class FakeValve:
         self.rows_at_move = [event.kind for event in self.journal.events()]
         if self.trouble is None or self.turns_all_the_same:
             self.moves += self.port != position
-            self.port = position
+            self.port, self.lost_until_turned = position, False
         if self.trouble is not None:
             raise self.trouble
 

@@ -15,6 +15,7 @@ from chiploop.models.inlet import chip_inlet
 from chiploop.record.chain import RecordConflict
 from chiploop.record.journal import Journal
 from chiploop.record.replay import schedules_of, unknown_chips_since
+from chiploop.record.turns import connection_at, next_turn_key, turn_to_settle
 from tests.chiploop.valve_journals import (
     VALVED,
     asked,
@@ -161,3 +162,45 @@ def test_a_study_without_valves_replays_as_it_did(journal: Journal) -> None:
     assert found.segments[0].line_chips is None
     assert "line_chips" not in repr(found.segments[0])
     assert journal.turns("r") == []
+
+
+def test_a_turn_asked_again_after_it_has_ended_is_another_turn(journal: Journal) -> None:
+    """Both under one key: what the line gave between the first and the second went to the chip all the same."""
+    turned(journal, "C03", "L1", 0, 0.0)
+    turned(journal, "C03", "L2", 2, 24.0)
+    found = replace(asked("C03", "L2", 0, 30.0, "L2"), key="r/c00/C03/found-3")
+    journal.turn(found)
+    journal.turn_unknown(found.key, 30.0, "it stands at port 1")
+    journal.turn_settled(found.key, 30.0, "somebody", "seen at port 1", "L1")
+    turned(journal, "C03", "L2", 2, 36.0)
+    stood = [(turn.asked.key.split("/", 1)[1], turn.stands) for turn in journal.turns("r")]
+    assert stood == [
+        ("c00/C03/turn", "L1"), ("c02/C03/turn", "L2"), ("c00/C03/found-3", "L1"), ("c02/C03/turn", "L2"),
+    ]  # fmt: skip
+    assert journal.connection("r") == {"C03": "L2"}
+    again = asked("C03", "L1", 2, 48.0, "L2")
+    journal.turn(again)
+    assert journal.connection("r") == {"C03": None}
+    assert connection_at(journal.turns("r"), journal.turns("r")[2].seq + 1) == {"C03": "L1"}
+
+
+def test_a_turn_that_has_not_ended_keeps_its_key_and_the_next_one_has_a_number(
+    journal: Journal,
+) -> None:
+    assert next_turn_key(journal.turns("r"), "r", 2, "C03") == "r/c02/C03/turn"
+    journal.turn(asked("C03", "L2", 2, 24.0, "L1"))
+    assert next_turn_key(journal.turns("r"), "r", 2, "C03") == "r/c02/C03/turn"
+    journal.turned("r/c02/C03/turn", 24.0, "L2", 2, "its own position")
+    assert next_turn_key(journal.turns("r"), "r", 2, "C03") == "r/c02/C03/turn-2"
+    assert next_turn_key(journal.turns("r"), "r", 2, "C06") == "r/c02/C06/turn"
+
+
+def test_a_persons_word_ends_the_turn_that_is_in_doubt(journal: Journal) -> None:
+    turned(journal, "C03", "L1", 0, 0.0)
+    assert turn_to_settle(journal.turns("r")) is None
+    one = asked("C03", "L2", 1, 24.0, "L1")
+    journal.turn(one)
+    journal.turn_unknown(one.key, 24.0, "it stalled")
+    journal.turn(asked("C03", "L2", 2, 24.0, "L1"))
+    settled = turn_to_settle(journal.turns("r"))
+    assert settled is not None and settled.asked.key == one.key
