@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chiploop.measurement import Readout
-from chiploop.record.exclusions import Exclusion
+from chiploop.record.exclusions import Exclusion, is_excluded
 from chiploop.record.record import Record
-from chiploop.review.run_view import digits, is_out, value_of
+from chiploop.review.run_view import digits, value_of
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 460.0, 120.0, 52.0, 12.0, 22.0, 20.0
 
@@ -79,7 +79,7 @@ def one_chip(record: Record, run_id: str, chip: str) -> OneChip | None:
     )
     rows = tuple(
         ReadingRow(
-            r.readout, r.time_h, value_of(r), r.qc, "; ".join(r.reasons), is_out(r), r.plate,
+            r.readout, r.time_h, value_of(r), r.qc, "; ".join(r.reasons), is_excluded(r), r.plate,
             ", ".join(r.wells),
         )
         for r in own
@@ -119,7 +119,7 @@ def course_of(name: str, readings: Sequence[Readout]) -> ChipCourse | None:
         return TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / (high - low)
 
     points = tuple(
-        CoursePoint(x(r.time_h), y(r.value), f"{r.time_h:g} h: {value_of(r)}", is_out(r))
+        CoursePoint(x(r.time_h), y(r.value), f"{r.time_h:g} h: {value_of(r)}", is_excluded(r))
         for r in known
     )
     path = "M" + " L".join(f"{p.x:.1f} {p.y:.1f}" for p in points if not p.is_out)

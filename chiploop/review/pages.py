@@ -554,8 +554,8 @@ class Pages:
         """Approve the doses that the form showed, or the person's own that it carries."""
         run, form = self.run_of(request), request.state.form
         back = f"/runs/{run.run_id}/proposal"
-        found = self.proposal_of(run)
-        if found is None or form.get("proposal") != found.key:
+        found = self.shown_in(form, run)
+        if found is None:
             return self.said(request, run, NOT_OPEN, back)
         try:
             doses = self.doses_of(form, found)
@@ -567,6 +567,11 @@ class Pages:
         words = decisions.approve_words(run.run_id, found.key, why, doses)
         return await self.done(request, words, approved, back)
 
+    def shown_in(self, form: Mapping[str, str], run: RecordedRun) -> ProposalView | None:
+        """Return the proposal that a form showed; None where it is not the last one any more."""
+        found = self.proposal_of(run)
+        return found if found is not None and form.get("proposal") == found.key else None
+
     def doses_of(self, form: Mapping[str, str], found: ProposalView) -> list[str]:
         """Return a person's own doses of a form, as options."""
         before = shown_doses(found)
@@ -577,8 +582,8 @@ class Pages:
         """Score a person's own doses; nothing is put on record."""
         run, form = self.run_of(request), request.state.form
         back = f"/runs/{run.run_id}/proposal"
-        found = self.proposal_of(run)
-        if found is None or form.get("proposal") != found.key:
+        found = self.shown_in(form, run)
+        if found is None:
             return self.said(request, run, NOT_OPEN, back)
         try:
             doses = self.doses_of(form, found)
@@ -602,8 +607,8 @@ class Pages:
         """Reject the doses that the form showed."""
         run, form = self.run_of(request), request.state.form
         back = f"/runs/{run.run_id}/proposal"
-        found = self.proposal_of(run)
-        if found is None or form.get("proposal") != found.key:
+        found = self.shown_in(form, run)
+        if found is None:
             return self.said(request, run, NOT_OPEN, back)
         try:
             why = decisions.reason_in(form, "a rejection")

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from chiploop.connections import Connection
 from chiploop.measurement import Readout
 from chiploop.record.actions import Action
-from chiploop.record.exclusions import EXCLUDED
+from chiploop.record.exclusions import is_excluded
 from chiploop.record.journal import Journal
 from chiploop.record.record import Record
 from chiploop.record.rows import RecordedContent, RecordedRun
@@ -236,7 +236,7 @@ def chip_view(
     elif line in status.held_lines:
         state, told = "held", f"held: {status.held_lines[line]}"
     newest = {r.readout: f"{r.readout} {value_of(r)}" for r in own}
-    out = [r for r in own if is_out(r)]
+    out = [r for r in own if is_excluded(r)]
     return ChipView(
         chip,
         line,
@@ -246,7 +246,7 @@ def chip_view(
         told,
         tuple(newest.values()),
         len(out),
-        sum(r.qc == "fail" and not is_out(r) for r in own),
+        sum(r.qc == "fail" and not is_excluded(r) for r in own),
         fed_by(home, fed),
     )
 
@@ -265,11 +265,6 @@ def connection_now(desk: Desk, run_id: str) -> Connection:
         return {}
     with Journal(path) as journal:
         return journal.connection(run_id)
-
-
-def is_out(readout: Readout) -> bool:
-    """Return whether a person has taken a reading out."""
-    return any(reason.startswith(EXCLUDED) for reason in readout.reasons)
 
 
 def value_of(readout: Readout) -> str:

@@ -48,10 +48,10 @@ def programme(
     )
 
 
-def delivered(
+def begun(
     journal: Journal, one: PumpProgramme, cycle: int, begin_h: float, phase: str = ""
-) -> None:
-    """Put a programme on record that was given to its end."""
+) -> list[Intent]:
+    """Put a programme on record that has begun and not ended; return its intents."""
     key = programme_key("r", cycle, one.line, phase or one.purpose)
     intents = [
         Intent(
@@ -64,6 +64,14 @@ def delivered(
     for intent in intents:
         journal.sent(intent.key, begin_h)
         journal.started(intent.key, begin_h, "answer")
+    return intents
+
+
+def delivered(
+    journal: Journal, one: PumpProgramme, cycle: int, begin_h: float, phase: str = ""
+) -> None:
+    """Put a programme on record that was given to its end."""
+    for intent in begun(journal, one, cycle, begin_h, phase):
         journal.outcome(intent.key, begin_h + one.duration_h, intent.volume_ul, intent.volume_ul)
 
 

@@ -6,27 +6,9 @@ import re
 from pathlib import Path
 
 from chiploop.connections import connected
-from chiploop.dosing import PumpProgramme
-from chiploop.record.actions import Intent, action_key, programme_key
 from chiploop.record.journal import Journal
 from tests.chiploop.review.conftest import Page
-from tests.chiploop.valve_journals import VALVED, asked, programme, turned
-
-
-def flows_now(journal: Journal, one: PumpProgramme, cycle: int, begin_h: float) -> None:
-    """Put a programme on record that has begun and not ended."""
-    key = programme_key("r", cycle, one.line, one.purpose)
-    intents = [
-        Intent(
-            action_key(key, step.pump), "r", key, step.pump, one, step.flow_rate_ul_h,
-            step.volume_ul, 0.0, 1.0, 0, "s", begin_h,
-        )
-        for step in one.steps
-    ]  # fmt: skip
-    journal.intend(intents)
-    for intent in intents:
-        journal.sent(intent.key, begin_h)
-        journal.started(intent.key, begin_h, "answer")
+from tests.chiploop.valve_journals import VALVED, asked, begun, programme, turned
 
 
 def titles(page: Page) -> dict[str, str]:
@@ -52,8 +34,8 @@ def test_a_chip_is_shown_on_the_line_that_feeds_it_with_what_flows_there(
     with Journal(tmp_path / "journal.sqlite") as journal:
         turned(journal, "C03", "L2", 1, 0.0)
         moved = connected(VALVED, {"C03": "L2"})
-        flows_now(journal, programme("L1", 30.0, 48.0, study=moved), 1, 24.0)
-        flows_now(journal, programme("L2", 480.0, 48.0, study=moved), 1, 24.0)
+        begun(journal, programme("L1", 30.0, 48.0, study=moved), 1, 24.0)
+        begun(journal, programme("L2", 480.0, 48.0, study=moved), 1, 24.0)
         told = titles(page)
         assert told["C03"].startswith("fed by L2 in place of L1, donor")
         assert "drug; 480 nM" in told["C03"] and "drug; 480 nM" in told["C06"]
@@ -77,7 +59,7 @@ def test_a_chip_of_which_nobody_knows_who_feeds_it_is_held_and_has_no_dose(
     page.journals["r"] = tmp_path / "journal.sqlite"
     page.enter()
     with Journal(tmp_path / "journal.sqlite") as journal:
-        flows_now(journal, programme("L2", 480.0, 48.0), 1, 24.0)
+        begun(journal, programme("L2", 480.0, 48.0), 1, 24.0)
         journal.turn(asked("C06", "L3", 1, 30.0, "L2"))
     told = titles(page)
     assert told["C06"].startswith("nobody knows which line feeds it, donor")
