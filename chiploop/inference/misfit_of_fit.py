@@ -11,13 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.linalg import block_diag
 
+from chiploop.errors import FitNotAccepted
 from chiploop.inference.likelihood import Likelihood
 from chiploop.inference.misfit import MisfitVerdict, misfit_verdict
 from chiploop.inference.misfit_directions import FAMILY_WEIGHTS, ResidualRows, suspicions
 from chiploop.inference.search import Mode
 from chiploop.inference.target import Target
 from chiploop.models.batch import MAX_STEPS, Schedule
-from chiploop.models.tissue_model import NUDGE, TissueModel
+from chiploop.models.tissue_model import NUDGE, TissueModel, within_inlets
 
 EARLIER_H = 1.0
 """Over which a prediction's slope in time is taken."""
@@ -26,7 +27,7 @@ EARLIER_H = 1.0
 def misfit_of(target: Target, mode: Mode, rng: np.random.Generator) -> MisfitVerdict:
     """Return whether the data of a calibration contradict its model.
 
-    Raises ValueError where the mode can not be simulated.
+    Raises FitNotAccepted where the model can not be simulated beside the mode.
     """
     likelihood, model = target.likelihood, target.likelihood.model
     estimated = model.estimated_names
@@ -162,7 +163,7 @@ def effects_at(
     result = compiled.run(
         lanes,
         schedules,
-        grid,
+        within_inlets(grid, likelihood.inlets),
         rtol=model.rtol,
         max_steps=MAX_STEPS,
         input_factors=None
@@ -174,7 +175,7 @@ def effects_at(
     readouts, _ = model.readings(result.observed, grid, times, starts)
     means = likelihood.plain_means(readouts[:, rows.chip, rows.time, rows.readout])
     if not np.isfinite(means).all():
-        raise ValueError(f"model {model.name} can not be simulated at the mode")
+        raise FitNotAccepted(f"model {model.name} can not be simulated beside the mode")
     change = (means[place] - means[0]).T
     return means[0], np.where(steps > 0.0, change / np.where(steps > 0.0, steps, 1.0), 0.0)
 

@@ -213,10 +213,13 @@ def attempt(
 def with_misfit(
     info: CalibrationInfo, target: Target, mode: Mode, rng: np.random.Generator
 ) -> CalibrationInfo:
-    """Return the diagnostics with the misfit gate's verdict; a warning where it fires."""
+    """Return the diagnostics with the misfit gate's verdict: a warning where it fires, a failure without one."""
     if not isinstance(target.likelihood.model, TissueModel) or not target.likelihood.n_exact:
         return info
-    verdict = misfit_of(target, mode, rng)
+    try:
+        verdict = misfit_of(target, mode, rng)
+    except FitNotAccepted as trouble:
+        return replace(info, passed=False, failures=(*info.failures, f"misfit gate: {trouble}"))
     misfit = Misfit(
         verdict.fires, verdict.p_value, verdict.threshold, verdict.sentences, verdict.test_p
     )

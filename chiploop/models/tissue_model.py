@@ -267,13 +267,8 @@ class TissueModel:
                     f"sampling from {grid[0]} to {grid[-1]} h lies outside {inlet.chip_id}'s perfusion, "
                     f"{inlet.edges_h[0]} to {inlet.edges_h[-1]} h"
                 )
-        # the tolerance above is for rounded times; the solver takes only those within every inlet
-        within = np.clip(
-            grid,
-            max(inlet.edges_h[0] for inlet in inlets),
-            min(inlet.edges_h[-1] for inlet in inlets),
-        )
-        return parameters, times_h, starts, grid, within
+        # the tolerance above is for rounded times
+        return parameters, times_h, starts, grid, within_inlets(grid, inlets)
 
     def rows(self, parameters: np.ndarray) -> np.ndarray:
         """Return (..., all parameters) for estimated ones (..., p)."""
@@ -342,6 +337,16 @@ class TissueModel:
                 distinct.append(c)
             member[c] = kinds[key]
         return distinct, member
+
+
+def within_inlets(grid_h: np.ndarray, inlets: Sequence[ChipInlet]) -> np.ndarray:
+    """Return sampling times (g,) moved into the span of every inlet: the solver takes no others.
+
+    Ends of inlets are sums of what pumps delivered, so they may lie a rounding before a sampling time.
+    """
+    begin = max(inlet.edges_h[0] for inlet in inlets)
+    end = min(inlet.edges_h[-1] for inlet in inlets)
+    return np.clip(grid_h, begin, end)
 
 
 def load_model(name: str, readouts: tuple[str, ...] | None = None) -> TissueModel:

@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from chiploop.errors import FitNotAccepted
+from chiploop.inference import recalibrate as recalibrate_module
 from chiploop.inference.likelihood import Likelihood
 from chiploop.inference.misfit import MisfitVerdict
 from chiploop.inference.misfit_of_fit import (
@@ -23,7 +25,7 @@ from chiploop.inference.target import Target
 from chiploop.measurement import Readout
 from chiploop.models.study_model import model_of
 from chiploop.next_exposure import likelihood_of
-from tests.chiploop.campaigns import STUDY, given, pilot, readings
+from tests.chiploop.campaigns import PASSED, STUDY, given, pilot, readings
 
 SECOND = dict(zip(STUDY.line_ids, (120.0, 480.0, 0.0, 30.0), strict=True))
 THIRD = dict(zip(STUDY.line_ids, (480.0, 0.0, 30.0, 120.0), strict=True))
@@ -121,6 +123,31 @@ def test_what_begins_with_the_study_is_not_moved_before_it() -> None:
     _, back_h = predicted_earlier(target, CENTER)
     assert back_h[0] == pytest.approx(0.25)
     assert (back_h[1:] == 1.0).all()
+
+
+def test_effects_are_had_where_a_pump_ended_a_rounding_before_the_last_reading() -> None:
+    whole, _ = effects_at(TARGET, CENTER, ("IC50",))
+    shorter = Target(likelihood(PLANNED), PRIOR)
+    inlets = shorter.likelihood.inlets
+    edges = inlets[0].edges_h.copy()
+    assert edges[-1] == shorter.likelihood.times_h.max()
+    edges[-1] = np.nextafter(edges[-1], 0.0)
+    shorter.likelihood.inlets = [replace(inlets[0], edges_h=edges), *inlets[1:]]
+    predicted, _ = effects_at(shorter, CENTER, ("IC50",))
+    np.testing.assert_allclose(predicted, whole, rtol=1e-9)
+
+
+def test_a_fit_whose_misfit_can_not_be_looked_at_is_not_accepted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nowhere(*_: object) -> MisfitVerdict:
+        raise FitNotAccepted("model skin_chip can not be simulated beside the mode")
+
+    monkeypatch.setattr(recalibrate_module, "misfit_of", nowhere)
+    mode = search(TARGET, CENTER[None]).modes[0]
+    info = recalibrate_module.with_misfit(PASSED, TARGET, mode, np.random.default_rng(1))
+    assert not info.passed
+    assert "beside the mode" in info.failures[-1]
 
 
 def test_rows_stand_in_the_order_of_the_residuals_and_leave_out_what_is_censored() -> None:
