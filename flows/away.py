@@ -16,6 +16,7 @@ from flows import perfusion, tasks
 from flows.clock import refuse_when_stopped
 from flows.cycle_holds import next_number
 from flows.laboratory import Laboratory
+from flows.wire_news import tell_wires
 from instruments.errors import InstrumentError
 
 AWAY, BACK, MISSED = "instrument away", "instrument back", "reading missed"
@@ -99,6 +100,7 @@ def teer_when_it_answers(
 
 def ask(lab: Laboratory, cycle: int, name: str, trouble: InstrumentError) -> None:
     """Ask a person, once for each time that an instrument went away."""
+    tell_wires(lab, cycle)
     if is_away(lab, name):
         return
     number = 1 + sum(e.content["what"] == name for e in lab.record.events(lab.run_id, AWAY))

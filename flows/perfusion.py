@@ -44,6 +44,7 @@ from flows.plain_medium import (
     tell_held,
     tell_may_run,
 )
+from flows.wire_news import tell_wires
 from instruments.delivery import (
     SILENT,
     hold_programme,
@@ -160,6 +161,7 @@ def start_lines(
             if left_h > LOOK_AGAIN_H or lab.journal.programme(f"{key}-plain"):
                 kept += keep_alive(lab, one.line, left_h, cycle, phase, why)
         reached("line_started")
+    tell_wires(lab, cycle)
     if troubles and not begun and all(one.due_h is None for one in wanted):
         raise troubles[0]
     return begun + kept
@@ -331,6 +333,7 @@ def watch_until(
         tell_clock(lab, cycle)
         retry_stops(lab)
         stop_unasked(lab, cycle)
+        tell_wires(lab, cycle)
         for i, progress in enumerate(watched):
             if unsettled(progress):
                 watched[i], kept = look(lab, progress)
@@ -368,6 +371,7 @@ def finish_lines(lab: Laboratory, running: Sequence[ProgrammeProgress]) -> None:
             elif progress.running:
                 lab.clock.wait_until_h(lab.clock.now_h() + LOOK_AGAIN_H)
                 retry_stops(lab)
+        tell_wires(lab, cycle_of(progress.programme_key))
         reached("line_finished")
 
 

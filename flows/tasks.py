@@ -47,9 +47,11 @@ from flows.asking import put_to_people
 from flows.fault_points import reached
 from flows.fit import plain
 from flows.laboratory import Laboratory
+from flows.memory import give_back
 from flows.proposing import Books, Offer, offer, standing_offer
 from flows.run_names import step_name
 from flows.valve_turns import why_held
+from flows.wire_news import tell_wires
 from instruments.contracts import EntersBlanks
 from instruments.delivery import quantise_with
 
@@ -250,6 +252,7 @@ def on_record(
     ]
     lab.record.add_readouts(lab.run_id, marked, derivation)
     reached("readouts_recorded")
+    tell_wires(lab, max((r.cycle for r in marked), default=0))
     return marked
 
 
@@ -270,6 +273,7 @@ def recalibrate(
     campaign, info = loop.observe(campaign, readouts, rng_of_fit(lab.seed, cycle))
     assert campaign.posterior is not None
     write_posterior(path, campaign.posterior, info)
+    give_back()
     reached("posterior_written")
     lab.record.add_calibration(
         lab.run_id,
@@ -309,7 +313,9 @@ def propose(lab: Laboratory, campaign: Campaign, begin_h: float | None = None) -
     if campaign.cycle == 0:
         left = remaining_ul(lab.study, lab.journal.totals(lab.run_id).drawn_ul)
         return Offer(loop.first_proposal(campaign, quantise_with(lab.bench.pumps), left), None)
-    return offer(books(lab), campaign, begin_h)
+    made = offer(books(lab), campaign, begin_h)
+    give_back()
+    return made
 
 
 def books(lab: Laboratory) -> Books:

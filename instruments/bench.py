@@ -24,6 +24,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -44,6 +45,7 @@ from instruments.shared import SharedInstrument, SharedMeter, SharedPort, Shared
 from instruments.stop_desk import StopDesk, Stopped, StopRequest, stop_pumps
 from instruments.transport import NotSent, PortSettings, SerialTransport, Transport
 from instruments.wire_recorder import WireRecorder
+from instruments.wire_troubles import TroubleBook
 
 HOLDS: Final = (ChiploopError,)
 """Leaving by one of these is a hold: nothing is stopped."""
@@ -97,6 +99,8 @@ class Bench:
     ports: dict[str, Transport] = field(default_factory=dict)
     """Pump name -> the port of its bus."""
     halt: Halt = field(default_factory=Halt)
+    troubles: TroubleBook = field(default_factory=TroubleBook)
+    """What goes wrong on its wires."""
 
     @property
     def halted(self) -> str:
@@ -246,6 +250,7 @@ def open_bench(
             plumbed={name: dict(settings.valves[name].lines) for name in of["valves"]},
             ports={name: opened.transports[settings.pumps[name].bus] for name in of["pumps"]},
             halt=opened.halt,
+            troubles=opened.troubles,
         )
         opened.heartbeats = _start_heartbeats(settings, opened.drivers, opened.ending)
         opened.listen(bench, lock_dir)
@@ -278,6 +283,7 @@ class _Opened:
     heartbeats: list[threading.Thread] = field(default_factory=list)
     ending: threading.Event = field(default_factory=threading.Event)
     halt: Halt = field(default_factory=Halt)
+    troubles: TroubleBook = field(default_factory=TroubleBook)
     desk: StopDesk | None = None
 
     def open(
@@ -297,6 +303,7 @@ class _Opened:
             recorder=recorder,
             lock_dir=lock_dir,
             about={**about, "devices": port.devices},
+            count=partial(self.troubles.count, port.name),
         )
 
     def share(
@@ -318,6 +325,7 @@ class _Opened:
                 recorder=recorder,
                 lock_dir=lock_dir,
                 about={**about, "devices": port.devices},
+                count=partial(self.troubles.count, port.name),
             )
 
         kind = SharedReader if section == "plate_readers" else SharedMeter

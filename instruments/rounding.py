@@ -29,7 +29,7 @@ class NoPort:
         """Raise NotSent."""
         raise NotSent(f"{self.name} is not open here: only its rounding is asked; nothing was sent")
 
-    exchange = read_answer = send_now = drain = owned = reopen = refuse
+    exchange = read_answer = send_now = drain = garbled = owned = reopen = refuse
 
     def close(self) -> None:
         """Do nothing; nothing is open."""

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from instruments import port_identity
-from instruments.errors import InstrumentError, Interrupted, TransportTimeout
+from instruments.errors import FrameError, InstrumentError, Interrupted, TransportTimeout
 from instruments.port_lock import PortLock, lock_name
 from instruments.port_turn import NotSent as NotSent
 from instruments.port_turn import PortTurn as PortTurn
@@ -36,6 +36,8 @@ from instruments.serial_port import (
 )
 from instruments.serial_port import PortSettings as PortSettings
 from instruments.wire_recorder import WireRecorder
+from instruments.wire_troubles import GARBLED, SILENT
+from instruments.wire_troubles import LOST as PORT_LOST
 
 AnswerLength = Callable[[bytes], int | None]
 """Bytes received so far -> length of the first complete answer, or None while it is incomplete."""
@@ -79,6 +81,10 @@ class Transport(Protocol):
         """Return and forget whatever still comes, until ``quiet_s`` of silence or ``limit_s`` in
         all."""
 
+    def garbled(self, trouble: InstrumentError) -> None:
+        """Count an exchange that failed although an answer came; silence and a lost port the transport counts
+        itself."""
+
     def owned(self, *, urgent: bool = False) -> Any:
         """Hold the port for several exchanges (a context manager).
 
@@ -99,7 +105,8 @@ class SerialTransport:
 
     Opens on construction; `PortMissing` or `PortInUse` where it can not. On ``socket://`` the baud
     rate is the business of the serial server, and ``in_waiting`` tells only whether there is
-    anything. ``about`` is what the lock file says of the owner, for whoever wants to stop it.
+    anything. ``about`` is what the lock file says of the owner, for whoever wants to stop it. ``count`` hears the
+    kind and the words of every trouble on this wire (`wire_troubles`), also where asking again mends it.
     """
 
     def __init__(
@@ -110,6 +117,7 @@ class SerialTransport:
         recorder: WireRecorder,
         lock_dir: Path | None = None,
         about: Mapping[str, Any] | None = None,
+        count: Callable[[str, str], None] = lambda kind, told: None,
     ) -> None:
         self.name = url
         self.generation = 0
@@ -121,6 +129,7 @@ class SerialTransport:
             "settings": asdict(settings),
             "record": str(recorder.path.absolute()),
         }
+        self._count = count
         self._turn = PortTurn(url)
         self._writing = threading.Lock()
         self._ahead = bytearray()
@@ -172,6 +181,11 @@ class SerialTransport:
         """Return and forget whatever still comes."""
         with self._reading():
             return self._drain(quiet_s, limit_s, since_s=time.monotonic())
+
+    def garbled(self, trouble: InstrumentError) -> None:
+        """Count an exchange whose answer was no good; see `Transport`."""
+        if isinstance(trouble, FrameError):
+            self._count(GARBLED, str(trouble))
 
     @contextmanager
     def owned(self, *, urgent: bool = False) -> Iterator[None]:
@@ -277,6 +291,7 @@ class SerialTransport:
         """Give up an open port that failed; return what to tell people."""
         if self._port is not None:
             self._recorder.note(self.name, f"lost while {doing}: {trouble}")
+            self._count(PORT_LOST, f"while {doing}: {trouble}")
             self._lost = str(trouble)
             self._abandon()
         return f"port {self.name} was lost ({self._lost}); look at cable and device"
@@ -321,6 +336,7 @@ class SerialTransport:
                     raise Interrupted(
                         f"port {self.name}: {stop}; {came} in the {now - begun:.2f} s before"
                     )
+                self._count(SILENT, came)
                 raise TransportTimeout(
                     f"port {self.name}: {came} within {now - begun:.2f} s (allowed "
                     f"{deadline_s:g} s in all, "

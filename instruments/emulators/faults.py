@@ -7,6 +7,7 @@ alarms), ports. One exchange is what one read of the port brought and what the d
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -57,6 +58,8 @@ class FaultyWire:
         self._late: list[tuple[float, bytes]] = []
         self._plugged_in_at_s = -math.inf
         self._wedged = False
+        self.met: Counter[str] = Counter()
+        """Exchanges that went wrong, by the fault's kind; ``unplugged`` for those behind a pulled plug."""
 
     @property
     def unplugged(self) -> bool:
@@ -90,8 +93,10 @@ class FaultyWire:
     def receive(self, data: bytes) -> bytes:
         """Pass bytes on to the device and its answer back, with the armed faults on the way."""
         if self.unplugged or self._wedged:
+            self.met["unplugged" if self.unplugged else "wedged"] += 1
             return b""
         due = self._take_due(data)
+        self.met.update(fault.kind for fault in due)
         for fault in due:
             data = FAULTS[fault.kind].to_device(self, fault, data)
         answer = self.device.receive(data) if data and not self._wedged else b""

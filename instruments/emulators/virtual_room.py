@@ -124,6 +124,10 @@ class VirtualRoom:
         """The plate in the reader's drawer."""
         self.to_come: list[dict[str, Any]] = []
         """Fault requests that wait for their ``at_h``."""
+        self.noise_to_come: list[float] = []
+        """Relative noise of the next sweeps of the meter."""
+        self.noisy_sweeps: list[tuple[float, str]] = []
+        """Study time and chip of every sweep that was spoilt."""
         self.bench = ReaderElsewhere(tissue)
         self.pumps = {
             pump.name: Ne1000(
@@ -220,7 +224,14 @@ class VirtualRoom:
         """Return the impedance of the chip on a channel; an empty channel is an open circuit."""
         if channel >= len(self.rig.chips):
             return np.full(frequency_hz.shape, complex(math.inf, 0.0))
-        return self.tissue.impedance(self.rig.chips[channel], self.time_h, frequency_hz)
+        chip = self.rig.chips[channel]
+        clean = self.tissue.impedance(chip, self.time_h, frequency_hz)
+        if not self.noise_to_come:
+            return clean
+        self.noisy_sweeps.append((self.time_h, chip))
+        rng = np.random.default_rng([round(1e3 * self.time_h), channel])
+        noise = rng.standard_normal((2, *clean.shape))
+        return clean * (1.0 + self.noise_to_come.pop(0) * (noise[0] + 1j * noise[1]))
 
     # --- what may be asked of the room
 
@@ -263,7 +274,13 @@ class VirtualRoom:
             }
             for name, pump in self.pumps.items()
         }
-        said = {**self.tissue.truth(), "time_h": self.time_h, "pumps": pumps}
+        said = {
+            **self.tissue.truth(),
+            "time_h": self.time_h,
+            "pumps": pumps,
+            "met": {port: dict(wire.met) for port, wire in self.wires.items()},
+            "noisy_sweeps": self.noisy_sweeps,
+        }
         if self.valves:
             said["valves"] = {
                 chip: {"feeds": self._fed_by()[chip], "moves": valve.moves}
@@ -281,7 +298,10 @@ class VirtualRoom:
         return {"time_h": self.time_h}
 
     def _check_fault(self, request: dict[str, Any]) -> None:
-        if "file" in request:
+        if "noise" in request:
+            if not 0.0 < float(request["noise"]) <= 10.0 or int(request.get("sweeps", 1)) < 1:
+                raise ValueError("noise is relative, above 0 and at most 10, of 1 sweep or more")
+        elif "file" in request:
             self.bench.check_fault(request)
         elif "valve" in request:
             if request["valve"] not in self.valves or request["kind"] not in _VALVE_FAULTS:
@@ -301,8 +321,11 @@ class VirtualRoom:
             check(fault_from(request))
 
     def _happen(self, request: dict[str, Any]) -> None:
-        """Let a fault happen to one pump or on one port."""
+        """Let a fault happen to one pump, on one port, or noise to the meter's next sweeps."""
         self._check_fault(request)
+        if "noise" in request:
+            self.noise_to_come += [float(request["noise"])] * int(request.get("sweeps", 1))
+            return
         kind = request["kind"]
         if "file" in request:
             self.bench.faults.append(kind)

@@ -190,6 +190,7 @@ class EmStat:
             except NotSent:
                 raise
             except InstrumentError as trouble:
+                self._transport.garbled(trouble)
                 kind = Interrupted if self._stopped else type(trouble)
                 was = "stopped: " if kind is Interrupted else ""
                 told = kind(f"{where}: {was}{trouble}")
@@ -220,7 +221,8 @@ class EmStat:
             return self._version()
         except NotSent:
             raise
-        except InstrumentError:
+        except InstrumentError as trouble:
+            self._transport.garbled(trouble)
             self._transport.drain(quiet_s=QUIET_S, limit_s=0.5)
         try:
             return self._version()
@@ -273,6 +275,7 @@ class EmStat:
                 except NotSent:
                     raise
                 except InstrumentError as lost:
+                    self._transport.garbled(lost)
                     trouble = lost
         raise InstrumentError(
             f"{self.name} does not say that its script has ended; the cell MAY STILL BE ON: look at "

@@ -271,6 +271,7 @@ class Clariostar:
                 except (NotSent, Interrupted):
                     raise
                 except (TransportTimeout, FrameError) as trouble:
+                    self._transport.garbled(trouble)
                     with suppress(InstrumentError):
                         self._transport.drain(quiet_s=0.1, limit_s=1.0)
                     if not attempts:

@@ -175,6 +175,7 @@ class SpectraMax:
                 except DeviceRejected as refusal:
                     raise DeviceRejected(f"{self.name} refused !{text}: {refusal}") from refusal
                 except (TransportTimeout, FrameError) as trouble:
+                    self._transport.garbled(trouble)
                     with suppress(InstrumentError):
                         self._transport.drain(quiet_s=0.1, limit_s=2.0)
                     if attempts:

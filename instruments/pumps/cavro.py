@@ -547,6 +547,7 @@ class Cavro:
                 try:
                     return read(self._exchange(self._block(text), self._deadline_s))
                 except (TransportTimeout, FrameError) as trouble:
+                    self._transport.garbled(trouble)
                     self._resync()
                     if again:
                         again = False
@@ -577,6 +578,7 @@ class Cavro:
             except Interrupted as stopped:
                 raise self._unknown(text, first, stopped) from stopped
             except (TransportTimeout, FrameError) as trouble:
+                self._transport.garbled(trouble)
                 self._resync()
                 if sent == sends:
                     raise self._unknown(text, first, trouble) from trouble

@@ -251,6 +251,7 @@ class ChemyxFusion:
                     status = wire.decode_status(self._exchange("pump status"))
                 except (TransportTimeout, FrameError) as trouble:
                     said = str(trouble)
+                    self._transport.garbled(trouble)
                     self._resync()
                 except InstrumentError as trouble:
                     said = str(trouble)
@@ -343,14 +344,16 @@ class ChemyxFusion:
             try:
                 try:
                     return self._once(text, read)
-                except (TransportTimeout, FrameError):
+                except (TransportTimeout, FrameError) as trouble:
                     self._resync()
                     if retry != "safe":
                         raise
+                    self._transport.garbled(trouble)
                     return self._once(text, read)
             except (NotSent, DeviceRejected):
                 raise
             except InstrumentError as trouble:
+                self._transport.garbled(trouble)
                 asked = f"{self.name} on {text!r}: {trouble}"
                 self._resync()
                 if retry == "never":

@@ -78,9 +78,11 @@ class NewEraLine:
                 except NotSent:
                     raise
                 except _OtherPumpAnswered as other:
+                    self._transport.garbled(other)
                     stopped = self._stop_other(other.address)
                     raise OutcomeUnknown(f"{self.name}: {other}; {stopped}", sent) from other
                 except InstrumentError as trouble:
+                    self._transport.garbled(trouble)
                     self._resync()
                     if lost_left:
                         lost_left -= 1
@@ -98,6 +100,9 @@ class NewEraLine:
                         answer.alarm,
                     )
                 if answer.error == "COM" and lost_left:
+                    self._transport.garbled(
+                        FrameError(f"{text} did not arrive whole: {answer.error}")
+                    )
                     lost_left -= 1
                     continue
                 if answer.error is not None and answer.error not in tolerated:
@@ -152,7 +157,8 @@ class NewEraLine:
                 answer = wire.decode_answer(frame)
             except NotSent as refused:
                 return f"it could not be stopped ({refused}) and MAY STILL RUN"
-            except InstrumentError:
+            except InstrumentError as trouble:
+                self._transport.garbled(trouble)
                 self._resync()
                 continue
             if answer.address == address and answer.status == "S":

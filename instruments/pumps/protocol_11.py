@@ -285,6 +285,7 @@ class Protocol11:
                     answer = self._exchange("stp")
                 except (TransportTimeout, FrameError) as trouble:
                     said = str(trouble)
+                    self._transport.garbled(trouble)
                     self._resync()
                     with suppress(TransportTimeout, FrameError):
                         self._poll_on(look_first=False)
@@ -354,7 +355,8 @@ class Protocol11:
             try:
                 answer = self._exchange("poll", wire.poll_answer_length)
                 return wire.decode_poll(answer.lines)
-            except (TransportTimeout, FrameError):
+            except (TransportTimeout, FrameError) as trouble:
+                self._transport.garbled(trouble)
                 self._resync()
                 if not tries_left:
                     raise
@@ -412,16 +414,18 @@ class Protocol11:
             try:
                 try:
                     return self._once(text, read)
-                except (TransportTimeout, FrameError):
+                except (TransportTimeout, FrameError) as trouble:
                     self._resync()
                     if retry != "safe":
                         raise
+                    self._transport.garbled(trouble)
                     with suppress(TransportTimeout, FrameError):
                         self._poll_on()  # a pump that lost its power answers without XON
                     return self._once(text, read)
             except (NotSent, DeviceRejected):
                 raise
             except InstrumentError as trouble:
+                self._transport.garbled(trouble)
                 asked = f"{self.name} (address {self.address}) on {text!r}: {trouble}"
                 self._resync()
                 if retry == "never" and isinstance(trouble, wire.OtherPumpAnswered):
@@ -483,7 +487,8 @@ class Protocol11:
                     return "it was stopped: look at what it delivered"
             except NotSent as refused:
                 return f"it could not be stopped ({refused}) and MAY STILL RUN"
-            except InstrumentError:
+            except InstrumentError as trouble:
+                self._transport.garbled(trouble)
                 self._resync()
         return "it did not confirm stp and MAY STILL RUN: stop it by hand"
 

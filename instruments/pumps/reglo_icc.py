@@ -643,6 +643,7 @@ class RegloIcc:
                 except DeviceRejected as refused:
                     raise DeviceRejected(f"{self.name} refused {sent!r}: {refused}") from refused
                 except InstrumentError as trouble:
+                    self._transport.garbled(trouble)
                     with suppress(InstrumentError):  # a port lost meanwhile is told by this error
                         told = self._transport.drain(quiet_s=0.05, limit_s=0.5)
                         self._keep(wire.events_in(told))

@@ -229,6 +229,7 @@ class RunzeSV06:
                 except (NotSent, Interrupted):
                     raise
                 except (TransportTimeout, FrameError) as trouble:
+                    self._transport.garbled(trouble)
                     with suppress(InstrumentError):
                         self._transport.drain(quiet_s=0.05, limit_s=0.5)
                     if not attempts:

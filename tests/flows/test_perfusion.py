@@ -27,6 +27,7 @@ from flows.readouts_at_hand import ReadoutsAtHand
 from instruments.contracts import PumpStatus
 from instruments.delivery import quantise_with
 from instruments.errors import OutcomeUnknown, TransportTimeout
+from instruments.wire_troubles import TroubleBook
 from tests.instruments.fake_pumps import FakePump, World
 
 STUDY = load_study(Path(__file__).with_name("small_study.yaml"))
@@ -80,7 +81,7 @@ class Rig:
             study=study,
             run_id="r",
             journal=journal,
-            bench=SimpleNamespace(pumps=self.pumps),
+            bench=SimpleNamespace(pumps=self.pumps, troubles=TroubleBook()),
             clock=self.clock,
             record=record,
             at_hand=ReadoutsAtHand(record, "r"),

@@ -39,7 +39,7 @@ class ValveRig(Rig):
         self.valves = {chip: FakeValve(journal) for chip in PORTS}
         for chip, valve in self.valves.items():
             valve.name = chip
-        self.lab.bench = SimpleNamespace(pumps=self.pumps, valves=self.valves, plumbed=PORTS)
+        self.lab.bench.valves, self.lab.bench.plumbed = self.valves, PORTS
         valve_turns.connect(self.lab, self.pilot(), valve_turns.BEFORE_ALL)
 
     def pilot(self, moved: dict[str, str] | None = None) -> Proposal:

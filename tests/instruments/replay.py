@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from instruments.errors import InstrumentError, TransportTimeout
+from instruments.errors import FrameError, InstrumentError, TransportTimeout
 from instruments.transport import AnswerLength, NotSent
 
 
@@ -28,6 +28,8 @@ class ReplayTransport:
         self.sent: list[bytes] = []
         self.sent_now: list[bytes] = []
         self.drains = 0
+        self.no_good: list[InstrumentError] = []
+        """What the driver told of answers that came and were no good."""
         self._ahead = b""
         self._step = 1 if one_at_a_time else 1 << 20
         self._buffer = b""
@@ -71,6 +73,10 @@ class ReplayTransport:
     @contextmanager
     def owned(self, *, urgent: bool = False) -> Iterator[None]:
         yield
+
+    def garbled(self, trouble: InstrumentError) -> None:
+        if isinstance(trouble, FrameError):
+            self.no_good.append(trouble)
 
     def reopen(self) -> None:
         return

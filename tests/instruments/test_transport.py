@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +17,7 @@ from serial.urlhandler import protocol_socket
 
 from instruments import port_identity
 from instruments.errors import (
+    FrameError,
     InstrumentError,
     Interrupted,
     PortInUse,
@@ -25,6 +27,7 @@ from instruments.errors import (
 from instruments.port_lock import PortLock, lock_name
 from instruments.transport import NotSent, PortSettings, SerialTransport
 from instruments.wire_recorder import WireRecorder
+from instruments.wire_troubles import TroubleBook
 from tests.instruments.tcp_device import device
 
 try:
@@ -45,11 +48,11 @@ def opened(tmp_path, monkeypatch):
         quick = SimpleNamespace(time=time.time, sleep=lambda s: time.sleep(min(s, 0.01)))
         monkeypatch.setattr(client, "time", quick)
 
-    def open_port(url, lock_dir=tmp_path / "locks"):
+    def open_port(url, lock_dir=tmp_path / "locks", **more):
         recorder = WireRecorder(tmp_path / "wire.jsonl")
         ports.append(recorder)
         transport = SerialTransport(
-            url, settings=PortSettings(9600), recorder=recorder, lock_dir=lock_dir
+            url, settings=PortSettings(9600), recorder=recorder, lock_dir=lock_dir, **more
         )
         ports.insert(0, transport)
         return transport
@@ -100,6 +103,26 @@ def test_late_answer_does_not_pass_for_the_next_one(opened, tmp_path):
         assert port.exchange(b"2\r", line_length, deadline_s=2, inter_byte_s=1) == b"second\n"
     dropped = [entry for entry in wire_of(tmp_path) if entry["direction"] == "dropped"]
     assert [bytes.fromhex(entry["hex"]) for entry in dropped] == [b"again\n"]
+
+
+def test_silence_a_bad_answer_and_a_lost_port_are_counted_and_nothing_else(opened):
+    book = TroubleBook()
+    count = partial(book.count, "pumps")
+    with device(lambda piece: [b"hello\n"] if piece == b"hi\r" else []) as url:
+        port = opened(url, count=count)
+        port.exchange(b"hi\r", line_length, deadline_s=2, inter_byte_s=1)
+        assert book.take() == ()
+        with pytest.raises(TransportTimeout) as silent:
+            port.exchange(b"?\r", line_length, deadline_s=0.05, inter_byte_s=1)
+        for trouble in (silent.value, FrameError("'hxllo'"), FrameError("'hyllo'")):
+            port.garbled(trouble)
+    with pytest.raises(InstrumentError):
+        port.exchange(b"hi\r", line_length, deadline_s=2, inter_byte_s=1)
+    found = {one.kind: (one.port, one.times, one.last) for one in book.take()}
+    assert found["no answer"] == ("pumps", 1, "nothing came")
+    assert found["garbled"] == ("pumps", 2, "'hyllo'")
+    assert found["port lost"][:2] == ("pumps", 1)
+    assert book.take() == ()
 
 
 def test_drain_returns_what_still_comes_until_the_line_is_quiet(opened):

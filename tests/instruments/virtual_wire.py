@@ -115,6 +115,9 @@ class VirtualPort:
         finally:
             self._depth -= 1
 
+    def garbled(self, trouble: Exception) -> None:
+        return
+
     def reopen(self) -> None:
         if self._wire.unplugged:
             raise InstrumentError(f"port {self.name} can not be opened")

@@ -107,3 +107,15 @@ def test_a_wedged_link_is_silent_until_its_power_is_cycled(wire: FaultyWire, pum
 def test_a_fault_that_can_not_happen_is_refused(wire: FaultyWire, fault: Fault) -> None:
     with pytest.raises(ValueError):
         wire.arm(fault)
+
+
+def test_a_wire_counts_what_went_wrong_on_it(wire: FaultyWire, clocks: Clocks) -> None:
+    wire.receive(b"0VER\r")
+    wire.arm(Fault("drop_reply", times=2))
+    for _ in range(3):
+        wire.receive(b"0VER\r")
+    wire.unplug(1.0)
+    wire.receive(b"0VER\r")
+    clocks.wall_s += 1.0
+    assert wire.receive(b"0VER\r") == VERSION
+    assert wire.met == {"drop_reply": 2, "unplugged": 1}

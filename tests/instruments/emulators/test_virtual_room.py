@@ -7,6 +7,7 @@ import math
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from chiploop.errors import FileNotValid
@@ -187,3 +188,20 @@ def test_rig_of_the_demo_study_has_sixteen_pumps_and_twelve_channels() -> None:
     assert len(rig.pumps) == 16
     assert rig.pumps[2].syringe_volume_ul == 20_000 and rig.pumps[2].syringe_diameter_mm == 19.13
     assert rig.chips == tuple(f"C{number:02d}" for number in range(1, 13))
+
+
+def test_noise_spoils_the_next_sweeps_alone_and_is_told_with_what_happened_on_wires() -> None:
+    room, hz = new_room(), np.geomspace(1.0, 1e5, 8)
+    clean = room._impedance(0, hz)
+    room.answer({"do": "fault", "noise": 0.3, "sweeps": 2, "at_h": 5.0})
+    assert np.array_equal(room._impedance(0, hz), clean)
+    room.advance(6.0)
+    spoilt = [room._impedance(channel, hz) for channel in (0, 1)]
+    clean = [room._impedance(channel, hz) for channel in (0, 1)]
+    assert all(abs(one / true - 1.0).max() > 0.1 for one, true in zip(spoilt, clean, strict=True))
+    assert all((one == complex(1000.0 * (1 + i), -6.0)).all() for i, one in enumerate(clean))
+    told = room.answer({"do": "truth"})
+    assert told["noisy_sweeps"] == [(6.0, chip) for chip in RIG.chips[:2]]
+    assert told["met"] == {"pumps": {}, "reader": {}, "teer": {}}
+    with pytest.raises(ValueError, match="noise is relative"):
+        room.answer({"do": "fault", "noise": 0.0})

@@ -120,6 +120,9 @@ class DirectPort:
         gone, self._ahead = self._ahead, b""
         return gone
 
+    def garbled(self, trouble):
+        return
+
     def owned(self, *, urgent=False):
         return self._turn.taken(urgent)
 

@@ -238,6 +238,8 @@ def test_query_whose_answer_is_lost_is_asked_once_more_after_the_line_is_quiet(l
     pump, wire = basic_pump([(b"0DIS\r", lost), (b"0DIS\r", reply("00II1.500W0.000ML"))])
     status = pump.status()
     assert (status.state, status.infused_ul, status.resolution_ul) == ("infusing", 1500.0, 1.0)
+    # what is silent or incomplete the transport counts itself
+    assert len(wire.no_good) == (lost is not None and b"COM" in lost)
     wire.close()
 
 
