@@ -31,6 +31,7 @@ from chiploop.goals import GoalEstimate
 from chiploop.inference.compare import Candidate
 from chiploop.inference.posterior import CalibrationInfo, Posterior
 from chiploop.inference.prior import Prior
+from chiploop.late_readings import holds_until
 from chiploop.measurement import Readout
 from chiploop.models.facts import facts_path, model_facts
 from chiploop.models.study_model import model_of
@@ -47,6 +48,10 @@ LEARNED = 0.5
 """Shrinkage from which a parameter counts as learned: its sd is at most half of the prior's."""
 ROUNDING_H = 0.25
 """How long before the planned end a pump may be done: the rounding of rate and volume."""
+UNEXPLAINED = "what its line delivered until then is not known"
+"""Why a reading that was taken well is not learned from."""
+LEFT_OUT = "left out of the fit"
+"""Kind of the record's event that names such readings."""
 FIT_STEP, REVIEW_STEP = 1, 2
 """Places in the keys of random numbers."""
 
@@ -87,20 +92,23 @@ def explained(
     A reading that was taken well says nothing once a volume before it is unknown, whatever the line got later.
     ``unknown_h``: chip -> study time from which that is so (``replay.unknown_chips_since``).
     """
-    known_h = {
-        chip: schedule.segments[-1].end_h if schedule.segments else 0.0
-        for chip, schedule in schedules.items()
-    }
 
     def fails(r: Readout) -> bool:
         since_h = unknown_h.get(r.chip_id, math.inf)
-        return r.time_h > since_h or r.time_h > known_h[r.chip_id] + ROUNDING_H
+        return r.time_h > since_h or is_after(schedules[r.chip_id], r.time_h)
 
-    reason = "what its line delivered until then is not known"
     return [
-        replace(r, qc="fail", reasons=(*r.reasons, reason)) if r.qc != "fail" and fails(r) else r
+        replace(r, qc="fail", reasons=(*r.reasons, UNEXPLAINED))
+        if r.qc != "fail" and fails(r)
+        else r
         for r in readouts
     ]
+
+
+def is_after(schedule: ChipSchedule, time_h: float) -> bool:
+    """Return whether a study time is after the last that is known of what a chip got, but for rounding."""
+    known_h = schedule.segments[-1].end_h if schedule.segments else 0.0
+    return time_h > known_h + ROUNDING_H
 
 
 @dataclass(frozen=True)
@@ -109,7 +117,7 @@ class Evidence:
 
     cycle: int
     schedules: Mapping[str, ChipSchedule]
-    """Chip -> what it got up to the end of the cycle's exposure."""
+    """Chip -> what it got up to the end of the cycle's exposure, or to the last reading where one came later."""
     readouts: tuple[Readout, ...]
     """Of this cycle alone, in the order of the record; ``qc`` "fail" stays out."""
 
@@ -120,11 +128,17 @@ def evidence_of(
     """Return what the calibration of a cycle learns from, by all that is on record of its run.
 
     What was put on record later about a dose of the cycle counts: a person's word on a volume that no counter
-    could tell.
+    could tell. A reading that was taken under the hold after the exposure is learned from as well, with what the
+    hold had given until then (``late_readings``).
     """
     before = [action for action in actions if is_before_fit(action.intent.programme_key, cycle)]
     schedules = schedules_by(before, study)
     own = [readout for readout in readouts if readout.cycle == cycle]
+    late_h = [r.time_h for r in own if r.qc != "fail" and is_after(schedules[r.chip_id], r.time_h)]
+    if late_h:
+        holds = [a for a in actions if is_hold_of(a.intent.programme_key, cycle)]
+        before += holds_until(holds, max(late_h))
+        schedules = schedules_by(before, study)
     return Evidence(
         cycle, schedules, tuple(explained(schedules, unknown_chips_since(study, before), own))
     )
@@ -150,6 +164,12 @@ def is_before_fit(programme_key: str, cycle: int) -> bool:
     _, numbered, _, phase = programme_key.rsplit("/", 3)
     own = int(numbered.removeprefix("c"))
     return own < cycle or (own == cycle and not is_hold(phase))
+
+
+def is_hold_of(programme_key: str, cycle: int) -> bool:
+    """Return whether a programme is a hold after the exposure of a cycle."""
+    _, numbered, _, phase = programme_key.rsplit("/", 3)
+    return int(numbered.removeprefix("c")) == cycle and is_hold(phase)
 
 
 def is_hold(phase: str) -> bool:

@@ -8,13 +8,15 @@ until the next thing is due is missed, on record, and never a value.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from typing import Any
 
 from chiploop.measurement import Readout
 from chiploop.record.progress import ProgrammeProgress
 from flows import perfusion, tasks
 from flows.clock import refuse_when_stopped
-from flows.cycle_holds import next_number
+from flows.cycle_holds import ends_h, next_number
 from flows.laboratory import Laboratory
 from flows.wire_news import tell_wires
 from instruments.errors import InstrumentError
@@ -29,6 +31,26 @@ LAST_PATIENCE_H = 0.25
 HoldAgain = Callable[[Laboratory, int, str], list[ProgrammeProgress]]
 
 
+class Work:
+    """How long an instrument was at work for readings that were taken, without the waiting in between."""
+
+    def __init__(self) -> None:
+        self.took_s, self.readings = 0.0, 0
+
+    def timed(self, read: Callable[..., list[Readout]], *asked: Any) -> list[Readout]:
+        """Return what a read returns; its time counts where it found anything."""
+        begun_s = time.monotonic()
+        found = read(*asked)
+        if found:
+            self.took_s += time.monotonic() - begun_s
+            self.readings += 1
+        return found
+
+
+NOBODYS = Work()
+"""Of an instrument that is not shared: nobody asks."""
+
+
 def plate_when_it_answers(
     lab: Laboratory,
     cycle: int,
@@ -36,12 +58,13 @@ def plate_when_it_answers(
     window_h: tuple[float, float],
     hold: list[ProgrammeProgress],
     hold_again: HoldAgain,
+    work: Work = NOBODYS,
 ) -> tuple[list[Readout], list[ProgrammeProgress]]:
     """Return a plate's readouts and the hold that runs then; hold follows hold while the reader is away."""
     name, since_h = f"reader of the {assay} plate", None
     while True:
         try:
-            readouts = tasks.read_plate(lab, cycle, assay, window_h)
+            readouts = work.timed(tasks.read_plate, lab, cycle, assay, window_h)
         except InstrumentError as trouble:
             refuse_when_stopped(lab.clock.stopped_by())
             now_h = lab.clock.now_h()
@@ -56,7 +79,7 @@ def plate_when_it_answers(
         if not hold:
             lab.clock.wait_until_h(next_h)
             continue
-        end_h = max(p.begins_h for p in hold) + lab.study.timeline.turnaround_h
+        end_h = ends_h(lab.study, hold)
         hold = perfusion.watch_pumps(lab, hold, min(next_h, end_h), cycle)
         if lab.clock.now_h() >= end_h - 1e-9:
             perfusion.finish_pumps(lab, hold)
@@ -69,33 +92,50 @@ def teer_when_it_answers(
     cycle: int,
     planned_h: float,
     until_h: float | None,
+    work: Work = NOBODYS,
 ) -> tuple[list[Readout], list[ProgrammeProgress]]:
     """Return a planned reading of TEER and what runs then; none where the meter is away until ``until_h``.
 
     ``until_h`` is when the next thing is due; None at the end of an exposure.
     """
-    if is_missed(lab, planned_h):  # before an interruption: what is read now is of another time
-        return [], running
-    name = f"meter for TEER of {planned_h:g} h"
     last_h = planned_h + (LAST_PATIENCE_H if until_h is None else tasks.SAME_READING_H)
     last_h = last_h if until_h is None else min(last_h, until_h)
-    while True:
-        try:
-            readouts = tasks.measure_teer(lab, cycle, planned_h)
-        except InstrumentError as trouble:
-            refuse_when_stopped(lab.clock.stopped_by())
-            ask(lab, cycle, name, trouble)
-        else:
-            back(lab, cycle, name)
-            return readouts, running
-        if lab.clock.now_h() >= last_h - 1e-9:
-            lab.say(cycle, f"TEER of {planned_h:g} h IS MISSED: the meter does not answer")
-            content = {"readout": "TEER", "planned_h": planned_h, "what": name}
-            put(lab, MISSED, f"TEER/{planned_h!r}", content)
-            lab.record.add_state(lab.run_id, "running", lab.clock.now_h())
-            return [], running
+    while (readouts := teer_now(lab, cycle, planned_h, last_h, work)) is None:
         next_h = lab.clock.now_h() + (VIRTUAL_RETRY_H if lab.simulated else REAL_RETRY_H)
         running = perfusion.watch_pumps(lab, running, min(next_h, last_h), cycle)
+    return readouts, running
+
+
+def teer_now(
+    lab: Laboratory,
+    cycle: int,
+    planned_h: float,
+    last_h: float | None = None,
+    work: Work = NOBODYS,
+) -> list[Readout] | None:
+    """Return a planned reading of TEER, taken now; empty where it is missed, None where it is to be tried again.
+
+    ``last_h`` is when it is given up; None as late as it still counts as the planned one.
+    """
+    if is_missed(lab, planned_h):  # before an interruption: what is read now is of another time
+        return []
+    name = f"meter for TEER of {planned_h:g} h"
+    last_h = planned_h + tasks.SAME_READING_H if last_h is None else last_h
+    try:
+        readouts = work.timed(tasks.measure_teer, lab, cycle, planned_h)
+    except InstrumentError as trouble:
+        refuse_when_stopped(lab.clock.stopped_by())
+        ask(lab, cycle, name, trouble)
+    else:
+        back(lab, cycle, name)
+        return readouts
+    if lab.clock.now_h() < last_h - 1e-9:
+        return None
+    lab.say(cycle, f"TEER of {planned_h:g} h IS MISSED: the meter does not answer")
+    content = {"readout": "TEER", "planned_h": planned_h, "what": name}
+    put(lab, MISSED, f"TEER/{planned_h!r}", content)
+    lab.record.add_state(lab.run_id, "running", lab.clock.now_h())
+    return []
 
 
 def ask(lab: Laboratory, cycle: int, name: str, trouble: InstrumentError) -> None:

@@ -37,7 +37,7 @@ from flows import (
     valve_turns,
 )
 from flows.clock import refuse_when_stopped
-from flows.cycle_holds import newest_hold, next_number
+from flows.cycle_holds import ends_h, newest_hold, next_number
 from flows.disk_room import kept_back_by
 from flows.fault_points import reached
 from flows.laboratory import Laboratory
@@ -113,7 +113,7 @@ def enough(
 
 def next_begin_h(lab: Laboratory, hold: list[ProgrammeProgress]) -> float | None:
     """Return when the exposure after a hold will begin; None where no line holds."""
-    return latest_begin_h(hold) + lab.study.timeline.turnaround_h if hold else None
+    return ends_h(lab.study, hold) if hold else None
 
 
 def first_doses(lab: Laboratory, campaign: Campaign) -> Proposal:
@@ -244,9 +244,11 @@ def read_plates(
         hold = hands.wait(lab, cycle, assay, hold, start_hold)
         ready_h = lab.clock.now_h()
         hold = turns.wait_for_reader(lab, cycle, assay, hold, start_hold)
-        with turns.reader_in_turn(lab, cycle, assay, ready_h):
+        with turns.reader_in_turn(lab, cycle, assay, ready_h) as work:
             lab.say(cycle, f"reading the {assay} plate")
-            read, hold = away.plate_when_it_answers(lab, cycle, assay, window_h, hold, start_hold)
+            read, hold = away.plate_when_it_answers(
+                lab, cycle, assay, window_h, hold, start_hold, work
+            )
         readouts += read
     return readouts, hold
 
@@ -260,8 +262,8 @@ def await_files(
 ) -> tuple[Campaign, list[ProgrammeProgress]]:
     """Wait for the plates that are read elsewhere; a hold follows the other for as long as it takes."""
     while True:
-        until_h = latest_begin_h(hold) + lab.study.timeline.turnaround_h if hold else math.inf
-        hold, all_there = awaited_files.wait_for_files(lab, hold, cycle, window_h, until_h)
+        end_h = ends_h(lab.study, hold)
+        hold, all_there = awaited_files.wait_for_files(lab, hold, cycle, window_h, end_h)
         if all_there:
             return campaign, hold
         campaign = finish_hold(lab, campaign, hold)
@@ -282,8 +284,7 @@ def finish_hold(lab: Laboratory, campaign: Campaign, hold: list[ProgrammeProgres
     """Wait for the end of a hold; return the campaign with what the chips got in it."""
     if not hold:
         return campaign
-    end_h = latest_begin_h(hold) + lab.study.timeline.turnaround_h
-    hold = perfusion.watch_pumps(lab, hold, end_h, campaign.cycle)
+    hold = perfusion.watch_pumps(lab, hold, ends_h(lab.study, hold), campaign.cycle)
     perfusion.finish_pumps(lab, hold)
     return perfusion.delivered(lab, campaign)
 

@@ -8,15 +8,22 @@ hold, what runs is plain medium in its place alone: ``hold-2-plain``.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
 from chiploop.record.actions import cycle_in
 from chiploop.record.journal import Journal
 from chiploop.record.progress import ProgrammeProgress
+from chiploop.study import Study
 
 HOLD = re.compile(r"((?:hold|files)(?:-(\d+))?)(?:-plain)?")
 """A phase that is a hold: its name, its number."""
+
+
+def ends_h(study: Study, hold: Sequence[ProgrammeProgress]) -> float:
+    """Return the study time at which a hold ends, by its line that began last; infinite where none runs."""
+    return max((one.begins_h for one in hold), default=math.inf) + study.timeline.turnaround_h
 
 
 def next_number(hold: Sequence[ProgrammeProgress]) -> int:

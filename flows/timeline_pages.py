@@ -22,7 +22,7 @@ from chiploop.record.actions import Action
 from chiploop.record.posterior_file import read_posterior
 from chiploop.record.record import Record
 from chiploop.record.rows import Decision, RecordedContent
-from chiploop.refit import LEARNED
+from chiploop.refit import LEARNED, LEFT_OUT
 from chiploop.report.run_summary import delivered_facts
 from chiploop.report.run_tables import number, percent
 from chiploop.report.verdicts import WORDS, fit_verdict, predictive_verdict
@@ -185,8 +185,13 @@ def chip_rows(
 ) -> list[dict[str, Any]]:
     """Return per chip what it got in a cycle, and the last value of each readout."""
     read: dict[str, dict[str, str]] = {}
+    of_fits = [e.content for e in record.events(run_id, LEFT_OUT) if e.content["cycle"] == cycle]
+    left_out = {
+        (r["chip"], r["readout"], r["time_h"]) for one in of_fits[-1:] for r in one["readouts"]
+    }
     for one in record.readouts(run_id, cycle):
-        failed = " (left out)" if one.qc == "fail" else ""
+        is_out = one.qc == "fail" or (one.chip_id, one.readout, one.time_h) in left_out
+        failed = " (left out)" if is_out else ""
         value = f"{number(one.value)}{'' if one.unit == '1' else ' ' + one.unit}{failed}"
         read.setdefault(one.chip_id, {})[one.readout] = value
     names = list(dict.fromkeys(name for values in read.values() for name in values))

@@ -13,7 +13,6 @@ goes on to wait.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,8 +23,9 @@ from chiploop.campaign_values import Campaign
 from chiploop.measurement import Readout
 from chiploop.record.progress import ProgrammeProgress
 from flows import away, hands, perfusion, tasks
+from flows.away import NOBODYS, Work
 from flows.clock import refuse_when_stopped
-from flows.cycle_holds import next_number
+from flows.cycle_holds import ends_h, next_number
 from flows.laboratory import Laboratory
 from flows.reserving import IN_VAIN, TURN
 from instruments.errors import InstrumentError
@@ -85,6 +85,8 @@ def read_teer(
         if meter is None or tasks.teer_is_done(lab, cycle, one.planned_h):
             lab.say(cycle, words)
             running, read = measured(lab, running, cycle, one.planned_h, until_h)
+            if read is None:
+                return running, readouts
             readouts += read
             due.pop(0)
             continue
@@ -95,9 +97,13 @@ def read_teer(
         if not (who := who_has(meter)):
             chips = len(lab.study.chip_ids)
             what = f"TEER of cycle {cycle}"
-            with on_record(lab, meter, "impedance_meter", what, one.planned_h, one.asked_h, chips):
+            with on_record(
+                lab, meter, "impedance_meter", what, one.planned_h, one.asked_h, chips
+            ) as work:
                 lab.say(cycle, words)
-                running, read = measured(lab, running, cycle, one.planned_h, until_h)
+                running, read = measured(lab, running, cycle, one.planned_h, until_h, work)
+            if read is None:
+                return running, readouts
             readouts += read
             due.pop(0)
             continue
@@ -116,20 +122,30 @@ def read_teer(
 
 
 def measured(
-    lab: Laboratory, running: Holds, cycle: int, planned_h: float, until_h: float
-) -> tuple[Holds, list[Readout]]:
-    """Read TEER now; with a meter that does not answer again and again while pumps run."""
+    lab: Laboratory,
+    running: Holds,
+    cycle: int,
+    planned_h: float,
+    until_h: float,
+    work: Work = NOBODYS,
+) -> tuple[Holds, list[Readout] | None]:
+    """Read TEER now; with a meter that does not answer again and again while pumps run.
+
+    None where none runs that could be waited beside: it is to be tried again.
+    """
     if not running:
-        return running, tasks.measure_teer(lab, cycle, planned_h)
+        return running, away.teer_now(lab, cycle, planned_h, work=work)
     last_h = until_h if math.isfinite(until_h) else None
-    read, running = away.teer_when_it_answers(lab, running, cycle, planned_h, last_h)
+    read, running = away.teer_when_it_answers(lab, running, cycle, planned_h, last_h, work)
     return running, read
 
 
 def read_before_stimulus(
     lab: Laboratory, campaign: Campaign, give: Callable[[Campaign, float, str], Campaign]
 ) -> tuple[Campaign, list[Readout]]:
-    """Read TEER before the stimulus; while it waits, chips get plain medium by ``give``, piece by piece."""
+    """Read TEER before the stimulus; while it waits, for others or for a meter that is silent, chips get plain
+    medium by ``give``, piece by piece.
+    """
     planned_h = lab.study.timeline.stimulus_from_h
     due = [Due(planned_h)]
     readouts: list[Readout] = []
@@ -167,7 +183,7 @@ def read_late(
     """Read the TEER of an exposure that has ended, while one hold follows the other; return the hold that runs."""
     readouts: list[Readout] = []
     while due:
-        end_h = ends_h(lab, hold)
+        end_h = ends_h(lab.study, hold)
         hold, read = read_teer(lab, hold, due, end_h, cycle)
         readouts += read
         if due:
@@ -194,7 +210,7 @@ def wait_for_reader(
         if not is_told and 3600.0 * (now_h - asked_h) >= reader.longest_wait_s - 1e-6:
             is_told = True
             put_in_vain(lab, cycle, reader, f"{assay} plate", asked_h, who, "it goes on to wait")
-        end_h = ends_h(lab, hold)
+        end_h = ends_h(lab.study, hold)
         if hold and now_h >= end_h - SAME_H:
             hold = next_of(lab, cycle, hold, hold_again)
         else:
@@ -203,15 +219,15 @@ def wait_for_reader(
 
 
 @contextmanager
-def reader_in_turn(lab: Laboratory, cycle: int, assay: str, ready_h: float) -> Iterator[None]:
+def reader_in_turn(lab: Laboratory, cycle: int, assay: str, ready_h: float) -> Iterator[Work]:
     """Put the use of a shared reader on record, and leave it to the others afterwards."""
     reader = shared_of(lab.bench.readers)
     if reader is None or not reader.lock_names:
-        yield
+        yield NOBODYS
         return
     what = f"{assay} plate of cycle {cycle}"
-    with on_record(lab, reader, "plate_reader", what, ready_h, ready_h, 1):
-        yield
+    with on_record(lab, reader, "plate_reader", what, ready_h, ready_h, 1) as work:
+        yield work
 
 
 @contextmanager
@@ -223,13 +239,18 @@ def on_record(
     planned_h: float,
     asked_h: float,
     readings: int,
-) -> Iterator[None]:
-    """Leave an instrument at the end of a block, and put on record how long it was waited for and used."""
-    begun_h, begun_s = lab.clock.now_h(), time.monotonic()
+) -> Iterator[Work]:
+    """Leave an instrument at the end of a block, and put on record how long it was waited for and was at work.
+
+    ``readings`` are those of one whole piece of work; where none came about there is nothing to put.
+    """
+    begun_h, work = lab.clock.now_h(), Work()
     try:
-        yield
+        yield work
     finally:
         instrument.leave()
+    if not work.readings:
+        return
     content = {
         "instrument": instrument.name,
         "device": instrument.device,
@@ -237,7 +258,7 @@ def on_record(
         "what": what,
         "planned_h": planned_h,
         "waited_s": round(3600.0 * (begun_h - asked_h), 1),
-        "took_s": round(time.monotonic() - begun_s, 2),
+        "took_s": round(work.took_s, 2),
         "readings": readings,
     }
     lab.record.add_event(
@@ -296,12 +317,6 @@ def plate_is_skipped(lab: Laboratory, cycle: int, assay: str) -> bool:
     name = f"c{cycle:02d}/plate/{assay}"
     said = [one.state for one in hands.said_of(lab.record, lab.run_id) if one.task == name]
     return bool(said) and said[-1] == "skipped"
-
-
-def ends_h(lab: Laboratory, hold: Holds) -> float:
-    """Return when a hold ends; infinite where none runs."""
-    begins_h = (progress.begins_h for progress in hold)
-    return max(begins_h, default=math.inf) + lab.study.timeline.turnaround_h
 
 
 def next_of(lab: Laboratory, cycle: int, hold: Holds, hold_again: HoldAgain) -> Holds:

@@ -125,7 +125,7 @@ def doses(one: RunEvidence, other: RunEvidence) -> list[Beside]:
 def doubt(one: RunEvidence, other: RunEvidence) -> list[tuple[str, list[tuple[Any, Any]]]]:
     """Return each verdict's lines of both runs, beside each other."""
     strips = [
-        verdicts(run.study, run.info, run.readouts, run.actions, run.held, []) for run in (one, other)
+        verdicts(run.study, run.info, run.judged, run.actions, run.held, []) for run in (one, other)
     ]  # fmt: skip
     return [
         (first.name, list(zip_longest(first.lines, second.lines)))

@@ -123,7 +123,7 @@ def text_of(places: RunPlaces) -> str:
         said.append(table(("line", "chips", "asked", "given", "risk"), rows))
     said.append("<h2>Readouts</h2>")
     names = ("readout", "unit", "n", "used", "censored", "failed")
-    counts = readout_counts(one.readouts)
+    counts = readout_counts(one.judged)
     said.append(table(names, ([str(row[name]) for name in names] for row in counts)))
     said.append(
         "<p>report.html has every figure. Research use only. Not for clinical decisions.</p>"

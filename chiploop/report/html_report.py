@@ -15,6 +15,7 @@ from typing import Any
 from chiploop.fault_points import passed
 from chiploop.goals import truth_of_goal
 from chiploop.inference.posterior import CalibrationInfo, Posterior
+from chiploop.measurement import Readout
 from chiploop.models.study_model import model_of
 from chiploop.models.tissue_model import TissueModel
 from chiploop.record.journal import Journal
@@ -87,6 +88,13 @@ class RunEvidence:
             for name, value in event.content["goals"].items()
             if value is not None
         }
+
+    @cached_property
+    def judged(self) -> tuple[Readout, ...]:
+        """The readouts as the fits took them: those that nothing known explains are marked as left out."""
+        last = max((c.cycle for c in self.calibrations), default=0)
+        fitted = readouts_of(evidence_up_to(self.study, self.actions, self.readouts, last))
+        return (*fitted, *(r for r in self.readouts if r.cycle > last))
 
     @property
     def info(self) -> dict[str, Any] | None:
@@ -244,7 +252,7 @@ def page(run: RunEvidence) -> dict[str, Any]:
         "level": f"{100 * LEVEL:g} %",
         "draws": DRAWS,
         "facts": header_facts(run),
-        "verdicts": verdicts(study, run.info, run.readouts, run.actions, run.held, approved),
+        "verdicts": verdicts(study, run.info, run.judged, run.actions, run.held, approved),
         "info": run.info,
         "accepted": run.accepted,
         "goals": tables.goal_rows(study, contents[-1]["goals"] if contents else [], run.truths),
@@ -269,8 +277,8 @@ def page(run: RunEvidence) -> dict[str, Any]:
         "ended_because": ended_because(record, run_id),
         "deliveries": doses_of.delivery_rows(run.actions),
         "held": run.held,
-        "readout_counts": tables.readout_counts(run.readouts),
-        "unusual": tables.unusual_readouts(run.readouts),
+        "readout_counts": tables.readout_counts(run.judged),
+        "unusual": tables.unusual_readouts(run.judged),
         "files": tables.file_rows(run.folder, contents),
         "raw_kinds": tables.raw_file_kinds(record.raw_files(run_id)),
         "raw_files": record.raw_files(run_id),

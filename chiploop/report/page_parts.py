@@ -75,7 +75,7 @@ def without_review(run: RunEvidence) -> dict[str, Any]:
         "calibration": run.calibrations[-1].key,
         "level": f"{100 * LEVEL:g} %",
         "facts": report.header_facts(run),
-        "verdicts": verdicts(study, run.info, run.readouts, run.actions, run.held, approved),
+        "verdicts": verdicts(study, run.info, run.judged, run.actions, run.held, approved),
         "info": run.info,
         "accepted": run.accepted,
         "goals": tables.goal_rows(study, content["goals"], run.truths),
@@ -103,8 +103,8 @@ def without_review(run: RunEvidence) -> dict[str, Any]:
         "proposals": dose_tables.proposal_rows(
             study, run.record, run.run.run_id, dose_tables.given_doses(study, run.actions)
         ),
-        "unusual": tables.unusual_readouts(run.readouts),
-        "readout_counts": tables.readout_counts(run.readouts),
+        "unusual": tables.unusual_readouts(run.judged),
+        "readout_counts": tables.readout_counts(run.judged),
         "files": tables.file_rows(run.folder, [c.content for c in run.calibrations]),
         "images": report.guarded(lambda: report.images(run)),
     }

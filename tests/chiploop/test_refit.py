@@ -58,9 +58,15 @@ def programme(line: str, asked_nm: float, hours: float, purpose: str) -> PumpPro
 
 
 def flow(
-    journal: Journal, cycle: int, phase: str, asked_nm: float, begin_h: float, end_h: float
+    journal: Journal,
+    cycle: int,
+    phase: str,
+    asked_nm: float,
+    begin_h: float,
+    end_h: float,
+    ends: bool = True,
 ) -> None:
-    """Put on record that every line got a programme of a phase, whole."""
+    """Put on record that every line got a programme of a phase, whole; or that it runs."""
     purpose = {"medium": "medium", "dose": "dose"}.get(phase, "stimulus")
     for line in LINES:
         one = programme(line, asked_nm, end_h - begin_h, purpose)
@@ -86,7 +92,8 @@ def flow(
         for intent in intents:
             journal.sent(intent.key, begin_h)
             journal.started(intent.key, begin_h, "answer")
-            journal.outcome(intent.key, end_h, intent.volume_ul, intent.volume_ul)
+            if ends:
+                journal.outcome(intent.key, end_h, intent.volume_ul, intent.volume_ul)
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ import pytest
 from chiploop.record.record import Record
 from chiploop.study import load_study
 from chiploop.worklist import HandDone
-from flows import hands, turns
-from flows.away import MISSED
+from flows import away, hands, turns
+from flows.away import AWAY, BACK, MISSED
 from flows.reserving import IN_VAIN, TURN
 from flows.turns import Due
 from instruments.errors import TransportTimeout
@@ -83,6 +83,7 @@ class Lab:
     reader: HeldReader = field(default_factory=HeldReader)
     clock: Clock = field(default_factory=Clock)
     said: list[str] = field(default_factory=list)
+    wall_s: float = 0.0
     taken: list[tuple[float, float]] = field(default_factory=list)
     """(planned, really) of the readings that were taken."""
     study: Any = STUDY
@@ -240,6 +241,102 @@ def test_a_shared_meter_that_does_not_answer_is_waited_for_like_one_in_use(
     _, read = turns.read_teer(lab, [], due, 40.0, 1)
     assert len(read) == 1 and due == []
     assert any("does not answer (teer is silent)" in one for one in lab.said)
+
+
+def silent_until(lab: Any, time_h: float) -> Callable[..., list[Any]]:
+    """Return a read whose meter is silent until a study time; each try takes its second."""
+
+    def measure(_: Any, cycle: int, planned_h: float) -> list[Any]:
+        lab.wall_s += 1.0
+        if lab.clock.now_h() < time_h:
+            raise TransportTimeout("the meter is silent")
+        lab.taken.append((planned_h, lab.clock.now_h()))
+        return ["TEER"]
+
+    return measure
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+@pytest.mark.parametrize(("back_h", "is_read"), [(38.0, True), (99.0, False)])
+def test_teer_before_the_stimulus_waits_for_a_silent_meter_on_plain_medium_and_a_person_is_asked_once(
+    lab: Any, monkeypatch: pytest.MonkeyPatch, back_h: float, is_read: bool, is_shared: bool
+) -> None:
+    begin_h = STUDY.timeline.stimulus_from_h
+    lab.clock.time_h, lab.wall_s, lab.meter.held_by = begin_h, 0.0, ""
+    back_h += begin_h - 36.0
+    if not is_shared:
+        own = SimpleNamespace(meters={"teer": object()}, readers={})
+        monkeypatch.setattr(Lab, "bench", own)
+    lab.record.add_run("r1", STUDY, 1, simulated=False)
+    monkeypatch.setattr(turns.tasks, "measure_teer", silent_until(lab, back_h))
+    given: set[str] = set()
+    monkeypatch.setattr(turns.perfusion, "begun", lambda lab, cycle, phase: phase in given)
+
+    def give(campaign: str, hours: float, phase: str) -> str:
+        given.add(phase)
+        lab.clock.wait_until_h(begin_h + hours * len(given))
+        return campaign
+
+    assert turns.read_before_stimulus(lab, "known", give) == ("known", ["TEER"] * is_read)
+    hours = 2.0 if is_read else turns.tasks.SAME_READING_H
+    assert len(given) == round(hours / turns.PIECE_H) and lab.clock.now_h() == begin_h + hours
+    assert [len(lab.record.events("r1", kind)) for kind in (AWAY, BACK, MISSED)] == [
+        1,
+        int(is_read),
+        int(not is_read),
+    ]
+    run = lab.record.run("r1")
+    assert run is not None and run.state == "running"
+    # taken up again, it goes through the same pieces; what was missed stays so
+    monkeypatch.setattr(turns.tasks, "teer_is_done", lambda *_: is_read)
+    monkeypatch.setattr(turns.tasks, "measure_teer", silent_until(lab, 0.0))
+    _, again = turns.read_before_stimulus(lab, "known", give)
+    assert again == ["TEER"] * is_read
+    assert len(given) == round(hours / turns.PIECE_H)
+
+
+def test_a_turn_counts_the_time_at_work_and_not_that_in_which_the_meter_was_silent(
+    lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.wall_s, lab.meter.held_by = 0.0, ""
+    monkeypatch.setattr(away, "time", SimpleNamespace(monotonic=lambda: lab.wall_s))
+    monkeypatch.setattr(turns.tasks, "measure_teer", silent_until(lab, 36.45))
+    lab.record.add_run("r1", STUDY, 1, simulated=False)
+
+    def watch(lab: Any, running: Any, until_h: float, cycle: int) -> Any:
+        lab.clock.wait_until_h(until_h)
+        lab.wall_s += 360.0
+        return running
+
+    monkeypatch.setattr(away.perfusion, "watch_pumps", watch)
+    running: Any = [SimpleNamespace(programme_key="r1/c01/L1/dose", begins_h=24.0)]
+    _, read = turns.read_teer(lab, running, [Due(36.0)], 40.0, 1)
+    assert read == ["TEER"] and lab.wall_s > 1000.0
+    (event,) = lab.record.events("r1", TURN)
+    assert (event.content["took_s"], event.content["readings"]) == (1.0, 2)
+    # nothing was read: nobody learns from it how long a reading takes
+    monkeypatch.setattr(turns.tasks, "measure_teer", silent_until(lab, 1e9))
+    assert turns.read_teer(lab, running, [Due(37.0)], 37.5, 1)[1] == []
+    assert len(lab.record.events("r1", TURN)) == 1
+
+
+def test_a_plate_that_waited_for_its_reader_counts_as_long_as_it_was_read(
+    lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.wall_s, lab.reader.have = 0.0, True
+    monkeypatch.setattr(away, "time", SimpleNamespace(monotonic=lambda: lab.wall_s))
+    lab.record.add_run("r1", STUDY, 1, simulated=False)
+    lab.clock.act = lambda _: setattr(lab, "wall_s", lab.wall_s + 360.0)
+    with turns.reader_in_turn(lab, 1, "CCL26", 36.0) as work:
+        window_h: Any = (24.0, 36.0)
+        plate = (lab, 1, "CCL26", window_h)
+        monkeypatch.setattr(
+            turns.tasks, "read_plate", lambda *_: silent_until(lab, 36.45)(lab, 1, 36.0)
+        )
+        found, _ = away.plate_when_it_answers(*plate, [], lambda *_: [], work)
+    assert found == ["TEER"] and lab.wall_s > 1000.0
+    (event,) = lab.record.events("r1", TURN)
+    assert (event.content["took_s"], event.content["readings"]) == (1.0, 1)
 
 
 def test_what_was_missed_is_not_read_under_a_later_hold(lab: Any) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chiploop.refit import UNEXPLAINED
 from chiploop.report import html_report
-from chiploop.report.html_report import write_report
+from chiploop.report.html_report import RunEvidence, write_report
+from chiploop.report.run_tables import readout_counts, unusual_readouts
+from chiploop.report.verdicts import data_verdict
+from tests.chiploop.report.conftest import HandRun
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
@@ -228,3 +233,26 @@ def test_a_strict_reader_of_html_finds_nothing_wrong(text: str) -> None:
     assert parser.errors == []
     parser.parse(text.replace("</main>", "</main></main>"))
     assert parser.errors != []
+
+
+def test_a_reading_that_the_fit_could_not_explain_is_counted_and_shown_as_left_out(
+    hand_run: HandRun,
+) -> None:
+    run = RunEvidence(*hand_run.parts)
+    line = hand_run.study.line_ids[0]
+    chips = set(hand_run.study.line(line).chips)
+    of_line = f"/c01/{line}/dose"
+    run.actions = [
+        replace(a, end=None, held="it stalled") if of_line in a.intent.programme_key else a
+        for a in run.actions
+    ]
+    shown = unusual_readouts(run.judged)
+    out = [row for row in shown if UNEXPLAINED in row["reasons"]]
+    assert {row["chip"] for row in out} == chips
+    assert all(row["state"] == "failed, left out" for row in out)
+    before = {row["readout"]: row for row in readout_counts(run.readouts)}
+    for row in readout_counts(run.judged):
+        assert row["used"] < before[row["readout"]]["used"]
+        assert row["used"] + row["failed"] == row["n"] == before[row["readout"]]["n"]
+    assert data_verdict(run.judged).lines[1].state == "look"
+    assert f"{len(out) + 1} failed" in data_verdict(run.judged).lines[1].text
