@@ -83,18 +83,24 @@ def skin_nm(drug: DrugFacts, plasma_mg_l: np.ndarray) -> np.ndarray:
     return molar * (SKIN_SHARE_IGG if drug.kind == "antibody" else drug.free_fraction)
 
 
-def blocked(concentration_nm: np.ndarray, half_nm: np.ndarray, hill: np.ndarray) -> np.ndarray:
-    """Return the mean block (n,) of concentrations (n, t)."""
+def blocked(
+    concentration_nm: np.ndarray, half_nm: np.ndarray, hill: np.ndarray, share: np.ndarray
+) -> np.ndarray:
+    """Return the mean block (n,) of concentrations (n, t), each standing for a share (t,) of the time."""
     reached = (concentration_nm / half_nm[:, None]) ** hill[:, None]
-    return np.asarray((reached / (1.0 + reached)).mean(axis=1))
+    return np.asarray((reached / (1.0 + reached)) @ share)
 
 
 def scratch_left(
-    concentration_nm: np.ndarray, half_nm: np.ndarray, hill: np.ndarray, power: float
+    concentration_nm: np.ndarray,
+    half_nm: np.ndarray,
+    hill: np.ndarray,
+    share: np.ndarray,
+    power: float,
 ) -> np.ndarray:
-    """Return the mean share left of the loss by scratching (n,) of concentrations (n, t)."""
+    """Return the mean share left of the loss by scratching (n,) of concentrations (n, t), as in ``blocked``."""
     reached = (concentration_nm / half_nm[:, None]) ** hill[:, None]
-    return np.asarray(((1.0 + reached) ** -power).mean(axis=1))
+    return np.asarray((1.0 + reached) ** -power @ share)
 
 
 def effect_of(
@@ -125,12 +131,14 @@ def effect_of(
         return PLACEBO
     drug, regimen = found
     rng = np.random.default_rng([seed, zlib.crc32(drug.name.encode())])
-    plasma = exposure(drug, regimen, PERSONS, rng).plasma_mg_l
+    course = exposure(drug, regimen, PERSONS, rng)
     potency = potency or prior_potency(drug, rng)
     group = groups(n) if potency_of is None else potency_of
-    concentration = dose_factor * skin_nm(drug, plasma)[np.arange(n) % PERSONS]
+    concentration = dose_factor * skin_nm(drug, course.plasma_mg_l)[np.arange(n) % PERSONS]
     shares = {
-        multiple: blocked(concentration, multiple * potency.half_nm[group], potency.hill[group])
+        multiple: blocked(
+            concentration, multiple * potency.half_nm[group], potency.hill[group], course.share
+        )
         for multiple in set(drug.blocks.values())
     }
     taken = {signal: shares[multiple] for signal, multiple in drug.blocks.items()}
@@ -139,11 +147,11 @@ def effect_of(
     causes = {
         f"{'Kd' if drug.kind == 'antibody' else 'IC50'} of {drug.name}": potency.half_nm[group],
         f"slope of {drug.name}": potency.hill[group],
-        f"exposure to {drug.name}": concentration.mean(axis=1),
+        f"exposure to {drug.name}": concentration @ course.share,
     }
     if drug.kind != JAK_INHIBITOR:
         return Effect(dict(taken), causes=causes)
     scratch = scratch_left(
-        concentration, potency.half_nm[group], potency.hill[group], scratch_power
+        concentration, potency.half_nm[group], potency.hill[group], course.share, scratch_power
     )
     return Effect(dict(taken), scratch=scratch, causes=causes)
