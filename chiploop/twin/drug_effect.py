@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.special import ndtri
@@ -24,7 +25,7 @@ from chiploop.inference.posterior import Posterior
 from chiploop.twin.drug_facts import JAK_INHIBITOR, DrugFacts, drug_of_arm
 from chiploop.twin.fitted_terms import DECOY_FACTORS, SCRATCH_POWER
 from chiploop.twin.patient_model import PLACEBO, Effect
-from chiploop.twin.pharmacokinetics import exposure
+from chiploop.twin.pharmacokinetics import Exposure, exposure
 
 SKIN_SHARE_IGG = 0.157
 """Interstitium of skin over plasma, antibodies (Shah and Betts 2013, remembered)."""
@@ -103,6 +104,21 @@ def scratch_left(
     return np.asarray((1.0 + reached) ** -power @ share)
 
 
+@lru_cache(maxsize=64)
+def persons_given(arm: str, seed: int) -> tuple[Exposure, PotencyDraws]:
+    """Return the courses in plasma of the persons of a seed, and potencies for where no chip has told them.
+
+    Kept, since a twin asks for the same persons at every step of its virtual patients.
+    """
+    found = drug_of_arm(arm)
+    if found is None:
+        raise ValueError(f"{arm} has no course in plasma")
+    drug, regimen = found
+    rng = np.random.default_rng([seed, zlib.crc32(drug.name.encode())])
+    course = exposure(drug, regimen, PERSONS, rng)
+    return course, prior_potency(drug, rng)
+
+
 def effect_of(
     arm: str,
     n: int,
@@ -129,10 +145,9 @@ def effect_of(
     found = drug_of_arm(arm)
     if found is None:
         return PLACEBO
-    drug, regimen = found
-    rng = np.random.default_rng([seed, zlib.crc32(drug.name.encode())])
-    course = exposure(drug, regimen, PERSONS, rng)
-    potency = potency or prior_potency(drug, rng)
+    drug, _ = found
+    course, prior = persons_given(arm, seed)
+    potency = potency or prior
     group = groups(n) if potency_of is None else potency_of
     concentration = dose_factor * skin_nm(drug, course.plasma_mg_l)[np.arange(n) % PERSONS]
     shares = {

@@ -10,12 +10,13 @@ Research use only; not for clinical decisions.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import rankdata
 
 from chiploop.errors import WrongUse
+from chiploop.twin.applicability import Applicability, of_patient
 from chiploop.twin.drug_effect import PRIOR, PotencyDraws
 from chiploop.twin.drug_facts import PLACEBO_ARM, drug_of_arm
 from chiploop.twin.observations import (
@@ -25,7 +26,7 @@ from chiploop.twin.observations import (
     expected_at_baseline,
     ln_easi,
 )
-from chiploop.twin.patient_file import Patient, outside_of_population
+from chiploop.twin.patient_file import Patient
 from chiploop.twin.patient_model import before_treatment, simulate
 from chiploop.twin.patient_twin import PARTICLES, Twin, twin_of
 
@@ -87,7 +88,13 @@ class WhatIf:
     """What could still be measured -> share of the forecast's variance that it would take away, largest first."""
     effective: float
     """Effective number of virtual patients at the last update, before any were moved."""
-    warnings: tuple[str, ...] = field(default=())
+    applicability: Applicability
+    """Whether the twin holds for such a patient; no forecast is shown without it."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Wherever the patient is not inside of what the twin was built from, in words."""
+        return self.applicability.beware
 
 
 def what_if(
@@ -165,7 +172,7 @@ def what_if(
     return WhatIf(
         patient.patient, patient.setting, weeks, margin_pct, tuple(forecasts), tuple(pairs),
         tuple(worth(twin, drugs[0], improvement, rng)), infos[-1].effective,
-        tuple(outside_of_population(patient)),
+        of_patient(patient, drugs),
     )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ class Exposure:
     plasma_mg_l: np.ndarray
     """(persons, t) total."""
     share: np.ndarray
-    """(t,) of the time looked at, for which each point stands; sums to one. A mean over time is ``values @ share``."""
+    """(t,) of the time that each point stands for; sums to one: a mean over time is ``values @ share``."""
 
 
 @lru_cache(maxsize=1)
