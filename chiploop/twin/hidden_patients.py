@@ -31,6 +31,8 @@ PERSONS_SEED = 977
 KNOWN_SHARE = 0.6
 """How often each measurement and each ratio stands in a file."""
 VISIT_MISSED = 0.1
+ROUNDS = 300
+"""Of drawing n patients, until n of them are of the cohort."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def _drawn(
     """Return files without measurements, and true parameters (n, 51)."""
     files: list[Patient] = []
     found: list[np.ndarray] = []
-    for _ in range(40):
+    for _ in range(ROUNDS):
         made: list[Patient] = []
         values: list[np.ndarray] = []
         for _ in range(n):
@@ -162,7 +164,7 @@ def _drawn(
         found += [row for row, is_in in zip(values, inside, strict=True) if is_in]
         if len(files) >= n:
             return files[:n], np.array(found[:n])
-    raise ValueError(f"{cohort.name}: {len(files)} of {40 * n} of the population are of it")
+    raise ValueError(f"{cohort.name}: {len(files)} of {ROUNDS * n} of the population are of it")
 
 
 def _file(cohort: Cohort, drug: str, number: int, rng: np.random.Generator) -> Patient:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.twin_populations import PAGE as POPULATIONS
+from benchmarks.twin_populations import sources_table
 from chiploop.twin.applicability import (
     INSIDE,
     NOT_KNOWN,
@@ -132,3 +134,10 @@ def test_span_of_the_disease_model_is_that_of_its_virtual_patients() -> None:
     easi = before_treatment(published_population().draw(6000, np.random.default_rng(8)))[1]
     low, high = source_populations().disease.easi or (0.0, 0.0)
     assert 0.005 < (easi < low).mean() < 0.02 and 0.005 < (easi > high).mean() < 0.02
+
+
+def test_the_page_of_populations_has_the_facts_as_they_are() -> None:
+    lines = POPULATIONS.read_text(encoding="utf-8").splitlines()
+    table = sources_table(source_populations().sources)
+    begin = lines.index(table[0])
+    assert lines[begin : begin + len(table)] == table

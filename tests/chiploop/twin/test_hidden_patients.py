@@ -63,6 +63,11 @@ def test_moved_virtual_patients_are_those_of_plain_weighing_of_many(
     slack = 4.0 * 1.36 * sd * np.sqrt(1.0 / bank.effective + 4.0 / len(moved.weights))
     np.testing.assert_allclose(found, expected, atol=slack)
     assert slack < 0.55 * sd
+    # what the visits say nothing of, most of the 51 parameters, stays as wide as it was
+    wide = [t.weights @ np.square(t.standard).mean(axis=1) for t in (bank, moved)]
+    assert wide[1] == pytest.approx(
+        wide[0], abs=5.0 * np.sqrt(2.0 / (250 * bank.standard.shape[1]))
+    )
 
 
 @pytest.mark.slow
