@@ -84,8 +84,8 @@ def readings(rows: Sequence[TrialRow], as_used: Sequence[Comparison]) -> list[st
     lines = [
         "## Two readings that the twin does not use",
         f"**Entry.** SOLO and CHRONOS took EASI {ENTRY_EASI:g} or more, and, as remembered, so did the others; "
-        f"{100 * (1 - kept):.0f} % of the virtual patients have less. Of the rest alone, with both terms fitted anew "
-        f"to the same two rows (ln k3 {shift:+.3f} for {TOPICALS_SHIFT:+.3f}, w {power:.1f} for "
+        f"{100 * (1 - kept):.0f} % of the virtual patients have less. Of the rest alone, with both terms fitted "
+        f"anew to the same two rows (ln k3 {shift:+.3f} for {TOPICALS_SHIFT:+.3f}, w {power:.1f} for "
         f"{SCRATCH_POWER:g}):",
         "",
         "| rows | root mean square of z, all | with entry | beyond 2, all | with entry |",
@@ -122,8 +122,8 @@ def of_ecztra_3(rows: Sequence[TrialRow]) -> list[str]:
     share = 100.0 * by_care / (drug.value - plain.responders_pct[75])
     return [
         f"**ECZTRA 3.** Its placebo arm with topicals reached EASI-75 in {placebo.value:g} %, that of CHRONOS in "
-        f"23.2 %. Were care as good as there (ln k3 {shift:+.2f}, so that placebo comes out at {placebo.value:g} %), "
-        f"tralokinumab would come out at {cared.responders_pct[75]:.1f} % (z {compared(drug, cared).z:+.2f}) "
+        f"23.2 %. Were care as good as there (ln k3 {shift:+.2f}, so that placebo comes out at "
+        f"{placebo.value:g} %), tralokinumab would come out at {cared.responders_pct[75]:.1f} % (z {compared(drug, cared).z:+.2f}) "
         f"instead of {plain.responders_pct[75]:.1f} % (z {compared(drug, plain).z:+.2f}); the trial has "
         f"{drug.value:g} %. So {share:.0f} % of the miss is care in that trial, the rest tralokinumab.",
         "",
