@@ -120,11 +120,13 @@ def of_ecztra_3(rows: Sequence[TrialRow]) -> list[str]:
     cared = patients.outcomes([drug.arm], shift)[drug.arm]
     by_care = cared.responders_pct[75] - plain.responders_pct[75]
     share = 100.0 * by_care / (drug.value - plain.responders_pct[75])
+    as_is, with_care = (
+        f"{one.responders_pct[75]:.1f} % (z {compared(drug, one).z:+.2f})" for one in (plain, cared)
+    )
     return [
         f"**ECZTRA 3.** Its placebo arm with topicals reached EASI-75 in {placebo.value:g} %, that of CHRONOS in "
         f"23.2 %. Were care as good as there (ln k3 {shift:+.2f}, so that placebo comes out at "
-        f"{placebo.value:g} %), tralokinumab would come out at {cared.responders_pct[75]:.1f} % "
-        f"(z {compared(drug, cared).z:+.2f}) instead of {plain.responders_pct[75]:.1f} % "
-        f"(z {compared(drug, plain).z:+.2f}); the trial has {drug.value:g} %. So {share:.0f} % of the miss is care in that trial, the rest tralokinumab.",
+        f"{placebo.value:g} %), tralokinumab would come out at {with_care} instead of {as_is}; the trial has "
+        f"{drug.value:g} %. So {share:.0f} % of the miss is care in that trial, the rest tralokinumab.",
         "",
     ]
