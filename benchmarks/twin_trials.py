@@ -15,6 +15,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 import chiploop.twin.drug_effect as drug_effect
+from benchmarks.twin_trials_readings import readings
 from chiploop.twin import RESEARCH_USE
 from chiploop.twin.fitted_terms import DECOY_FACTORS, SCRATCH_POWER, TOPICALS_SHIFT
 from chiploop.twin.outcomes import outcome_of
@@ -156,6 +157,7 @@ def page(path: Path) -> str:
         "given far below the trial and at the ceiling still below its 30 mg. EASI-90 of JAK inhibitors is not to "
         "be read from this twin.",
         "",
+        *readings([one.row for one in published], published),
         "## Left out",
         *[f"- {line}" for line in left_out],
         "- Endpoints other than EASI, and the subgroup of SOLO 1 and 2 by IGA: the model has no IGA.",

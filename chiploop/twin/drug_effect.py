@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.special import ndtri
@@ -24,7 +25,7 @@ from chiploop.inference.posterior import Posterior
 from chiploop.twin.drug_facts import JAK_INHIBITOR, DrugFacts, drug_of_arm
 from chiploop.twin.fitted_terms import DECOY_FACTORS, SCRATCH_POWER
 from chiploop.twin.patient_model import PLACEBO, Effect
-from chiploop.twin.pharmacokinetics import exposure
+from chiploop.twin.pharmacokinetics import Exposure, exposure
 
 SKIN_SHARE_IGG = 0.157
 """Interstitium of skin over plasma, antibodies (Shah and Betts 2013, remembered)."""
@@ -83,18 +84,39 @@ def skin_nm(drug: DrugFacts, plasma_mg_l: np.ndarray) -> np.ndarray:
     return molar * (SKIN_SHARE_IGG if drug.kind == "antibody" else drug.free_fraction)
 
 
-def blocked(concentration_nm: np.ndarray, half_nm: np.ndarray, hill: np.ndarray) -> np.ndarray:
-    """Return the mean block (n,) of concentrations (n, t)."""
+def blocked(
+    concentration_nm: np.ndarray, half_nm: np.ndarray, hill: np.ndarray, share: np.ndarray
+) -> np.ndarray:
+    """Return the mean block (n,) of concentrations (n, t), each standing for a share (t,) of the time."""
     reached = (concentration_nm / half_nm[:, None]) ** hill[:, None]
-    return np.asarray((reached / (1.0 + reached)).mean(axis=1))
+    return np.asarray((reached / (1.0 + reached)) @ share)
 
 
 def scratch_left(
-    concentration_nm: np.ndarray, half_nm: np.ndarray, hill: np.ndarray, power: float
+    concentration_nm: np.ndarray,
+    half_nm: np.ndarray,
+    hill: np.ndarray,
+    share: np.ndarray,
+    power: float,
 ) -> np.ndarray:
-    """Return the mean share left of the loss by scratching (n,) of concentrations (n, t)."""
+    """Return the mean share left of the loss by scratching (n,) of concentrations (n, t), as in ``blocked``."""
     reached = (concentration_nm / half_nm[:, None]) ** hill[:, None]
-    return np.asarray(((1.0 + reached) ** -power).mean(axis=1))
+    return np.asarray((1.0 + reached) ** -power @ share)
+
+
+@lru_cache(maxsize=64)
+def persons_given(arm: str, seed: int) -> tuple[Exposure, PotencyDraws]:
+    """Return the courses in plasma of the persons of a seed, and potencies for where no chip has told them.
+
+    Kept, since a twin asks for the same persons at every step of its virtual patients.
+    """
+    found = drug_of_arm(arm)
+    if found is None:
+        raise ValueError(f"{arm} has no course in plasma")
+    drug, regimen = found
+    rng = np.random.default_rng([seed, zlib.crc32(drug.name.encode())])
+    course = exposure(drug, regimen, PERSONS, rng)
+    return course, prior_potency(drug, rng)
 
 
 def effect_of(
@@ -123,14 +145,15 @@ def effect_of(
     found = drug_of_arm(arm)
     if found is None:
         return PLACEBO
-    drug, regimen = found
-    rng = np.random.default_rng([seed, zlib.crc32(drug.name.encode())])
-    plasma = exposure(drug, regimen, PERSONS, rng).plasma_mg_l
-    potency = potency or prior_potency(drug, rng)
+    drug, _ = found
+    course, prior = persons_given(arm, seed)
+    potency = potency or prior
     group = groups(n) if potency_of is None else potency_of
-    concentration = dose_factor * skin_nm(drug, plasma)[np.arange(n) % PERSONS]
+    concentration = dose_factor * skin_nm(drug, course.plasma_mg_l)[np.arange(n) % PERSONS]
     shares = {
-        multiple: blocked(concentration, multiple * potency.half_nm[group], potency.hill[group])
+        multiple: blocked(
+            concentration, multiple * potency.half_nm[group], potency.hill[group], course.share
+        )
         for multiple in set(drug.blocks.values())
     }
     taken = {signal: shares[multiple] for signal, multiple in drug.blocks.items()}
@@ -139,11 +162,11 @@ def effect_of(
     causes = {
         f"{'Kd' if drug.kind == 'antibody' else 'IC50'} of {drug.name}": potency.half_nm[group],
         f"slope of {drug.name}": potency.hill[group],
-        f"exposure to {drug.name}": concentration.mean(axis=1),
+        f"exposure to {drug.name}": concentration @ course.share,
     }
     if drug.kind != JAK_INHIBITOR:
         return Effect(dict(taken), causes=causes)
     scratch = scratch_left(
-        concentration, potency.half_nm[group], potency.hill[group], scratch_power
+        concentration, potency.half_nm[group], potency.hill[group], course.share, scratch_power
     )
     return Effect(dict(taken), scratch=scratch, causes=causes)

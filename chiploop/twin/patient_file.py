@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
@@ -22,6 +22,7 @@ from chiploop.twin.codes import IDENTIFYING, is_code
 from chiploop.twin.drug_facts import PLACEBO_ARM, drug_facts
 from chiploop.twin.fitted_terms import SETTINGS
 from chiploop.twin.population import published_population
+from chiploop.twin.source_populations import ANCESTRIES
 
 SCOPES = ("research", "teaching", "sharing")
 
@@ -128,6 +129,8 @@ class Patient(Part):
     setting: Annotated[str, OneOf(tuple(SETTINGS))] = "monotherapy"
     age_years: Annotated[int, Field(ge=0, le=120)] | None = None
     flg: Annotated[str, OneOf(("wild_type", "heterozygous", "null"))] | None = None
+    ancestry: Annotated[str, OneOf(ANCESTRIES)] | None = None
+    """Moves no number: it says whether the twin's sources hold people like this one (applicability)."""
     baseline: Baseline = Baseline()
     chip: Chip = Chip()
     modifiers: dict[str, Modifier] = {}
@@ -178,17 +181,3 @@ def patient_of(path: Path) -> Patient:
         )  # fmt: skip
         raise FileNotValid(f"{path}: {told}")
     return patient
-
-
-def outside_of_population(patient: Patient) -> list[str]:
-    """Return in words where the population was not built from patients like this one."""
-    told: list[Any] = []
-    if patient.age_years is not None and patient.age_years < 18:
-        told.append(f"age {patient.age_years}: the population was built from adults")
-    easi = patient.baseline.easi
-    if easi is not None and not 4.0 <= easi <= 51.0:
-        told.append(f"baseline EASI {easi:g}: 98 % of the population lie between 4 and 51")
-    told.append(
-        "ancestry: the sources of the population give none, so nothing is known of how it holds there"
-    )
-    return told

@@ -10,12 +10,13 @@ Research use only; not for clinical decisions.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import rankdata
 
 from chiploop.errors import WrongUse
+from chiploop.twin.applicability import Applicability, of_patient
 from chiploop.twin.drug_effect import PRIOR, PotencyDraws
 from chiploop.twin.drug_facts import PLACEBO_ARM, drug_of_arm
 from chiploop.twin.observations import (
@@ -25,7 +26,7 @@ from chiploop.twin.observations import (
     expected_at_baseline,
     ln_easi,
 )
-from chiploop.twin.patient_file import Patient, outside_of_population
+from chiploop.twin.patient_file import Patient
 from chiploop.twin.patient_model import before_treatment, simulate
 from chiploop.twin.patient_twin import PARTICLES, Twin, twin_of
 
@@ -33,6 +34,8 @@ QUANTILES = (0.05, 0.5, 0.95)
 SHOWN_DRIVERS = 5
 BINS = 25
 """Of equally many virtual patients, for what a measurement would tell."""
+GROUPS = 10
+"""Parts of the virtual patients, whose scatter tells how sure an order of measurements is."""
 VISIT_WEEKS = (4.0, 8.0, 12.0)
 """The first one after the last scored visit is offered as a measurement."""
 
@@ -85,9 +88,17 @@ class WhatIf:
     pairs: tuple[Pair, ...]
     measurements: tuple[tuple[str, float], ...]
     """What could still be measured -> share of the forecast's variance that it would take away, largest first."""
+    tied: tuple[str, ...]
+    """Measurements that these virtual patients do not tell apart from the first one."""
     effective: float
     """Effective number of virtual patients at the last update, before any were moved."""
-    warnings: tuple[str, ...] = field(default=())
+    applicability: Applicability
+    """Whether the twin holds for such a patient; no forecast is shown without it."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Wherever the patient is not inside of what the twin was built from, in words."""
+        return self.applicability.beware
 
 
 def what_if(
@@ -162,10 +173,12 @@ def what_if(
         # drugs as they are, and each one with and without the modifier
         if j < len(drugs) or j == i + len(drugs)
     ]  # fmt: skip
+    offers = offered(twin, drugs[0], rng)
+    shares = shares_taken(offers, improvement)
     return WhatIf(
         patient.patient, patient.setting, weeks, margin_pct, tuple(forecasts), tuple(pairs),
-        tuple(worth(twin, drugs[0], improvement, rng)), infos[-1].effective,
-        tuple(outside_of_population(patient)),
+        tuple(shares), tied_with_first(offers, improvement, shares), infos[-1].effective,
+        of_patient(patient, drugs),
     )  # fmt: skip
 
 
@@ -196,13 +209,11 @@ def drivers(values: Mapping[str, np.ndarray], target: np.ndarray) -> tuple[tuple
     return tuple((names[j], float(together[j])) for j in order)
 
 
-def worth(
-    twin: Twin, drug: str, targets: np.ndarray, rng: np.random.Generator
-) -> list[tuple[str, float]]:
-    """Return what each missing measurement would take off the variance of the targets (n, arms), on average."""
+def offered(twin: Twin, drug: str, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Return what each missing measurement would show in the virtual patients (n,), noise and all."""
     values = twin.values()
     started = before_treatment(values)
-    offered = {
+    found = {
         name: expected + LINKS[name].sd * rng.standard_normal(len(values))
         for name, expected in expected_at_baseline(started[0]).items()
         if getattr(twin.patient.baseline, name) is None
@@ -214,18 +225,44 @@ def worth(
             :, 0, 0
         ]
         noise = EASI_LN_SD * rng.standard_normal(len(values))
-        offered[f"EASI at week {week:g} under {under}"] = ln_easi(easi) + noise
-    found = [
-        (name, float(np.mean([explained(told, target) for target in targets.T])))
-        for name, told in offered.items()
-    ]
+        found[f"EASI at week {week:g} under {under}"] = ln_easi(easi) + noise
+    return found
+
+
+def shares_taken(offers: Mapping[str, np.ndarray], targets: np.ndarray) -> list[tuple[str, float]]:
+    """Return what each measurement (n,) would take off the variance of the targets (n, arms), largest first."""
+    found = [(name, _share_taken(told, targets)) for name, told in offers.items()]
     return sorted(found, key=lambda one: -one[1])
+
+
+def _share_taken(told: np.ndarray, targets: np.ndarray) -> float:
+    return float(np.mean([explained(told, target) for target in targets.T]))
+
+
+def tied_with_first(
+    offers: Mapping[str, np.ndarray], targets: np.ndarray, shares: Sequence[tuple[str, float]]
+) -> tuple[str, ...]:
+    """Return the measurements whose lead by the first is below two standard errors, by groups of neighbours.
+
+    Copies of a virtual patient are neighbours, so that they do not pass for several.
+    """
+    parts = np.array_split(np.arange(len(targets)), GROUPS)
+    by_group = {
+        name: np.array([_share_taken(offers[name][part], targets[part]) for part in parts])
+        for name, _ in shares
+    }
+    tied = []
+    for name, share in shares[1:]:
+        lead = by_group[shares[0][0]] - by_group[name]
+        if shares[0][1] - share < 2.0 * lead.std(ddof=1) / np.sqrt(GROUPS):
+            tied.append(name)
+    return tuple(tied)
 
 
 def explained(told: np.ndarray, target: np.ndarray) -> float:
     """Return the share of a target's variance that goes with a measurement, in bins of it."""
     if np.var(target) == 0.0:
         return 0.0
-    bins = np.array_split(target[np.argsort(told)], BINS)
+    bins = np.array_split(target[np.argsort(told)], min(BINS, max(2, len(target) // 4)))
     inside = np.mean([part.var(ddof=1) for part in bins])
     return float(max(0.0, 1.0 - inside / target.var(ddof=1)))

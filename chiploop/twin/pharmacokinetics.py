@@ -22,6 +22,10 @@ GIVEN_WITHIN = {"d": 0.01, "h": 0.02}
 """Unit of time -> how long a dose takes to reach the depot."""
 OBSERVED_UNTIL = {"d": 112.0, "h": 240.0}
 """16 weeks of an antibody; ten days of a tablet, of which the last one is looked at."""
+AFTER_A_DOSE = {"d": (1.0, 4.0, 12.0), "h": (0.1, 0.3, 0.8, 2.0, 5.0, 11.0)}
+"""Unit of time -> where the mean over time begins a new piece after each dose: a tablet's peak is minutes wide."""
+NODES = {"d": 3, "h": 5}
+"""Gauss-Legendre points of each piece."""
 WEIGHT_LN_SD = 0.2
 """Of body weight between persons. ASSUMED."""
 RTOL = 1e-6
@@ -35,6 +39,8 @@ class Exposure:
     """(t,) in the drug's unit."""
     plasma_mg_l: np.ndarray
     """(persons, t) total."""
+    share: np.ndarray
+    """(t,) of the time that each point stands for; sums to one: a mean over time is ``values @ share``."""
 
 
 @lru_cache(maxsize=1)
@@ -92,21 +98,54 @@ def doses(drug: DrugFacts, regimen: Regimen, until: float) -> Schedule:
     return Schedule(np.array(edges), np.array(inputs))
 
 
+def pieces(drug: DrugFacts, regimen: Regimen, given: Schedule, begin: float) -> np.ndarray:
+    """Return the edges of the pieces of time between which a concentration is smooth, from ``begin`` on."""
+    until = float(given.edges[-1])
+    doses_at = regimen.every * np.arange(np.ceil(until / regimen.every))
+    after = (doses_at[:, None] + np.array(AFTER_A_DOSE[drug.time])).ravel()
+    # of an antibody's doses, minutes against weeks, the switches change nothing that a mean over time would show
+    switches = given.edges if drug.time == "h" else doses_at
+    edges = np.concatenate([[begin, until], switches, after])
+    return np.unique(np.round(edges[(edges >= begin) & (edges <= until)], 9))
+
+
+def gauss_points(edges: np.ndarray, nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return points (t,) of a Gauss-Legendre rule on each piece, and the share of the time each stands for."""
+    place, weight = np.polynomial.legendre.leggauss(nodes)
+    half = 0.5 * np.diff(edges)
+    time = (edges[:-1] + half)[:, None] + half[:, None] * place
+    return time.ravel(), (half[:, None] * weight).ravel() / (edges[-1] - edges[0])
+
+
+def even_points(begin: float, until: float, points: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return evenly spaced points (t,) with the shares of the trapezoidal rule."""
+    share = np.full(points, 1.0 / (points - 1))
+    share[[0, -1]] *= 0.5
+    return np.linspace(begin, until, points), share
+
+
 def exposure(
     drug: DrugFacts,
     regimen: Regimen,
     n: int = 1,
     rng: np.random.Generator | None = None,
     as_patients: bool = True,
-    points: int = 97,
+    points: int | None = None,
 ) -> Exposure:
-    """Return plasma concentrations: of an antibody from week 1 to 16, of a tablet over the tenth day."""
+    """Return plasma concentrations: of an antibody from week 1 to 16, of a tablet over the tenth day.
+
+    ``points``: so many, evenly spaced, in place of those of the rule for means over time.
+    """
     model, until = kinetic_model(), OBSERVED_UNTIL[drug.time]
     rows = model.parameter_rows(n, persons(drug, regimen, n, rng, as_patients))
     begin = 7.0 if drug.time == "d" else until - regimen.every
-    time = np.linspace(begin, until, points)
-    found = model.run(rows, [doses(drug, regimen, until)], time, rtol=RTOL)
+    given = doses(drug, regimen, until)
+    if points is None:
+        time, share = gauss_points(pieces(drug, regimen, given, begin), NODES[drug.time])
+    else:
+        time, share = even_points(begin, until, points)
+    found = model.run(rows, [given], time, rtol=RTOL)
     concentration = found.observed[:, 0, :, 0]
     if np.isnan(concentration).any():
         raise ValueError(f"{drug.name}: the kinetics of some persons gave no number")
-    return Exposure(time, np.maximum(concentration, 0.0))
+    return Exposure(time, np.maximum(concentration, 0.0), share)

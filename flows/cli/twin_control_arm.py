@@ -51,11 +51,13 @@ def control_arm(
     controls and are shown only with --bias-sd. Research use only; not for clinical decisions.
     Exit code 2 for options that do not go together, 3 for a file that is not valid. With --json: {"ok", "file",
     "patients", "treated", "control", "left_out", "effects": [{"method", "estimate", "lower", "upper", "p", "se",
-    "trusted"}], "saved", "not_made": {method: why}, "exact_test", "rates", "research_use_only"}.
+    "trusted"}], "saved", "not_made": {method: why}, "exact_test", "rates", "applicability": {"verdict", "aspects":
+    [{"aspect", "verdict", "reason"}]} (null where no prognosis of a twin is in the file), "research_use_only"}.
     """
     import numpy as np
 
     from chiploop.twin import control_arm as analyses
+    from chiploop.twin.applicability import of_trial_file
     from chiploop.twin.randomisation_test import randomisation_test
     from chiploop.twin.trial_data import read_trial
 
@@ -70,6 +72,7 @@ def control_arm(
     if len(data.outcome) <= FEW and data.n_control:
         exact = randomisation_test(data, np.random.default_rng(seed))
     simulated = errors_of(data, bias_sd, seed) if simulate else []
+    holds = None if data.prognosis is None else of_trial_file()
     if as_json:
         print_json(
             {
@@ -84,11 +87,15 @@ def control_arm(
                 "not_made": not_made,
                 "exact_test": None if exact is None else asdict(exact),
                 "rates": simulated,
+                "applicability": holds.as_json() if holds else None,
                 "research_use_only": True,
             }
         )
         return
-    typer.echo("\n".join(told(data, effects, not_made, saved, exact, simulated)))
+    lines = told(data, effects, not_made, saved, exact, simulated)
+    if holds is not None:
+        lines += ["", *holds.lines("these patients")]
+    typer.echo("\n".join(lines))
 
 
 def made(data: TrialData, bias_sd: float | None) -> tuple[list[Effect], dict[str, str]]:

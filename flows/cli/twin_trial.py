@@ -51,9 +51,10 @@ def trial(
     of another drug, 6 for one whose calibration failed.
     With --json: {"ok", "arms": {arm: {"EASI50_pct", "EASI75_pct", "EASI90_pct", "mean_pct_EASI_improvement",
     "interval"}}, "setting", "patients", "week", "seed", "potency": {arm: "prior" or the file}, "decoy",
-    "research_use_only"}.
+    "applicability": {"verdict", "aspects": [{"aspect", "verdict", "reason"}]}, "research_use_only"}.
     """
     from chiploop.twin import RESEARCH_USE
+    from chiploop.twin.applicability import of_virtual_patients
     from chiploop.twin.fitted_terms import DECOY_FACTORS
     from chiploop.twin.trial import as_json as arms_as_json
     from chiploop.twin.trial import run_trial
@@ -63,6 +64,7 @@ def trial(
     names = [name.strip() for name in arms.split(",") if name.strip()]
     potencies = potencies_of(posterior)
     found = run_trial(names, setting, patients, week, seed, potencies, decoy)
+    holds = of_virtual_patients(names, setting)
     if as_json:
         print_json(
             {
@@ -74,6 +76,7 @@ def trial(
                 "seed": seed,
                 "potency": {arm.name: arm.potency for arm in found if arm.potency},
                 "decoy": decoy,
+                "applicability": holds.as_json(),
                 "research_use_only": True,
             }
         )
@@ -89,6 +92,7 @@ def trial(
             f"{arm.name:<22}{shares[50]:>8.1f}%{shares[75]:>8.1f}%{f'{low:.1f} to {high:.1f}':>15}"
             f"{shares[90]:>8.1f}%{arm.outcome.mean_improvement_pct:>10.1f}%  {arm.potency or '-'}"
         )
+    print("\n".join(holds.lines("these arms")))
     print(RESEARCH_USE)
 
 

@@ -57,7 +57,8 @@ def whatif(
     With --json: {"ok", "patient", "setting", "week", "margin_pct", "drugs": [{"name", "improvement_pct",
     "EASI75_probability", "potency", "drivers", "width_pct", "width_without_chip_pct", "EASI"}], "weeks",
     "comparisons": [{"first", "second", "first_better", "second_better"}], "measurements": [{"name",
-    "variance_share"}], "warnings", "page", "research_use_only"}.
+    "variance_share", "tied_with_first"}], "applicability": {"verdict", "aspects": [{"aspect", "verdict",
+    "reason"}]}, "warnings", "page", "research_use_only"}; a verdict is inside, outside or not known.
     """
     from chiploop.twin import RESEARCH_USE
     from chiploop.twin.patient_file import patient_of
@@ -158,8 +159,10 @@ def content(told: WhatIf) -> dict[str, Any]:
             for pair in told.pairs
         ],
         "measurements": [
-            {"name": name, "variance_share": share} for name, share in told.measurements
+            {"name": name, "variance_share": share, "tied_with_first": name in told.tied}
+            for name, share in told.measurements
         ],
+        "applicability": told.applicability.as_json(),
         "warnings": list(told.warnings),
         "research_use_only": True,
     }
@@ -187,6 +190,6 @@ def show(told: WhatIf) -> None:
     if told.measurements:
         print("  would narrow it (share of the variance):")
         for name, share in told.measurements[:3]:
-            print(f"      {name:<30} {100 * share:.0f} %")
-    for warning in told.warnings:
-        print(f"  beware: {warning}")
+            tied = "   not told apart from the first" if name in told.tied else ""
+            print(f"      {name:<30} {100 * share:.0f} %{tied}")
+    print("\n".join(f"  {line}" for line in told.applicability.lines("this patient")))

@@ -13,6 +13,8 @@ def test_the_page_holds_figures_numbers_mark_and_the_use_it_is_for() -> None:
     assert text.count("<svg") == 2 and "could not be drawn" not in text
     assert "SIMULATED" in text and text.count("Research use only; not for clinical decisions.") >= 2
     assert f"{100 * told.pairs[0].probability:.0f}</td>" in text
+    assert f"The twin holds for this patient:</b> {told.applicability.sentence}" in text
+    assert all(warning in text for warning in told.warnings) and told.warnings
     assert told.measurements[0][0] in text and "P-0001" in text
     assert twin_page(told) == text
     assert "<script" not in text

@@ -25,7 +25,7 @@ from chiploop.twin.drug_effect import (
 )
 from chiploop.twin.drug_facts import drug_facts, drug_of_arm
 from chiploop.twin.patient_model import simulate
-from chiploop.twin.pharmacokinetics import exposure
+from chiploop.twin.pharmacokinetics import exposure, persons
 from chiploop.twin.population import published_population
 
 # arm, time of a dose interval -> trough mg/L, mean of the interval, its unit
@@ -37,6 +37,9 @@ KINETICS = [
     ("upadacitinib:15mg", 24.0, None, 41.0, "nM"),
     ("upadacitinib:30mg", 24.0, None, 83.0, "nM"),
 ]
+
+
+HALVES = np.array([0.5, 0.5])
 
 
 @pytest.mark.parametrize(("arm", "interval", "trough", "mean", "unit"), KINETICS)
@@ -71,6 +74,40 @@ def test_upadacitinib_of_patients_is_what_the_page_says_beside_the_healthy_man(
     assert average / drug.molar_mass_kda == pytest.approx(mean_nm, abs=0.1)
 
 
+ARMS = [f"{name}:{dose}" for name, drug in drug_facts().items() for dose in drug.regimens]
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_means_over_time_are_those_of_a_rule_with_a_thousand_times_the_points(arm: str) -> None:
+    drug, regimen = drug_of_arm(arm)  # type: ignore[misc]
+    fine, used = exposure(drug, regimen, points=100_001), exposure(drug, regimen)
+    assert used.share.sum() == pytest.approx(1.0, abs=1e-12)
+    assert used.plasma_mg_l[0] @ used.share == pytest.approx(
+        fine.plasma_mg_l[0] @ fine.share, rel=3e-4
+    )
+    half, slope = np.array([drug.potency.median_nm]), np.ones(1)
+    both = [
+        (
+            blocked(skin_nm(drug, one.plasma_mg_l), half, slope, one.share)[0],
+            scratch_left(skin_nm(drug, one.plasma_mg_l), half, slope, one.share, 50.0)[0],
+        )
+        for one in (fine, used)
+    ]
+    assert both[1][0] == pytest.approx(both[0][0], rel=1e-5)
+    assert both[1][1] == pytest.approx(both[0][1], rel=1e-3, abs=1e-9)
+
+
+@pytest.mark.parametrize("arm", [arm for arm in ARMS if drug_of_arm(arm)[0].time == "h"])  # type: ignore[index]
+def test_mean_of_a_tablet_in_every_person_is_dose_over_clearance(arm: str) -> None:
+    drug, regimen = drug_of_arm(arm)  # type: ignore[misc]
+    found = exposure(drug, regimen, 50, np.random.default_rng(4))
+    made = persons(drug, regimen, 50, np.random.default_rng(4), True)
+    expected = regimen.mg * made["F"] / (made["ke"] * made["V"] * regimen.every)
+    # the tenth day is a steady state but for the slowest of them
+    np.testing.assert_allclose(found.plasma_mg_l @ found.share, expected, rtol=0.01)
+    assert np.median(found.plasma_mg_l @ found.share / expected) == pytest.approx(1.0, abs=1e-4)
+
+
 def test_spread_of_abrocitinib_is_that_of_the_published_coefficients_of_variation() -> None:
     spread = drug_facts()["abrocitinib"].kinetics["spread"]
     for name, cv in {"CL": 0.577, "V": 0.414}.items():
@@ -87,14 +124,14 @@ def test_tralokinumab_leaves_the_blood_with_the_published_half_life() -> None:
 
 
 def test_block_is_half_at_the_ic50_and_its_mean_follows_the_course() -> None:
-    two = blocked(np.array([[30.0, 0.0], [30.0, 90.0]]), np.full(2, 30.0), np.ones(2))
+    two = blocked(np.array([[30.0, 0.0], [30.0, 90.0]]), np.full(2, 30.0), np.ones(2), HALVES)
     np.testing.assert_allclose(two, [0.25, 0.625])
 
 
 def test_scratching_left_is_the_mean_over_time_of_the_power() -> None:
     # half the day no drug, half the day a block of 3/4: half the loss is left, whatever the power
     course = np.array([[0.0, 90.0], [30.0, 30.0]])
-    left = scratch_left(course, np.full(2, 30.0), np.ones(2), 10.0)
+    left = scratch_left(course, np.full(2, 30.0), np.ones(2), HALVES, 10.0)
     np.testing.assert_allclose(left, [0.5 + 0.5 * 0.25**10, 0.5**10])
 
 

@@ -10,8 +10,7 @@ import pytest
 from chiploop.errors import FileNotValid
 from chiploop.inference.posterior import Posterior
 from chiploop.twin.chip_shift import chip_ratios
-from chiploop.twin.patient_file import outside_of_population, patient_of, read_patient
-from tests.chiploop.twin.patients import patient
+from chiploop.twin.patient_file import patient_of, read_patient
 
 GOOD = """chiploop: 1
 patient: P-0042
@@ -72,12 +71,6 @@ def test_what_is_wrong_is_told_with_its_line(
     assert [(p.line, words in p.message) for p in problems] == [(line, True)]
     with pytest.raises(FileNotValid, match="patient.yaml"):
         patient_of(path)
-
-
-def test_a_patient_outside_of_the_population_is_told() -> None:
-    assert len(outside_of_population(patient(age_years=40, baseline={"easi": 30.0}))) == 1
-    told = outside_of_population(patient(age_years=9, baseline={"easi": 70.0}))
-    assert "built from adults" in told[0] and "98 %" in told[1] and "ancestry" in told[2]
 
 
 def test_ratios_of_a_donor_are_those_of_its_run() -> None:

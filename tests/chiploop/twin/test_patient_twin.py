@@ -1,22 +1,14 @@
-"""The twin of one patient: no data is the population, visits one by one are visits at once, forecasts cover."""
+"""The twin of one patient: no data is the population, visits one by one are visits at once."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import binom
 
 from chiploop.twin.drug_effect import effect_of
 from chiploop.twin.fitted_terms import TOPICALS_SHIFT
-from chiploop.twin.observations import (
-    EASI_LN_SD,
-    LINKS,
-    expected_at_baseline,
-    ln_easi,
-    log_likelihood,
-)
 from chiploop.twin.patient_file import Visit
-from chiploop.twin.patient_model import before_treatment, simulate
+from chiploop.twin.patient_model import simulate
 from chiploop.twin.patient_twin import new_twin, twin_of, updated
 from chiploop.twin.population import STANDARD_CARE, published_population
 from tests.chiploop.twin.patients import patient
@@ -80,37 +72,3 @@ def test_ratios_of_chips_shift_and_never_set() -> None:
     assert shifted.mean() < plain.mean() - 0.3
     assert shifted.std() > 0.95 * plain.std()
     np.testing.assert_allclose(np.log(with_chip.values()[:, 1]).std(), 0.39, rtol=0.05)
-
-
-@pytest.mark.slow
-def test_intervals_cover_hidden_patients_before_and_after_each_visit() -> None:
-    """500 hidden patients of the population; 90 % intervals of EASI at week 16 under dupilumab."""
-    n, hidden = 12_000, 500
-    rng = np.random.default_rng(6)
-    population = published_population().shifted({STANDARD_CARE: TOPICALS_SHIFT})
-    drawn = population.draw(n + hidden, rng)
-    started = before_treatment(drawn)
-    weeks = np.array([2.0, 4.0, 16.0])
-    effect = effect_of("dupilumab", n + hidden, 1)
-    easi = simulate(drawn, [effect], weeks, started=started).easi[:, 0]
-    expected = expected_at_baseline(started[0])
-    bank = {name: values[:n] for name, values in expected.items()}
-    covered = np.zeros((4, hidden), dtype=bool)
-    widths = np.zeros((4, hidden))
-    for i in range(hidden):
-        me = n + i
-        noisy = {k: float(v[me] + LINKS[k].sd * rng.standard_normal()) for k, v in expected.items()}
-        seen = np.exp(ln_easi(easi[me]) + EASI_LN_SD * rng.standard_normal(3)) - 0.3
-        known = [({}, 0), (noisy, 0), (noisy, 1), (noisy, 2)]
-        for stage, (measured, visits) in enumerate(known):
-            told = log_likelihood(bank, measured, easi[:n, :visits], seen[:visits])
-            weights = np.exp(told - told.max())
-            order = np.argsort(easi[:n, 2])
-            share = np.cumsum(weights[order]) / weights.sum()
-            low, high = easi[order[np.searchsorted(share, [0.05, 0.95])], 2]
-            covered[stage, i] = low <= easi[me, 2] <= high
-            widths[stage, i] = high - low
-    low, high = binom.ppf([0.001, 0.999], hidden, 0.9)
-    assert all(low <= count <= high for count in covered.sum(axis=1)), covered.mean(axis=1)
-    mean = widths.mean(axis=1)
-    assert (np.diff(mean) < 0).all(), mean

@@ -43,6 +43,7 @@ def test_the_json_holds_every_analysis_and_why_the_others_are_missing(
         and told["saved"] > 0.3
     )
     assert told["exact_test"]["p"] <= 1e-3 and told["exact_test"]["exact"] is False
+    assert told["applicability"]["verdict"] == "not known"
 
 
 def test_with_the_twins_bias_it_stands_in_for_controls(
@@ -66,6 +67,7 @@ def test_a_person_reads_a_table_and_that_it_is_for_research_alone(
     assert command_line(["twin", "control-arm", str(written(tmp_path)), "--simulate"]) == 0
     printed = capsys.readouterr().out
     assert "not for clinical decisions" in printed and "fewer patients" in printed
+    assert "the twin holds for these patients: not known (age, severity" in printed
     assert "P99" in printed and "turned in a subgroup" in printed
     assert max(len(line) for line in printed.splitlines()) <= 110
 

@@ -25,6 +25,8 @@ def test_json_and_text_tell_the_same_arms(capsys: pytest.CaptureFixture[str]) ->
     text = capsys.readouterr().out
     assert f"{told['arms']['dupilumab']['EASI75_pct']:.1f}%" in text
     assert "Research use only; not for clinical decisions." in text
+    assert told["applicability"]["verdict"] == "not known"
+    assert "the twin holds for these arms: not known (ancestry, FLG)" in text
 
 
 def test_wrong_asking_is_told_with_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,10 +42,32 @@ def test_text_json_and_page_tell_the_same(
     assert told["research_use_only"] is True and told["page"] == str(page)
     assert 0.0 < told["comparisons"][0]["first_better"] <= 1.0
     assert "dupilumab without stress" in page.read_text()
+    assert told["applicability"]["verdict"] == "not known"
+    whole = "not known (age, ancestry, FLG)"
+    assert f"The twin holds for this patient:</b> {whole}" in page.read_text()
     assert command_line([*asked]) == 0
     text = capsys.readouterr().out
     assert "Research use only; not for clinical decisions." in text
     assert f"{told['drugs'][0]['improvement_pct']['median']:.0f} %" in text
+    assert f"the twin holds for this patient: {whole}" in text
+
+
+def test_a_patient_outside_of_what_the_twin_was_built_from_is_told_so(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path.write_text(PATIENT + 'age_years: 9\nancestry: asian\nflg: "null"\n')
+    asked = ["twin", "whatif", str(path), "--drugs", "abrocitinib", *FEW]
+    assert command_line([*asked, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    verdicts = {one["aspect"]: one["verdict"] for one in told["applicability"]["aspects"]}
+    assert verdicts == {
+        "age": "outside", "severity": "inside", "ancestry": "outside", "FLG": "not known",
+        "abrocitinib": "not known",
+    }  # fmt: skip
+    assert told["applicability"]["verdict"] == "outside"
+    assert any("age: 9 years" in warning for warning in told["warnings"])
+    assert command_line(asked) == 0
+    assert "this patient: outside (age, ancestry)" in capsys.readouterr().out
 
 
 # what is put in place of what -> exit code, words
