@@ -19,9 +19,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from chiploop.errors import WaitingForPerson, WrongUse
+from chiploop.errors import WrongUse
 from chiploop.patients.audit import AUDIT_FILE, PatientAudit, Standing, standing_of
-from chiploop.patients.erasing import erase
+from chiploop.patients.erasing import NotErased, erase
 from chiploop.patients.fault_points import passed
 from chiploop.patients.key_folder import Ask, KeyFolder, Protection
 from chiploop.patients.sealing import SCRYPT_COST
@@ -227,7 +227,7 @@ class PatientStore:
         files += sum(erase(path) for path in self.values.files_of(of.patient_id))
         passed("patient_values_erased")
         if remain := self._left(of.patient_id):
-            raise WaitingForPerson(f"{remain[0]} is still there; the next command erases it")
+            raise NotErased(f"{remain[0]} is still there; the next command on this store erases it")
         end = self.audit.add(of.patient_id, "deleted", self.login, how=how, files=files, left=0)
         return Deletion(of.patient_id, files, end.seq, end.hash, of)
 
