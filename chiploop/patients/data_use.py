@@ -22,6 +22,7 @@ from chiploop.errors import WrongUse
 from chiploop.patients.audit import Standing
 from chiploop.patients.store import PatientStore
 from chiploop.twin import RESEARCH_USE
+from chiploop.twin.codes import looks_like
 from chiploop.twin.consent import NotAgreed
 from chiploop.twin.patient_file import TERMS, Patient
 
@@ -70,7 +71,7 @@ def export(
             "purpose": purpose,
             "recipient": recipient,
             "given_on": today,
-            "given_by": store.login,
+            **({} if looks_like(store.login) else {"given_by": store.login}),
             "terms": list(TERMS),
         },
     }

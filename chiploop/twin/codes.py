@@ -46,7 +46,7 @@ IN_ANY_TEXT: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 """What is refused in codes and in comments of a file."""
 IN_CODES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"^[A-Z]{1,2}\d[A-Z\d]?[-_. ]?\d[A-Z]{2}$", re.IGNORECASE), "a postcode"),
-    (re.compile(r"^([A-Z]{1,2}-)?\d{5}(-\d{4})?$", re.IGNORECASE), "a postcode"),
+    (re.compile(r"^((DE?|FR?|IT?|ES|US)-)?\d{5}(-\d{4})?$", re.IGNORECASE), "a postcode"),
     (
         re.compile(r"(?<![A-Z])[A-Z]{2,3}(19\d\d|20[01]\d)(?!\d)", re.IGNORECASE),
         "initials with a year",

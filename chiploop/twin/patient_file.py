@@ -96,6 +96,12 @@ def institution(value: str) -> str:
     return value
 
 
+def _plain_login(value: str) -> str:
+    if looks := looks_like(value):
+        raise problem(f'"{value}" looks like {looks}', "leave it out")
+    return value
+
+
 Code = Annotated[Identifier, AfterValidator(_code)]
 Age = Annotated[int, Field(ge=0, le=OLDEST_YEARS)]
 Day = Annotated[str, AfterValidator(_day)]
@@ -122,8 +128,8 @@ class DataUse(Part):
     """What the recipient may do."""
     recipient: Annotated[str, AfterValidator(institution)]
     given_on: Day
-    given_by: Login
-    """Login of who gave it."""
+    given_by: Annotated[Login, AfterValidator(_plain_login)] | None = None
+    """Login of who gave it; left out where it looks like an address or a number, the giver's audit has it."""
     terms: Annotated[tuple[Annotated[str, OneOf(TERMS)], ...], BeforeValidator(as_tuple)] = TERMS
 
 

@@ -168,6 +168,19 @@ def test_keys_kept_apart_make_a_backup_whole_again(tmp_path: Path) -> None:
         assert books.read(books.find(CODE), "show", TODAY) == rich()
 
 
+def test_drafts_of_a_process_that_died_while_it_wrote_are_erased(tmp_path: Path) -> None:
+    patient_id = with_patient(tmp_path)
+    drafts = [
+        tmp_path / KEYS / f"{patient_id}.ab12.tmp",
+        tmp_path / VALUES / f"{patient_id}.2.cd34.tmp",
+    ]
+    for draft in (*drafts, tmp_path / KEYS / "seal.json.ef56.tmp"):
+        draft.write_bytes(b"half of it")
+    with store(tmp_path) as books:
+        assert books.read(books.find(CODE), "show", TODAY) == rich()
+    assert list(tmp_path.rglob("*.tmp")) == []
+
+
 # -- deaths
 
 
