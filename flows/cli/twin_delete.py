@@ -74,7 +74,7 @@ def delete(
         for gone in one.standing.exports:
             print(f"  tell {gone['recipient']}: it has values as {gone['export']}")
         if one.standing.pages:
-            print(f"  {one.standing.pages} pages were written with it; delete those too")
+            print(f"  pages written with it: {one.standing.pages}; delete those too")
     print(NOT_REACHED if done else "nobody is to be deleted")
 
 
