@@ -39,8 +39,8 @@ def erase(path: Path) -> bool:
         return False
     except OSError as problem:
         raise NotErased(
-            f"{path} could not be erased: {problem.strerror or problem}. Close what holds it; the next command on "
-            "this store erases it"
+            f"{path} could not be erased: {problem.strerror or problem}. Close what holds it and try again; of a "
+            "store the next command erases it"
         ) from problem
     return True
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from chiploop.patients.audit import AUDIT_FILE, Standing, standing_of, verify_chain
 from chiploop.patients.key_folder import KeyFolder
-from chiploop.patients.values import ID, ValuesFolder
+from chiploop.patients.values import ValuesFolder, by_patient
 from chiploop.record.chain import ChainFault, ChainReport
 
 
@@ -69,20 +69,19 @@ def verify_store(folder: Path) -> ChainReport:
     Needs no key. A key that is not here is no fault: a backup holds none.
     """
     report, entries = verify_chain(folder / AUDIT_FILE)
-    standings, keys, values = standing_of(entries), KeyFolder(folder), ValuesFolder(folder)
+    standings, values = standing_of(entries), ValuesFolder(folder)
+    there = by_patient(KeyFolder(folder).folder, values.folder)
     faults: list[ChainFault] = []
     for one in standings.values():
-        short = one.patient_id[:8]
-        left = keys.files_of(one.patient_id) + values.files_of(one.patient_id)
+        short, left = one.patient_id[:8], there.get(one.patient_id, [])
         if one.state in ("deleted", "given up") and left:
             told = f"{short} was {one.state}, and {left[0]} is here"
             faults.append(ChainFault("inserted", "patients", one.patient_id, told))
         elif one.state == "kept" and not values.path(one.patient_id, one.version).exists():
             told = f"the values of {short}, version {one.version}, are gone"
             faults.append(ChainFault("deleted", "patients", one.patient_id, told))
-    for path in sorted([*keys.folder.glob("*"), *values.folder.glob("*")]):
-        name = ID.match(path.name)
-        if name and name.group() not in standings:
-            told = f"{path} belongs to no patient of the audit"
-            faults.append(ChainFault("inserted", "patients", path.name, told))
+    for patient_id, files in there.items():
+        if patient_id not in standings:
+            told = f"{files[0]} belongs to no patient of the audit"
+            faults.append(ChainFault("inserted", "patients", patient_id, told))
     return replace(report, faults=report.faults + tuple(faults))

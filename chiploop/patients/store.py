@@ -25,8 +25,9 @@ from chiploop.patients.erasing import NotErased, erase
 from chiploop.patients.fault_points import passed
 from chiploop.patients.key_folder import Ask, KeyFolder, Protection
 from chiploop.patients.sealing import SCRYPT_COST
-from chiploop.patients.values import ValuesAltered, ValuesFolder
+from chiploop.patients.values import ValuesAltered, ValuesFolder, by_patient
 from chiploop.record.chain import utc_now
+from chiploop.record.disk import full, is_full
 from chiploop.twin.consent import check_use
 from chiploop.twin.patient_file import Patient
 
@@ -194,8 +195,9 @@ class PatientStore:
         self.keys.finish()
         for draft in self.values.drafts():
             erase(draft)
+        there = by_patient(self.keys.folder, self.values.folder)
         for one in self.standings().values():
-            short, left = one.patient_id[:8], self._left(one.patient_id)
+            short, left = one.patient_id[:8], there.get(one.patient_id, [])
             if one.state == "deleting":
                 self._destroy(one, "finished at a later start")
                 self.finished.append(f"the deletion of {short} was broken off and is finished now")
@@ -211,9 +213,10 @@ class PatientStore:
                 self.finished.append(
                     f"adding {short} was broken off: nothing of it is kept. Add it again"
                 )
-            elif one.state == "kept" and self.values.path(one.patient_id, one.version).exists():
+            elif one.state == "kept":
                 counts = self.values.path(one.patient_id, one.version)
-                for path in self.values.files_of(one.patient_id):
+                values = [path for path in left if path.parent == self.values.folder]
+                for path in values if counts in values else ():
                     if path != counts:
                         erase(path)
 
@@ -290,7 +293,21 @@ def open_store(
         try:
             store.finish()
             yield store
+        except OSError as problem:
+            raise _refused(folder, problem) from problem
         finally:
             store.audit.close()
     finally:
         lock.release()
+
+
+def _refused(folder: Path, problem: OSError) -> Exception:
+    """Return what to tell where the system refuses to read or write in a store; other trouble as it is."""
+    if is_full(problem):
+        return full(folder)
+    if folder not in Path(str(problem.filename or "")).parents:
+        return problem
+    return WrongUse(
+        f"{problem.filename} can not be used: {problem.strerror}. What was begun is finished, or given up, by the "
+        "next command on this store"
+    )

@@ -27,6 +27,15 @@ FORMAT = "chiploop patient values 1"
 ID = re.compile(r"[0-9a-f]{32}")
 
 
+def by_patient(*folders: Path) -> dict[str, list[Path]]:
+    """Return id -> every file of it in the folders of keys and of values, drafts as well."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(path for folder in folders if folder.is_dir() for path in folder.iterdir()):
+        if named := ID.match(path.name):
+            found.setdefault(named.group(), []).append(path)
+    return found
+
+
 class ValuesAltered(FileNotValid):
     """Values that are not what was written: altered, exchanged or of an older version."""
 

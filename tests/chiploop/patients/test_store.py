@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import sqlite3
 import threading
@@ -13,6 +15,7 @@ import pytest
 
 from chiploop.errors import WrongUse
 from chiploop.patients import store as store_module
+from chiploop.patients import values as values_module
 from chiploop.patients.audit import AUDIT_FILE
 from chiploop.patients.key_folder import FOLDER as KEYS
 from chiploop.patients.key_folder import KeysNotOpened, NoKey, Protection
@@ -21,6 +24,7 @@ from chiploop.patients.store import open_store
 from chiploop.patients.values import FOLDER as VALUES
 from chiploop.patients.values import ValuesAltered
 from chiploop.record.chain import RecordBroken
+from chiploop.record.disk import DiskFull
 from chiploop.twin.consent import NotAgreed
 from tests.chiploop.patients.stores import (
     CODE,
@@ -112,29 +116,14 @@ def test_a_change_takes_the_place_of_what_was_and_erases_it(tmp_path: Path) -> N
     assert old not in bytes_of(tmp_path).values()
 
 
-# scope, day of deletion, use, words
-NOT_AGREED = [
-    (["research"], "2030-12-31", "export", "not for sharing"),
-    (["research"], "2030-12-31", "teach", "not for teaching"),
-    (["teaching"], "2030-12-31", "whatif", "not for research"),
-    (["teaching"], "2030-12-31", "study", "not for research"),
-    (["research"], "2026-05-31", "whatif", "was to be deleted after 2026-05-31"),
-    (["research"], "2026-05-31", "show", "was to be deleted"),
-    (["research"], "2026-05-31", "change", "was to be deleted"),
-]
-
-
-@pytest.mark.parametrize(("scope", "day", "use", "words"), NOT_AGREED)
-def test_a_use_that_was_not_agreed_to_is_refused_before_a_key_is_asked_for(
-    tmp_path: Path, scope: list[str], day: str, use: str, words: str
-) -> None:
-    of = rich(consent={"scope": scope, "delete_after": day})
-    with store(tmp_path) as books:
-        books.protect("passphrase", secret)
-        patient_id = books.add(of, "2026-01-01")
+def test_a_use_that_was_not_agreed_to_is_refused_before_a_key_is_asked_for(tmp_path: Path) -> None:
+    with_patient(tmp_path)
     with store(tmp_path, nobody) as books:
-        with pytest.raises(NotAgreed, match=words):
-            books.read(books.find(patient_id), use, TODAY)
+        (one,) = books.kept()
+        with pytest.raises(NotAgreed, match="not for teaching, which teach needs"):
+            books.read(one.standing, "teach", TODAY)
+        with pytest.raises(NotAgreed, match="was to be deleted after 2030-12-31"):
+            books.read(one.standing, "whatif", "2031-01-01")
         assert [e.action for e in books.audit.entries()][-1] == "added"
 
 
@@ -271,3 +260,24 @@ def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
     with_patient(tmp_path)
     for path in [*(tmp_path / KEYS).iterdir(), *(tmp_path / VALUES).iterdir()]:
         assert path.stat().st_mode & 0o077 == 0, path
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "words"),
+    [(errno.ENOSPC, DiskFull, "the disk is full"), (errno.EACCES, WrongUse, "can not be used")],
+)
+def test_a_disk_that_refuses_is_told_and_nobody_is_half_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception], words: str
+) -> None:
+    with_patient(tmp_path)
+
+    def refuses(path: Path, content: bytes) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(values_module, "write_private", refuses)
+    with pytest.raises(error, match=words), store(tmp_path) as books:
+        books.add(rich(patient="P-0428"), TODAY)
+    monkeypatch.undo()
+    with store(tmp_path) as books:
+        assert "Add it again" in books.finished[0] and len(books.kept()) == 1
+    assert verify_store(tmp_path).whole

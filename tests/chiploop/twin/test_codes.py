@@ -23,7 +23,7 @@ baseline: {easi: 28.0}
 """
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     prefix=st.sampled_from(["P", "P-", "AD-", "ZRH-", "S1-P", "CASE-", "site-03-", "donor_D", "X.", "virtual-"]),
     number=st.integers(0, 9999),
@@ -36,7 +36,7 @@ def test_codes_as_laboratories_write_them_are_taken(prefix: str, number: int, wi
 SEPARATORS = st.sampled_from(["", "-", ".", "_"])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     day=st.dates(),
     separator=SEPARATORS,
@@ -49,7 +49,7 @@ def test_no_date_of_birth_is_taken_in_any_order(day, separator, prefix, order) -
     assert not is_code(prefix + born.strftime(form))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     number=st.integers(100_000, 9_999_999_999),
     prefix=st.sampled_from(["", "MRN", "H", "NHS-", "P-"]),
