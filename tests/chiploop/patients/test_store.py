@@ -164,6 +164,17 @@ def test_values_of_another_version_or_patient_do_not_open(tmp_path: Path) -> Non
         books.read(books.find(first), "show", TODAY)
 
 
+def test_values_that_the_audit_was_not_told_of_are_refused_though_the_key_made_them(
+    tmp_path: Path,
+) -> None:
+    patient_id = with_patient(tmp_path)
+    with store(tmp_path) as books:
+        books.keys.unlock(secret)
+        books.values.write(patient_id, 1, rich(age_years=30), books.keys.key(patient_id))
+        with pytest.raises(ValuesAltered):
+            books.read(books.find(patient_id), "show", TODAY)
+
+
 @pytest.mark.parametrize("place", [0, 40, 170, -1])
 def test_one_altered_byte_is_seen(tmp_path: Path, place: int) -> None:
     patient_id = with_patient(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from chiploop.study_fields import FROM_FILE
 from chiploop.twin.codes import IDENTIFYING, is_code, looks_like, of_comment, why_no_code
 from chiploop.twin.patient_file import TERMS, Patient, read_patient
 
+PLAIN = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 GOOD = """chiploop: 1
 patient: P-0042
 consent: {scope: [research], delete_after: "2031-12-31"}
@@ -23,7 +25,7 @@ baseline: {easi: 28.0}
 """
 
 
-@settings(max_examples=60, deadline=None)
+@PLAIN
 @given(
     prefix=st.sampled_from(["P", "P-", "AD-", "ZRH-", "S1-P", "CASE-", "site-03-", "donor_D", "X.", "virtual-"]),
     number=st.integers(0, 9999),
@@ -36,20 +38,19 @@ def test_codes_as_laboratories_write_them_are_taken(prefix: str, number: int, wi
 SEPARATORS = st.sampled_from(["", "-", ".", "_"])
 
 
-@settings(max_examples=60, deadline=None)
+@PLAIN
 @given(
-    day=st.dates(),
+    day=st.dates(datetime.date(1930, 1, 1), datetime.date(2019, 12, 31)),
     separator=SEPARATORS,
     prefix=st.sampled_from(["", "P", "P-", "x_"]),
     order=st.integers(0, 2),
 )
 def test_no_date_of_birth_is_taken_in_any_order(day, separator, prefix, order) -> None:  # type: ignore[no-untyped-def]
-    born = day.replace(year=1930 + day.year % 90)
     form = ("%Y{0}%m{0}%d", "%d{0}%m{0}%Y", "%d{0}%b{0}%Y")[order].format(separator)
-    assert not is_code(prefix + born.strftime(form))
+    assert not is_code(prefix + day.strftime(form))
 
 
-@settings(max_examples=60, deadline=None)
+@PLAIN
 @given(
     number=st.integers(100_000, 9_999_999_999),
     prefix=st.sampled_from(["", "MRN", "H", "NHS-", "P-"]),
