@@ -151,7 +151,7 @@ def protect(
 
     Makes the store where there is none. The passphrase or key file is kept nowhere: who loses it has lost the
     patients. Exit code 2 for one that is too short, and where the store is sealed by another one. With --json:
-    {"ok", "protection", "store"}.
+    {"ok", "protection", "store", "were_open"}.
     """
     chosen = [passphrase, new_key_file is not None, in_the_open]
     if sum(chosen) != 1:
@@ -160,15 +160,23 @@ def protect(
     if new_key_file is not None and not new_key_file.exists():
         _make_key_file(new_key_file, store)
     with opened(store, key_file, create=True) as books:
+        were_open = books.keys.protection() == "none" and bool(books.kept())
         books.protect(protection, asking(new_key_file, again=True))  # type: ignore[arg-type]
+    exposed = were_open and protection != "none"
     if as_json:
-        print_json({"ok": True, "protection": protection, "store": str(store)})
+        print_json(
+            {"ok": True, "protection": protection, "store": str(store), "were_open": exposed}
+        )
         return
     print(
         f"{store}: keys sealed by {protection}"
         if protection != "none"
         else f"{store}: keys in the open"
     )
+    if exposed:
+        print(
+            "until now they stood in the open; what this disk may keep of the overwritten file is not reached"
+        )
 
 
 def _make_key_file(path: Path, store: Path) -> None:

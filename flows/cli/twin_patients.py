@@ -1,6 +1,7 @@
-"""``chiploop twin add``, ``list``, ``show``, ``visit``, ``consent``: patients in their store.
+"""``chiploop twin add``, ``list``, ``show``: patients in their store.
 
-Belongs here: those who stay. Not here: deleting and proof (twin_delete), giving away (twin_export).
+Belongs here: those who are there. Not here: what changes of one (twin_change), deleting and proof (twin_delete),
+giving away (twin_export).
 """
 
 from __future__ import annotations
@@ -10,13 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from chiploop.errors import FileNotValid, WrongUse
 from flows.cli.patient_store import KEY_FILE, STORE, WHO, opened, today
 from flows.cli.screen import JSON_OPTION, paint, print_json
 
 if TYPE_CHECKING:
     from chiploop.patients.store import Kept
-    from chiploop.twin.patient_file import Patient
 
 DUE_EXIT_CODE = 7
 """Of ``list --due`` where somebody must delete."""
@@ -124,93 +123,6 @@ def show(
         print_json({**told, "research_use_only": True})
         return
     print(as_yaml(content), end="")
-
-
-def visit(
-    patient: str = WHO,
-    week: float = typer.Option(..., "--week", help="Weeks since treatment began."),
-    easi: float | None = typer.Option(None, "--easi", help="EASI; leave out where not scored."),
-    treatment: str = typer.Option("", "--treatment", help="Where the patient has none yet."),
-    store: Path = STORE,
-    key_file: Path | None = KEY_FILE,
-    as_json: bool = JSON_OPTION,
-) -> None:
-    """Add a visit to a patient of the store.
-
-    The values take a new version; the older one is erased. Exit code 2 for an unknown patient or a second
-    treatment, 3 for a visit that is not possible. With --json: {"ok", "id", "visits"}.
-    """
-    with opened(store, key_file) as books:
-        standing = books.find(patient)
-        found = books.checked(standing, "change", today())
-        if treatment and found.treatment not in (None, treatment):
-            raise WrongUse(
-                f"the patient is under {found.treatment}; a twin knows one treatment. Nothing was changed"
-            )
-        changes: dict[str, Any] = {"treatment": treatment} if treatment else {}
-        seen = {"week": week} if easi is None else {"week": week, "easi": easi}
-        visits = [one.model_dump(exclude_none=True) for one in found.visits]
-        new = changed(found, {**changes, "visits": [*visits, seen]})
-        books.change(standing, new, "visit")
-    if as_json:
-        print_json({"ok": True, "id": standing.patient_id, "visits": len(new.visits)})
-        return
-    print(f"{standing.patient_id[:8]}: {len(new.visits)} visits")
-
-
-def consent(
-    patient: str = WHO,
-    scope: str = typer.Option("", "--scope", metavar="A,B", help="The whole new scope."),
-    delete_after: str = typer.Option("", "--delete-after", help="The new last day."),
-    store: Path = STORE,
-    key_file: Path | None = KEY_FILE,
-    as_json: bool = JSON_OPTION,
-) -> None:
-    """Change what a patient agreed to; one who withdraws it all is deleted (`chiploop twin delete`).
-
-    Exit code 2 for an unknown patient, 3 for a scope or day that is none. With --json: {"ok", "id", "scope",
-    "delete_after", "exports"}.
-    """
-    if not scope and not delete_after:
-        raise WrongUse("name the new --scope or --delete-after")
-    with opened(store, key_file) as books:
-        standing = books.find(patient)
-        found = books.checked(standing, "change", today())
-        agreed = {
-            "scope": [one.strip() for one in scope.split(",")] if scope else found.consent.scope,
-            "delete_after": delete_after or found.consent.delete_after,
-        }
-        new = changed(found, {"consent": agreed})
-        books.change(standing, new, "consent")
-    if as_json:
-        told = {"ok": True, "id": standing.patient_id, "scope": list(new.consent.scope)}
-        print_json(
-            {**told, "delete_after": new.consent.delete_after, "exports": list(standing.exports)}
-        )
-        return
-    print(
-        f"{standing.patient_id[:8]}: {', '.join(new.consent.scope)} until {new.consent.delete_after}"
-    )
-    for one in standing.exports:
-        print(f"  {one['recipient']} has values as {one['export']} for {one['purpose']}: tell them")
-
-
-def changed(patient: Patient, parts: dict[str, Any]) -> Patient:
-    """Return a patient with other parts; FileNotValid where they are not possible."""
-    from pydantic import ValidationError
-
-    from chiploop.study_fields import FROM_FILE
-    from chiploop.twin.patient_file import Patient
-
-    content = patient.model_dump(mode="json", exclude_none=True) | parts
-    try:
-        return Patient.model_validate(content, context=FROM_FILE)
-    except ValidationError as problem:
-        first = problem.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise FileNotValid(
-            f"{place + ': ' if place else ''}{first['msg']}. Nothing was changed"
-        ) from None
 
 
 def _row(one: Kept, due: bool) -> dict[str, Any]:

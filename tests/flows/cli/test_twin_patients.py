@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from chiploop.errors import WrongUse
 from chiploop.patients import key_folder
 from chiploop.patients import store as store_module
+from chiploop.twin.patient_file import patient_of
 from flows.cli.main import command_line
 from flows.cli.patient_store import NEW_PASSPHRASE, PASSPHRASE
+from flows.cli.twin_change import merged
 
 PATIENT = """chiploop: 1
 patient: P-0042
@@ -125,7 +128,8 @@ def test_keys_are_sealed_by_a_passphrase_that_is_never_an_argument(
     desk.types("add", desk.file)
     assert NEW_PASSPHRASE in desk.says("protect", "--passphrase", code=2)
     monkeypatch.setenv(NEW_PASSPHRASE, SECRET)
-    assert desk.types("protect", "--passphrase")["protection"] == "passphrase"
+    sealed = desk.types("protect", "--passphrase")
+    assert sealed["protection"] == "passphrase" and sealed["were_open"] is True
     assert len(desk.types("list")["patients"]) == 1
     assert PASSPHRASE in desk.says("show", "P-0042", code=2)
     monkeypatch.setenv(PASSPHRASE, "another horse battery")
@@ -158,6 +162,49 @@ def test_an_export_is_told_at_the_deletion_and_its_file_is_not_written_over(desk
     assert "not for sharing" in desk.says(*asked, "--force", code=3)
     told = desk.says("delete", "P-0042", "--why", "withdrawn", "--yes")
     assert f"tell Clinic B: it has values as {said['export']}" in told
+
+
+# what is put into the file, in place of what -> what changes, or why it is refused
+UPDATES: list[tuple[str, str, list[str] | str]] = [
+    ("easi: 28.1828", "easi: 29.0, serum_ccl17_pg_ml: 900.0", ["baseline"]),
+    ("baseline:", "chip: {maturation: {ratio: 0.8}}\nbaseline:", ["chip"]),
+    ("baseline:", "setting: topicals\nage_years: 40\nbaseline:", ["setting", "age_years"]),
+    ("baseline:", "baseline:", []),
+    ("treatment: dupilumab\n", "", []),
+    ("P-0042", "P-0043", "of another code"),
+    ("[research, sharing]", "[research]", "another consent"),
+    ("treatment: dupilumab", "treatment: placebo", "another treatment"),
+    ("treatment:", "visits: [{week: 9.0}]\ntreatment:", "other visits"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "outcome"), UPDATES)
+def test_what_was_measured_since_is_taken_in_and_nothing_gets_lost(
+    tmp_path: Path, old: str, new: str, outcome: list[str] | str
+) -> None:
+    file = tmp_path / "patient.yaml"
+    visits = "visits: [{week: 4.0}]\n"
+    file.write_text(PATIENT.replace("easi: 28.1828", "easi: 28.1828, tewl_g_m2_h: 30.0") + visits)
+    found = patient_of(file)
+    assert old in PATIENT
+    file.write_text(PATIENT.replace(old, new))
+    if isinstance(outcome, str):
+        with pytest.raises(WrongUse, match=outcome):
+            merged(found, patient_of(file))
+        return
+    after, changed = merged(found, patient_of(file))
+    assert sorted(changed) == sorted(outcome) and (after == found) == (not outcome)
+    assert (after.visits, after.treatment) == (found.visits, "dupilumab")
+    assert after.baseline.tewl_g_m2_h == 30.0
+
+
+def test_an_update_takes_a_new_version_only_where_something_changed(desk: Desk) -> None:
+    desk.types("add", desk.file)
+    assert desk.types("update", "P-0042", desk.file)["changed"] == []
+    desk.file.write_text(PATIENT.replace("28.1828", "29.5"))
+    assert desk.types("update", "P-0042", desk.file)["changed"] == ["baseline"]
+    assert desk.types("show", "P-0042")["patient"]["baseline"] == {"easi": 29.5}
+    assert [path.name[-2:] for path in (desk.store / "values").iterdir()] == [".2"]
 
 
 def test_the_audit_of_a_laboratory_takes_in_its_patients(
