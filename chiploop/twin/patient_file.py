@@ -11,11 +11,19 @@ Research use only; not for clinical decisions.
 from __future__ import annotations
 
 import datetime
+import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from chiploop.errors import FileNotValid, Problem
 from chiploop.study_fields import FROM_FILE, Identifier, Login, OneOf, Part, as_tuple, problem
@@ -102,9 +110,30 @@ def _plain_login(value: str) -> str:
     return value
 
 
-Code = Annotated[Identifier, AfterValidator(_code)]
-Age = Annotated[int, Field(ge=0, le=OLDEST_YEARS)]
-Day = Annotated[str, AfterValidator(_day)]
+Code = Annotated[
+    Identifier,
+    AfterValidator(_code),
+    WithJsonSchema({"type": "string", "pattern": "^(?=.*[0-9])[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"}),
+]
+Age = Annotated[
+    int,
+    Field(ge=0, le=OLDEST_YEARS),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": OLDEST_YEARS},
+                {"const": f"{OLDEST_YEARS}+"},
+            ]
+        }
+    ),
+]
+Day = Annotated[
+    str,
+    AfterValidator(_day),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^20\d\d-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$"}
+    ),
+]
 Positive = Annotated[float, Field(gt=0)]
 Score = Annotated[float, Field(ge=-6, le=6)]
 
@@ -224,6 +253,17 @@ class Patient(Part):
                 "there are visits but no treatment", "write treatment: placebo, or a drug"
             )
         return self
+
+
+def patient_schema_text() -> str:
+    """Return the JSON schema of patients' files as text; the loader refuses more than an editor can."""
+    schema = Patient.model_json_schema()
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "chiploop patient, format 1",
+    }
+    body = {key: value for key, value in schema.items() if key != "title"}
+    return json.dumps(head | body, indent=2) + "\n"
 
 
 def read_patient(path: Path) -> tuple[Patient | None, list[Problem]]:
