@@ -26,9 +26,14 @@ from chiploop.twin.codes import looks_like
 from chiploop.twin.consent import NotAgreed
 from chiploop.twin.patient_file import TERMS, Patient
 
-PARTS = ("age_years", "flg", "baseline", "chip", "modifiers", "treatment", "visits")
-PURPOSES = ("research", "teaching")
 _ALWAYS = ("chiploop", "setting")
+PARTS = tuple(
+    name
+    for name in Patient.model_fields
+    if name not in (*_ALWAYS, "patient", "consent", "data_use")
+)
+"""What may be left out of an export."""
+PURPOSES = ("research", "teaching")
 
 
 def export(
