@@ -41,9 +41,21 @@ MANIFEST = "manifest.json"
 RUNS = "runs/"
 """Before the name of every part that is a file of the runs' folder."""
 RECORD_FILE, RECORD_ROWS, JOURNAL = "record.sqlite", "record.jsonl", "journal.sqlite"
-NOT_KEPT_FOLDERS = frozenset({"prefect"})
+NOT_KEPT_FOLDERS = frozenset({"prefect", "patient-keys"})
+"""Keys of patients stay: in a backup they would outlive their deletion."""
+PATIENTS = "patients.sqlite"
+"""Audit of a store of patients; like the journals copied as it stands at one moment."""
 NOT_KEPT_NAMES = frozenset(
-    {"record.url", "run.owner", RECORD_FILE, "record.head", JOURNAL, "journal.head"}
+    {
+        "record.url",
+        "run.owner",
+        RECORD_FILE,
+        "record.head",
+        JOURNAL,
+        "journal.head",
+        PATIENTS,
+        "patients.head",
+    }
 )
 NOT_KEPT_ENDS = (".tmp", ".unfinished", ".lock", "-wal", "-shm", "-journal")
 PIECE = 1 << 20
@@ -107,6 +119,13 @@ def write_backup(
                         _add_file(into, manifest, name, copy)
                         _add_head(into, manifest, name, chain, before)
                         manifest.journals[name] = chain
+                for path in sorted([runs / PATIENTS, *runs.glob(f"*/{PATIENTS}")]):
+                    if path.exists():
+                        name = RUNS + path.relative_to(runs).as_posix()
+                        before = read_head(head_path(path))
+                        copy, chain = copied(path, Path(folder), "events")
+                        _add_file(into, manifest, name, copy)
+                        _add_head(into, manifest, name, chain, before)
                 for path in files_of(runs):
                     _add_file(into, manifest, RUNS + path.relative_to(runs).as_posix(), path)
                 manifest.runs = sorted(path.parent.name for path in runs.glob("*/run.json"))

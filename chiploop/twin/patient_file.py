@@ -1,48 +1,140 @@
 """One patient's file: codes only, what was measured, what was agreed. YAML, told with line numbers.
 
-Belongs here: shapes and rules of the file. Not here: what a value says of the patient (observations, chip_shift).
-Every measurement may be missing; what is missing stays missing. Names and dates of birth are refused.
+Belongs here: shapes and rules of the file. Not here: what a value says of the patient (observations, chip_shift),
+what looks like a name (codes), which use is agreed to (consent), where patients are kept (chiploop.patients).
+Every measurement may be missing; what is missing stays missing. There is no free text: every field is a number, a
+word of a list, a code or a reference, so that no name and no date of birth finds a place.
 
 Research use only; not for clinical decisions.
 """
 
 from __future__ import annotations
 
+import datetime
+import json
 import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from chiploop.errors import FileNotValid, Problem
-from chiploop.study_fields import FROM_FILE, Identifier, OneOf, Part, as_tuple, problem
+from chiploop.study_fields import FROM_FILE, Identifier, Login, OneOf, Part, as_tuple, problem
 from chiploop.study_problems import problems_of
 from chiploop.study_yaml import read_yaml
-from chiploop.twin.codes import IDENTIFYING, is_code
+from chiploop.twin.codes import IDENTIFYING, OLDEST_YEARS, looks_like, of_comment, why_no_code
+from chiploop.twin.consent import SCOPES
 from chiploop.twin.drug_facts import PLACEBO_ARM, drug_facts
 from chiploop.twin.fitted_terms import SETTINGS
 from chiploop.twin.population import published_population
 from chiploop.twin.source_populations import ANCESTRIES
 
-SCOPES = ("research", "teaching", "sharing")
+KNOWN_MODIFIERS = (
+    "stress", "sleep", "climate", "season", "smoking", "alcohol", "diet", "exercise", "bathing", "emollient",
+    "allergen", "pets", "pollution", "infection", "work", "cycle", "other_1", "other_2", "other_3",
+)  # fmt: skip
+"""A word of one's own could be a name."""
+TERMS = (
+    "Research use only; not for clinical decisions.",
+    "Use it for this purpose alone, and give it to nobody else.",
+    "Do not try to find out who it is, and join it with no other data that might tell.",
+    "Delete it after the day of deletion, and earlier when the giver says that the patient was deleted.",
+)
+"""Of every data-use note."""
+REFERENCE = re.compile(
+    r"(doi:\s?10\.\d{4,9}/[\w.()/;:-]+|pmid:?\s?\d+|pmc\d+|nct\d{8}|arxiv:\d{4}\.\d{4,5}|run [\w.-]+)",
+    re.IGNORECASE,
+)
 
 
 def _code(value: str) -> str:
-    if not is_code(value):
+    if why := why_no_code(value):
         raise problem(
-            f'"{value}" is not a code',
+            f'"{value}" is not a code: {why}',
             'a code holds a digit and is no date and no name, e.g. "P-0042"',
         )
     return value
 
 
 def _day(value: str) -> str:
-    if not re.fullmatch(r"20\d\d-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])", value):
+    try:
+        datetime.date.fromisoformat(value)
+    except ValueError:
+        raise problem(f'"{value}" is not a day', "write it as 2030-12-31") from None
+    if not re.fullmatch(r"20\d\d-\d\d-\d\d", value):
         raise problem(f'"{value}" is not a day', "write it as 2030-12-31")
     return value
 
 
-Code = Annotated[Identifier, AfterValidator(_code)]
+def _age(value: Any) -> Any:
+    # 45 CFR 164.514(b)(2)(i)(C): ages over 89 may only be given as one group
+    if value == f"{OLDEST_YEARS}+":
+        return OLDEST_YEARS
+    if isinstance(value, int) and value > OLDEST_YEARS:
+        raise problem(
+            f"an age of {value} may say who it is and is refused",
+            f'ages over 89 are one group: write "{OLDEST_YEARS}+"',
+        )
+    return value
+
+
+def _reference(value: str) -> str:
+    if value and not REFERENCE.fullmatch(value):
+        raise problem(
+            f'"{value}" is no reference, and free text may hold a name',
+            "write doi:10.1234/abc, PMID 123, PMC123, NCT01234567, arXiv:2101.00001 or run RUN",
+        )
+    return value
+
+
+def institution(value: str) -> str:
+    """Return who receives values, as it may be written down; a problem for what looks like a person's data."""
+    looks = looks_like(value)
+    if looks or not re.fullmatch(r"[^\W_][\w .,&()/-]{1,79}", value):
+        raise problem(
+            f'"{value}" can not be a recipient' + (f": it looks like {looks}" if looks else ""),
+            "name the institution: letters, digits and . , & ( ) / -, 80 at most",
+        )
+    return value
+
+
+def _plain_login(value: str) -> str:
+    if looks := looks_like(value):
+        raise problem(f'"{value}" looks like {looks}', "leave it out")
+    return value
+
+
+Code = Annotated[
+    Identifier,
+    AfterValidator(_code),
+    WithJsonSchema({"type": "string", "pattern": "^(?=.*[0-9])[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"}),
+]
+Age = Annotated[
+    int,
+    Field(ge=0, le=OLDEST_YEARS),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": OLDEST_YEARS},
+                {"const": f"{OLDEST_YEARS}+"},
+            ]
+        }
+    ),
+]
+Day = Annotated[
+    str,
+    AfterValidator(_day),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^20\d\d-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$"}
+    ),
+]
 Positive = Annotated[float, Field(gt=0)]
 Score = Annotated[float, Field(ge=-6, le=6)]
 
@@ -53,8 +145,22 @@ class Consent(Part):
     scope: Annotated[
         tuple[Annotated[str, OneOf(SCOPES)], ...], BeforeValidator(as_tuple), Field(min_length=1)
     ]
-    delete_after: Annotated[str, AfterValidator(_day)]
+    delete_after: Day
     """Last day on which the file may be kept."""
+
+
+class DataUse(Part):
+    """Under which note values were given to somebody: stands in what `chiploop twin export` writes."""
+
+    export: Code
+    """Random code of this export; the giver's audit has it too."""
+    purpose: Annotated[str, OneOf(SCOPES)]
+    """What the recipient may do."""
+    recipient: Annotated[str, AfterValidator(institution)]
+    given_on: Day
+    given_by: Annotated[Login, AfterValidator(_plain_login)] | None = None
+    """Login of who gave it; left out where it looks like an address or a number, the giver's audit has it."""
+    terms: Annotated[tuple[Annotated[str, OneOf(TERMS)], ...], BeforeValidator(as_tuple)] = TERMS
 
 
 class Baseline(Part):
@@ -95,8 +201,8 @@ class Modifier(Part):
     ln_effect: Annotated[float, Field(ge=-2, le=2)] = 0.0
     """On the logarithm of the parameter; other than 0 needs a source."""
     ln_sd: Annotated[float, Field(gt=0, le=2)] = 0.2
-    source: str = ""
-    """Of the effect; without one the effect is ASSUMED to be centred on none."""
+    source: Annotated[str, AfterValidator(_reference)] = ""
+    """Of the effect, as a reference; without one the effect is ASSUMED to be centred on none."""
 
     @model_validator(mode="after")
     def _is_sourced(self) -> Modifier:
@@ -127,15 +233,18 @@ class Patient(Part):
     """A code; who it is stands elsewhere."""
     consent: Consent
     setting: Annotated[str, OneOf(tuple(SETTINGS))] = "monotherapy"
-    age_years: Annotated[int, Field(ge=0, le=120)] | None = None
+    age_years: Annotated[Age | None, BeforeValidator(_age)] = None
+    """90 is everybody of 90 or more, "90+" in a file."""
     flg: Annotated[str, OneOf(("wild_type", "heterozygous", "null"))] | None = None
     ancestry: Annotated[str, OneOf(ANCESTRIES)] | None = None
     """Moves no number: it says whether the twin's sources hold people like this one (applicability)."""
     baseline: Baseline = Baseline()
     chip: Chip = Chip()
-    modifiers: dict[str, Modifier] = {}
+    modifiers: dict[Annotated[str, OneOf(KNOWN_MODIFIERS)], Modifier] = {}
     treatment: Annotated[str, OneOf((PLACEBO_ARM, *drug_facts()))] | None = None
     visits: Annotated[tuple[Visit, ...], BeforeValidator(as_tuple)] = ()
+    data_use: DataUse | None = None
+    """Where the file came from another laboratory."""
 
     @model_validator(mode="after")
     def _visits_ascend(self) -> Patient:
@@ -147,6 +256,17 @@ class Patient(Part):
                 "there are visits but no treatment", "write treatment: placebo, or a drug"
             )
         return self
+
+
+def patient_schema_text() -> str:
+    """Return the JSON schema of patients' files as text; the loader refuses more than an editor can."""
+    schema = Patient.model_json_schema()
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "chiploop patient, format 1",
+    }
+    body = {key: value for key, value in schema.items() if key != "title"}
+    return json.dumps(head | body, indent=2) + "\n"
 
 
 def read_patient(path: Path) -> tuple[Patient | None, list[Problem]]:
@@ -162,12 +282,24 @@ def read_patient(path: Path) -> tuple[Patient | None, list[Problem]]:
         for place in text.lines
         if isinstance(place[-1], str) and IDENTIFYING.search(place[-1])
     ]  # fmt: skip
+    refused += comments_refused(path)
     if refused:
         return None, refused
     try:
         return Patient.model_validate(text.values, context=FROM_FILE), []
     except ValidationError as error:
         return None, problems_of(error, Patient, text)
+
+
+def comments_refused(path: Path) -> list[Problem]:
+    """Return the comments of a file that look like a date, a number or the name of a person."""
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        begun = re.search(r"(?:^|\s)#(.*)$", line)
+        if begun and (looks := of_comment(begun.group(1))):
+            told = f"the comment may identify a person: it looks like {looks}"
+            found.append(Problem(number, "", told, "leave it out; a code stands for the patient"))
+    return found
 
 
 def patient_of(path: Path) -> Patient:

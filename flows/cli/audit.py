@@ -35,7 +35,7 @@ def verify(
     runs_folder: Path = typer.Argument(Path("runs"), help="Folder of the runs."),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Check the chains of the record, the journal and its mirror, and the digests of all raw files.
+    """Check the chains of record, journal, its mirror and stores of patients, and the digests of all raw files.
 
     Exit code 0 where all is whole, 5 where something was edited, deleted, inserted or cut, 3 where
     a file can not be read. With --json: {"ok", "checked": [{"name", "rows", "head", "faults"}]}.
@@ -61,6 +61,7 @@ def _reports(runs_folder: Path) -> list[ChainReport]:
     """Return what a check of each file of a runs folder found; WrongUse where there is nothing to
     check.
     """
+    from chiploop.patients.proof import verify_store
     from chiploop.record.journal import verify_journal
     from chiploop.record.journal_mirror import verify_mirrors
     from flows.record_place import place_of
@@ -74,12 +75,20 @@ def _reports(runs_folder: Path) -> list[ChainReport]:
             reports.append(opened.verify())
             reports += verify_mirrors(opened, journals)
             reports.append(_raw_files(runs_folder, opened))
+    for store in stores_of(runs_folder):
+        reports.append(verify_store(store))
     if not reports:
         raise WrongUse(
             f"{runs_folder} holds neither record.sqlite nor journal.sqlite; name the folder of "
             "your runs"
         )
     return reports
+
+
+def stores_of(runs_folder: Path) -> list[Path]:
+    """Return the folder itself where it is a store of patients, and every store right below it."""
+    found = (runs_folder / "patients.sqlite", *sorted(runs_folder.glob("*/patients.sqlite")))
+    return [path.parent for path in found if path.exists() or path.with_suffix(".head").exists()]
 
 
 def journals_of(runs_folder: Path) -> list[Path]:

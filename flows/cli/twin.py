@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import typer
 
+from flows.cli.twin_change import consent, update, visit
 from flows.cli.twin_control_arm import control_arm
+from flows.cli.twin_delete import delete, proof, protect
+from flows.cli.twin_export import export
+from flows.cli.twin_patients import add, list_patients, show
 from flows.cli.twin_trial import trial
 from flows.cli.twin_whatif import whatif
 
@@ -27,3 +31,13 @@ def _twin() -> None:
 twin_app.command("control-arm")(control_arm)
 twin_app.command("trial")(trial)
 twin_app.command("whatif")(whatif)
+twin_app.command("add")(add)
+twin_app.command("list")(list_patients)
+twin_app.command("show")(show)
+twin_app.command("visit")(visit)
+twin_app.command("update")(update)
+twin_app.command("consent")(consent)
+twin_app.command("export")(export)
+twin_app.command("delete")(delete)
+twin_app.command("proof")(proof)
+twin_app.command("protect")(protect)

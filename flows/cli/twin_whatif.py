@@ -1,14 +1,14 @@
-"""``chiploop twin whatif``: which drug for this patient. Reads the patient's file and, where asked, posteriors."""
+"""``chiploop twin whatif``: which drug for this patient. Reads a file or store and, where asked, posteriors."""
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from chiploop.errors import FileNotValid, WrongUse
+from flows.cli.patient_store import KEY_FILE, STORE, patient_for
 from flows.cli.screen import JSON_OPTION, print_json
 from flows.cli.twin_trial import POSTERIOR, accepted_posterior, posterior_file, potencies_of
 
@@ -20,8 +20,8 @@ REDUCTION = "-reduction"
 
 
 def whatif(
-    patient: Path = typer.Argument(
-        metavar="PATIENT.yaml", help="A patient's file: codes, no names."
+    patient: str = typer.Argument(
+        metavar="PATIENT", help="A patient's file (codes, no names), or one of the store."
     ),
     drugs: str = typer.Option(..., "--drugs", metavar="A,B,...", help="Drugs to compare."),
     changed: str = typer.Option(
@@ -46,6 +46,8 @@ def whatif(
     ),
     seed: int = typer.Option(1, "--seed", min=0, help="Of everything random."),
     page: Path | None = typer.Option(None, "--page", help="Write a page with figures here."),
+    store: Path = STORE,
+    key_file: Path | None = KEY_FILE,
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Compare drugs in one patient: the same virtual patients and random numbers under each.
@@ -61,10 +63,9 @@ def whatif(
     "reason"}]}, "warnings", "page", "research_use_only"}; a verdict is inside, outside or not known.
     """
     from chiploop.twin import RESEARCH_USE
-    from chiploop.twin.patient_file import patient_of
     from chiploop.twin.patient_what_if import what_if
 
-    found = allowed(patient_of(patient), patient)
+    found = patient_for(patient, store, key_file, "whatif", page is not None)
     if changed and not changed.endswith(REDUCTION):
         raise WrongUse(f"--with {changed!r}: write NAME{REDUCTION}, NAME a modifier of the file")
     names = [name.strip() for name in drugs.split(",") if name.strip()]
@@ -84,19 +85,6 @@ def whatif(
         return
     show(told)
     print(RESEARCH_USE)
-
-
-def allowed(patient: Patient, path: Path) -> Patient:
-    """Return the patient where the consent lets this be done today; FileNotValid otherwise."""
-    if "research" not in patient.consent.scope:
-        raise FileNotValid(
-            f"{path}: the consent is for {', '.join(patient.consent.scope)}, not for research"
-        )
-    if patient.consent.delete_after < datetime.date.today().isoformat():
-        raise FileNotValid(
-            f"{path}: was to be deleted after {patient.consent.delete_after}; it is not read"
-        )
-    return patient
 
 
 def with_donor(patient: Patient, named: str) -> Patient:

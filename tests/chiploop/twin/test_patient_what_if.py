@@ -102,7 +102,12 @@ def test_a_modifier_without_a_source_changes_nothing_on_average() -> None:
 def test_stress_with_a_source_and_an_effect_does_change_it() -> None:
     stressed = patient(
         modifiers={
-            "stress": {"parameter": "d1", "ln_effect": 1.5, "ln_sd": 0.1, "source": "a trial"}
+            "stress": {
+                "parameter": "d1",
+                "ln_effect": 1.5,
+                "ln_sd": 0.1,
+                "source": "doi:10.1000/182",
+            }
         }
     )
     (pair,) = what_if(stressed, ["placebo"], n=N, without="stress", margin_pct=2.0).pairs

@@ -12,6 +12,7 @@ import pytest
 from chiploop.protocols_path import protocols_folder
 from chiploop.study_yaml import read_yaml
 from flows.cli.main import command_line
+from tests.chiploop.twin.patients import BLANK
 
 DEMO = protocols_folder() / "studies" / "ad_jak_dose_finding.yaml"
 
@@ -45,3 +46,23 @@ def test_the_schema_is_written_to_a_file_and_a_bad_place_is_wrong_use(tmp_path: 
     assert command_line(["schema", "-o", str(path)]) == 0
     assert json.loads(path.read_text(encoding="utf-8"))["properties"]["chiploop"]
     assert command_line(["schema", "-o", str(tmp_path / "none" / "x.json")]) == 2
+
+
+def test_an_editor_underlines_what_says_who_a_patient_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert command_line(["schema", "--patient"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    good = {**BLANK, "age_years": "90+", "modifiers": {"stress": {"parameter": "d1"}}}
+    jsonschema.validate(good, schema)
+    wrong: list[dict[str, Any]] = [
+        {"patient": "Miller"},
+        {"name": "Miller"},
+        {"age_years": 97},
+        {"baseline": {"birthday": 1}},
+        {"consent": {"scope": ["fun"], "delete_after": "2030-12-31"}},
+    ]
+    for one in wrong:
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(good | one, schema)
