@@ -26,6 +26,9 @@ from chiploop.twin.population import published_population
 from chiploop.twin.trial import settings_shift
 
 NOTHING, BASELINE = "nothing measured", "baseline"
+"""With nothing measured the file has no genotype and no chips either. The ratios of the chips, which shift these
+patients, make them a little wider than the population, so that a blank file is a little too sure of them.
+"""
 PERSONS_SEED = 977
 """Of their persons in plasma; the twin's is another."""
 KNOWN_SHARE = 0.6

@@ -71,9 +71,10 @@ def test_moved_virtual_patients_are_those_of_plain_weighing_of_many(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("drug", ["dupilumab", "upadacitinib"])
 def test_bands_cover_500_hidden_patients_before_and_after_each_visit(drug: str) -> None:
-    found = forecasts(drug, 500, 400, WEEKS, 6)
+    found = forecasts(drug, 500, 500, WEEKS, 2)
     assert uncovered(found) == [], found.covered.mean(axis=1)
     assert (np.diff(found.width.mean(axis=1)) < 0.0).all()
     for stage, place in zip(found.stages, found.place, strict=True):
@@ -81,6 +82,7 @@ def test_bands_cover_500_hidden_patients_before_and_after_each_visit(drug: str) 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_same_check_sees_a_noise_that_is_half_of_what_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -162,6 +162,7 @@ def left_by(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("known", [{}, {"baseline": {"easi": 25.0}}], ids=["nothing", "EASI"])
 def test_the_measurement_that_is_named_first_narrows_most(known: dict[str, object]) -> None:
     """Each one is made in 150 hidden patients and put into their files; the mean variance left decides."""
