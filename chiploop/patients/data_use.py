@@ -24,7 +24,8 @@ from chiploop.patients.store import PatientStore
 from chiploop.twin import RESEARCH_USE
 from chiploop.twin.codes import looks_like
 from chiploop.twin.consent import NotAgreed
-from chiploop.twin.patient_file import TERMS, Patient
+from chiploop.twin.patient_fields import TERMS
+from chiploop.twin.patient_file import Patient
 
 _ALWAYS = ("chiploop", "setting")
 PARTS = tuple(

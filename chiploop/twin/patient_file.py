@@ -1,7 +1,8 @@
 """One patient's file: codes only, what was measured, what was agreed. YAML, told with line numbers.
 
 Belongs here: shapes and rules of the file. Not here: what a value says of the patient (observations, chip_shift),
-what looks like a name (codes), which use is agreed to (consent), where patients are kept (chiploop.patients).
+how a field is read (patient_fields), which use is agreed to (consent), where patients are kept
+(chiploop.patients).
 Every measurement may be missing; what is missing stays missing. There is no free text: every field is a number, a
 word of a list, a code or a reference, so that no name and no date of birth finds a place.
 
@@ -10,7 +11,6 @@ Research use only; not for clinical decisions.
 
 from __future__ import annotations
 
-import datetime
 import json
 import re
 from pathlib import Path
@@ -21,122 +21,32 @@ from pydantic import (
     BeforeValidator,
     Field,
     ValidationError,
-    WithJsonSchema,
     model_validator,
 )
 
 from chiploop.errors import FileNotValid, Problem
-from chiploop.study_fields import FROM_FILE, Identifier, Login, OneOf, Part, as_tuple, problem
+from chiploop.study_fields import FROM_FILE, Login, OneOf, Part, as_tuple, problem
 from chiploop.study_problems import problems_of
 from chiploop.study_yaml import read_yaml
-from chiploop.twin.codes import IDENTIFYING, OLDEST_YEARS, looks_like, of_comment, why_no_code
+from chiploop.twin.codes import IDENTIFYING, of_comment
 from chiploop.twin.consent import SCOPES
 from chiploop.twin.drug_facts import PLACEBO_ARM, drug_facts
 from chiploop.twin.fitted_terms import SETTINGS
+from chiploop.twin.patient_fields import (
+    KNOWN_MODIFIERS,
+    TERMS,
+    Age,
+    Code,
+    Day,
+    Positive,
+    Score,
+    age_of,
+    institution,
+    plain_login,
+    reference,
+)
 from chiploop.twin.population import published_population
 from chiploop.twin.source_populations import ANCESTRIES
-
-KNOWN_MODIFIERS = (
-    "stress", "sleep", "climate", "season", "smoking", "alcohol", "diet", "exercise", "bathing", "emollient",
-    "allergen", "pets", "pollution", "infection", "work", "cycle", "other_1", "other_2", "other_3",
-)  # fmt: skip
-"""A word of one's own could be a name."""
-TERMS = (
-    "Research use only; not for clinical decisions.",
-    "Use it for this purpose alone, and give it to nobody else.",
-    "Do not try to find out who it is, and join it with no other data that might tell.",
-    "Delete it after the day of deletion, and earlier when the giver says that the patient was deleted.",
-)
-"""Of every data-use note."""
-REFERENCE = re.compile(
-    r"(doi:\s?10\.\d{4,9}/[\w.()/;:-]+|pmid:?\s?\d+|pmc\d+|nct\d{8}|arxiv:\d{4}\.\d{4,5}|run [\w.-]+)",
-    re.IGNORECASE,
-)
-
-
-def _code(value: str) -> str:
-    if why := why_no_code(value):
-        raise problem(
-            f'"{value}" is not a code: {why}',
-            'a code holds a digit and is no date and no name, e.g. "P-0042"',
-        )
-    return value
-
-
-def _day(value: str) -> str:
-    try:
-        datetime.date.fromisoformat(value)
-    except ValueError:
-        raise problem(f'"{value}" is not a day', "write it as 2030-12-31") from None
-    if not re.fullmatch(r"20\d\d-\d\d-\d\d", value):
-        raise problem(f'"{value}" is not a day', "write it as 2030-12-31")
-    return value
-
-
-def _age(value: Any) -> Any:
-    # 45 CFR 164.514(b)(2)(i)(C): ages over 89 may only be given as one group
-    if value == f"{OLDEST_YEARS}+":
-        return OLDEST_YEARS
-    if isinstance(value, int) and value > OLDEST_YEARS:
-        raise problem(
-            f"an age of {value} may say who it is and is refused",
-            f'ages over 89 are one group: write "{OLDEST_YEARS}+"',
-        )
-    return value
-
-
-def _reference(value: str) -> str:
-    if value and not REFERENCE.fullmatch(value):
-        raise problem(
-            f'"{value}" is no reference, and free text may hold a name',
-            "write doi:10.1234/abc, PMID 123, PMC123, NCT01234567, arXiv:2101.00001 or run RUN",
-        )
-    return value
-
-
-def institution(value: str) -> str:
-    """Return who receives values, as it may be written down; a problem for what looks like a person's data."""
-    looks = looks_like(value)
-    if looks or not re.fullmatch(r"[^\W_][\w .,&()/-]{1,79}", value):
-        raise problem(
-            f'"{value}" can not be a recipient' + (f": it looks like {looks}" if looks else ""),
-            "name the institution: letters, digits and . , & ( ) / -, 80 at most",
-        )
-    return value
-
-
-def _plain_login(value: str) -> str:
-    if looks := looks_like(value):
-        raise problem(f'"{value}" looks like {looks}', "leave it out")
-    return value
-
-
-Code = Annotated[
-    Identifier,
-    AfterValidator(_code),
-    WithJsonSchema({"type": "string", "pattern": "^(?=.*[0-9])[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"}),
-]
-Age = Annotated[
-    int,
-    Field(ge=0, le=OLDEST_YEARS),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "integer", "minimum": 0, "maximum": OLDEST_YEARS},
-                {"const": f"{OLDEST_YEARS}+"},
-            ]
-        }
-    ),
-]
-Day = Annotated[
-    str,
-    AfterValidator(_day),
-    WithJsonSchema(
-        {"type": "string", "pattern": r"^20\d\d-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$"}
-    ),
-]
-Positive = Annotated[float, Field(gt=0)]
-Score = Annotated[float, Field(ge=-6, le=6)]
 
 
 class Consent(Part):
@@ -158,7 +68,7 @@ class DataUse(Part):
     """What the recipient may do."""
     recipient: Annotated[str, AfterValidator(institution)]
     given_on: Day
-    given_by: Annotated[Login, AfterValidator(_plain_login)] | None = None
+    given_by: Annotated[Login, AfterValidator(plain_login)] | None = None
     """Login of who gave it; left out where it looks like an address or a number, the giver's audit has it."""
     terms: Annotated[tuple[Annotated[str, OneOf(TERMS)], ...], BeforeValidator(as_tuple)] = TERMS
 
@@ -201,7 +111,7 @@ class Modifier(Part):
     ln_effect: Annotated[float, Field(ge=-2, le=2)] = 0.0
     """On the logarithm of the parameter; other than 0 needs a source."""
     ln_sd: Annotated[float, Field(gt=0, le=2)] = 0.2
-    source: Annotated[str, AfterValidator(_reference)] = ""
+    source: Annotated[str, AfterValidator(reference)] = ""
     """Of the effect, as a reference; without one the effect is ASSUMED to be centred on none."""
 
     @model_validator(mode="after")
@@ -233,7 +143,7 @@ class Patient(Part):
     """A code; who it is stands elsewhere."""
     consent: Consent
     setting: Annotated[str, OneOf(tuple(SETTINGS))] = "monotherapy"
-    age_years: Annotated[Age | None, BeforeValidator(_age)] = None
+    age_years: Annotated[Age | None, BeforeValidator(age_of)] = None
     """90 is everybody of 90 or more, "90+" in a file."""
     flg: Annotated[str, OneOf(("wild_type", "heterozygous", "null"))] | None = None
     ancestry: Annotated[str, OneOf(ANCESTRIES)] | None = None

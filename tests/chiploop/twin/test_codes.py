@@ -15,7 +15,8 @@ from pydantic import BaseModel, ValidationError
 
 from chiploop.study_fields import FROM_FILE
 from chiploop.twin.codes import IDENTIFYING, is_code, looks_like, of_comment, why_no_code
-from chiploop.twin.patient_file import TERMS, Patient, read_patient
+from chiploop.twin.patient_fields import TERMS
+from chiploop.twin.patient_file import Patient, read_patient
 
 PLAIN = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 GOOD = """chiploop: 1
