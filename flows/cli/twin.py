@@ -8,6 +8,7 @@ from __future__ import annotations
 import typer
 
 from flows.cli.twin_control_arm import control_arm
+from flows.cli.twin_teach import teach
 from flows.cli.twin_trial import trial
 from flows.cli.twin_whatif import whatif
 
@@ -25,5 +26,6 @@ def _twin() -> None:
 
 
 twin_app.command("control-arm")(control_arm)
+twin_app.command("teach")(teach)
 twin_app.command("trial")(trial)
 twin_app.command("whatif")(whatif)
