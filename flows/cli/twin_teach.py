@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 LISTED = 12
 STOPPED = 130
+ASKED_WORDS = {
+    "tests": "tests can be ordered",
+    "treatment": "a treatment is asked for",
+    "probability": "a probability is asked for",
+}
 MOST_BYTES = 64 * 1024
 """Of a file of answers."""
 
@@ -52,8 +57,8 @@ def teach(
     """Play the case of a simulated patient: order tests, treat over three visits, say how sure you are.
 
     Research use only; not for clinical decisions. The patient is drawn from the twin's population and hidden; the
-    same seed and case are the same patient. At each visit: tests, one treatment, and the probability that EASI lies
-    75 % or more below the first one at the next visit. Scored against every other plan in the same patient.
+    same seed and case are the same patient. At each visit: tests, one treatment, and the probability that EASI
+    lies 75 % or more below the first one at the next visit. Scored against every other plan in the same patient.
     Answers come from the terminal, a file or a pipe; what can not be taken is asked again. In a file, a line that
     begins with # is passed over and an empty line is an answer. Exit code 2 for a wrong --answer or where a file
     or pipe ends before the case does, 3 for a file that can not be read, 130 where you leave.
@@ -152,7 +157,7 @@ def take_all(play: Play, lines: Iterator[str], tell: Callable[..., None]) -> Pla
         return converse(play, next_line, tell)
     except Left as left:
         raise WrongUse(
-            f"the answers end before the case does: at week {left.play.week} the {left.play.asks} is asked. "
+            f"the answers end before the case does: at week {left.play.week} {ASKED_WORDS[left.play.asks]}. "
             f"{way_back(left.play)}"
         ) from None
 

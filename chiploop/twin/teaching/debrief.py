@@ -75,7 +75,7 @@ class Debrief:
 def debrief(play: Play) -> Debrief:
     """Return the end of a play; ValueError where it is not over."""
     if play.asks != "nothing":
-        raise ValueError(f"the case is not over: at week {play.week} the {play.asks} is asked")
+        raise ValueError(f"the case is not over at week {play.week}; asked now: {play.asks}")
     case, baseline = play.case, float(play.case.truth.easi[0])
     courses = every_plan(case.truth, case.options)
     values = {plan: value_of(course, baseline, plan) for plan, course in courses.items()}
