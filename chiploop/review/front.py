@@ -75,11 +75,15 @@ class Front:
 
     def for_approvers(self, page: Handler) -> Handler:
         """Return what a form does, for a session that may decide, once per form."""
+        return self.for_forms(page, decides=True)
+
+    def for_forms(self, page: Handler, decides: bool = False) -> Handler:
+        """Return what a form does, once per form; where it decides, for a session that may."""
 
         async def answer(request: Request) -> Response:
             session: Session = request.state.session
             form = await form_of(request)
-            if not session.may_decide:
+            if decides and not session.may_decide:
                 raise HTTPException(403, "This session only looks. Nothing was decided.")
             if not self.tickets.is_form_of(session, form.get("form", "")):
                 raise HTTPException(403, "This form is of another session. Nothing was decided.")

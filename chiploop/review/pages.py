@@ -26,6 +26,7 @@ from chiploop.review.pages_of_doses import DosePages
 from chiploop.review.pages_of_fits import FitPages
 from chiploop.review.pages_of_runs import RunPages
 from chiploop.review.pages_of_signals import SignalPages
+from chiploop.review.pages_of_teaching import TeachingPages
 from chiploop.review.tickets import Tickets
 
 
@@ -43,6 +44,8 @@ def routes(front: Front) -> list[Route]:
     """Return every address; what decides takes POST alone."""
     runs, fits, doses = RunPages(front), FitPages(front), DosePages(front)
     shown = runs.shown() | fits.shown() | doses.shown() | SignalPages(front).shown()
+    teaching = TeachingPages(front)
+    shown |= teaching.shown()
     decided = Deciding(front, runs, doses).decided() | fits.decided()
     return [
         Route("/enter", front.enter, methods=["GET"]),
@@ -51,5 +54,9 @@ def routes(front: Front) -> list[Route]:
         *(
             Route(path, front.for_approvers(page), methods=["POST"])
             for path, page in decided.items()
+        ),
+        *(
+            Route(path, front.for_forms(page), methods=["POST"])
+            for path, page in teaching.answered().items()
         ),
     ]

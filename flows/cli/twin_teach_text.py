@@ -163,7 +163,7 @@ def end(told: Told) -> list[str]:
         for part, said in words.items()
     ]
     lines += ["", "This patient under four plans; true EASI, the same random numbers"]
-    lines += plans_table(told, ("yours", "best", "twin", "emollient"))
+    lines += plans_table(found, ("yours", "best", "twin", "emollient"))
     lines += ["", "What you said, what happened, what the twin knew (its tests are yours)"]
     lines += statements_table(found)
     lines += ["", "Every treatment, kept for all 16 weeks in this patient"]
@@ -176,9 +176,8 @@ def end(told: Told) -> list[str]:
     return [*lines, "", told["note"]]
 
 
-def plans_table(told: Told, names: tuple[str, ...]) -> list[str]:
+def plans_table(found: Told, names: tuple[str, ...]) -> list[str]:
     """Return plans with their courses."""
-    found = told["debrief"]
     highest = max(max(found[name]["EASI"]) for name in names)
     lines = [
         f"  {'':<10}{'EASI, week 0 to 16':<19}{'wk 4':>6}{'wk 8':>6}{'wk 16':>6}{'mean fall':>11}{'price':>7}"
@@ -187,7 +186,7 @@ def plans_table(told: Told, names: tuple[str, ...]) -> list[str]:
     for name in names:
         one = found[name]
         lines.append(f"  {name:<10}{bars(one['EASI'], highest):<19}{numbers(one)}")
-        lines.append(f"  {'':<10}{plan_words(one['plan'], told['weeks'])}")
+        lines.append(f"  {'':<10}{one['told']}")
     return lines
 
 
@@ -195,15 +194,6 @@ def numbers(one: Told) -> str:
     """Return the numbers of a plan."""
     easi = "".join(f"{one['EASI'][week]:>6.1f}" for week in (4, 8, 16))
     return f"{easi}{one['mean_fall_pct']:>9.1f} %{one['price']:>7.1f}{one['worth']:>7.1f}{one['points']:>8.1f}"
-
-
-def plan_words(plan: list[str], weeks: list[int]) -> str:
-    """Return a plan in words, each treatment once where it was kept."""
-    words = [plan[0]]
-    for week, one, other in zip(weeks[1:], plan, plan[1:], strict=False):
-        if one != other:
-            words.append(f"from week {week} {other}")
-    return ", ".join(words)
 
 
 def bars(values: list[float], highest: float) -> str:

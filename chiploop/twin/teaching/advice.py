@@ -98,6 +98,17 @@ def advice(
     plan: Sequence[str],
     readings: Readings,
 ) -> Advice:
+    """Return what the twin expects of each treatment after a plan so far; asked twice, calculated once."""
+    return _advice(case, tuple(sorted(told.items())), tuple(plan), tuple(readings))
+
+
+@lru_cache(maxsize=64)
+def _advice(
+    case: TeachingCase,
+    told: tuple[tuple[str, float | str], ...],
+    plan: Plan,
+    readings: tuple[tuple[int, float], ...],
+) -> Advice:
     """Return what the twin expects of each treatment after a plan so far.
 
     Parameters
@@ -107,7 +118,7 @@ def advice(
     readings
         Of the first visit, which the twin of the first visit holds already, and of one after each treatment.
     """
-    cohort = known_as(case, tuple(sorted(told.items())))
+    cohort = known_as(case, told)
     week, baseline = VISITS[len(plan)], cohort.easi
     course, states = followed(cohort, plan)
     log_weight = history_weight(case, cohort)

@@ -6,6 +6,7 @@ only once the case is over.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from chiploop.twin import RESEARCH_USE
@@ -37,6 +38,7 @@ def content(play: Play) -> dict[str, Any]:
             {"week": week, "treatment": one.option, "probability_pct": round(100 * one.probability, 1)}
             for week, one in zip(VISITS, play.choices, strict=False)
         ],
+        "given": plan_words(play.plan),
         "chosen": play.option,
         "tests": [about_test(play, name) for name in TESTS],
         "tests_cost": play.cost,
@@ -50,6 +52,15 @@ def content(play: Play) -> dict[str, Any]:
         "research_use_only": True,
         "note": RESEARCH_USE,
     }  # fmt: skip
+
+
+def plan_words(plan: Sequence[str]) -> str:
+    """Return a plan in words, each treatment once where it was kept."""
+    words = [plan[0]] if plan else []
+    for week, one, other in zip(VISITS[1:], plan, plan[1:], strict=False):
+        if one != other:
+            words.append(f"from week {week} {other}")
+    return ", ".join(words)
 
 
 def about_test(play: Play, name: str) -> dict[str, Any]:
@@ -158,6 +169,7 @@ def plan_content(one: PlanResult) -> dict[str, Any]:
     return {
         "name": one.name,
         "plan": list(one.plan),
+        "told": plan_words(one.plan),
         "EASI": [round(float(value), 2) for value in one.easi],
         "fall_at_end_pct": round(one.fall_at_end_pct, 1),
         "mean_fall_pct": round(one.mean_fall_pct, 1),

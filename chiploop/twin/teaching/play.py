@@ -149,7 +149,7 @@ def played(case: TeachingCase, answers: Iterable[str]) -> Play:
         try:
             play = answered(play, answer)
         except AnswerRefused as problem:
-            raise AnswerRefused(f"answer {number}, {shortened(answer)!r}: {problem}") from None
+            raise AnswerRefused(f"answer {number} can not be taken: {problem}") from None
     return play
 
 

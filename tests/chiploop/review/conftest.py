@@ -52,6 +52,9 @@ class NotedHands:
         self.asked.append(list(words))
         return self.answer
 
+    def teach(self, words: Sequence[str]) -> Answer:
+        return self.lesson(words)
+
     def start(self, name: JobName, run_id: str) -> None:
         self.jobs.append((name, run_id))
 
