@@ -22,7 +22,18 @@ def head(told: Told) -> list[str]:
     lines = [f"{title}    {told['note']}", ""]
     for line in told["history"]:
         lines += textwrap.wrap(line, WIDTH, initial_indent="  ", subsequent_indent="    ")
-    return lines
+    return [*lines, "", *textwrap.wrap(rules(told), WIDTH)]
+
+
+def rules(told: Told) -> str:
+    """Return how a case is played and scored."""
+    *visits, end = told["weeks"]
+    share = {part: f"{100 * weight:.0f} %" for part, weight in told["weights"].items()}
+    return (
+        f"You decide at weeks {', '.join(map(str, visits))}; the case ends at week {end}. The score: "
+        f"{share['outcome']} mean fall of EASI less prices, against every other plan in this same patient; "
+        f"{share['calibration']} your probabilities against what happened; {share['tests']} what tests cost."
+    )
 
 
 def listed(number: int, told: list[str]) -> list[str]:

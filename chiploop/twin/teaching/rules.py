@@ -1,8 +1,8 @@
 """The rules of a teaching case: visits, treatments with their prices, tests with cost and turnaround, weights.
 
 Belongs here: numbers and names of the game. Not here: patients (cases), what was answered (play). Every price,
-cost and turnaround is a RULE OF THE GAME and no finding: the model knows no side effects, so without prices the
-strongest treatment would always be the best one.
+cost and turnaround is a RULE OF THE GAME and no finding: the model knows no side effects, so without prices more
+treatment would never be worse.
 """
 
 from __future__ import annotations
