@@ -19,6 +19,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from chiploop.review.contracts import Answer, JobName, JobStanding
 from flows.record_place import VARIABLE
@@ -31,6 +32,24 @@ LOST = {
         "message": "the process that carries out decisions ended; look at the record before you decide again",
     },
 }
+LOST_LESSON = {
+    "ok": False,
+    "error": {
+        "code": "CL-100",
+        "exit_code": 1,
+        "message": "the process that calculates lessons ended; send the form again",
+    },
+}
+BUSY = {
+    "ok": False,
+    "error": {
+        "code": "CL-200",
+        "exit_code": 2,
+        "message": "too many lessons are being calculated; send the form again in a moment",
+    },
+}
+LEARNERS = 4
+"""Steps of lessons that may wait for their process; each holds a thread of the page."""
 MOST_SAID = 600
 AT_ONCE = 1
 """Jobs side by side; the computer is also for the run."""
@@ -48,43 +67,27 @@ class ProcessHands:
     runs: Path
     record_url: str = ""
     """What the command line named; empty where it named none."""
-    _worker: subprocess.Popen[str] | None = None
-    _one_by_one: threading.Lock = field(default_factory=threading.Lock)
+    _decisions: Worker = field(default_factory=lambda: Worker())
+    _lessons: Worker = field(default_factory=lambda: Worker(LOST_LESSON))
+    """A process of its own: nobody's decision waits for a lesson."""
+    _learners: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(LEARNERS))
     _jobs: dict[tuple[JobName, str], _Job] = field(default_factory=dict)
     _slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(AT_ONCE))
 
     def carry_out(self, words: Sequence[str]) -> Answer:
         """Carry out one command; what it prints as JSON is the answer."""
-        with self._one_by_one:
-            worker = self._worker
-            if worker is None or worker.poll() is not None:
-                worker = self._worker = self._start_worker()
-            assert worker.stdin is not None and worker.stdout is not None
-            try:
-                asked = [*words, "--runs", str(self.runs), "--json"]
-                worker.stdin.write(json.dumps(asked) + "\n")
-                worker.stdin.flush()
-                line = worker.stdout.readline()
-                said = json.loads(line)
-                return Answer(int(said["code"]), said["told"])
-            except (OSError, ValueError, KeyError):
-                worker.kill()
-                worker.wait()
-                self._worker = None
-                with contextlib.suppress(OSError):
-                    worker.stdin.close()
-                worker.stdout.close()
-                return Answer(1, LOST)
+        asked = [*words, "--runs", str(self.runs), "--json"]
+        return self._decisions.answer(asked, options(self.runs, self.record_url))
 
-    def _start_worker(self) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "flows.review_hands"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=options(self.runs, self.record_url),
-        )
+    def teach(self, words: Sequence[str]) -> Answer:
+        """Carry out one step of a lesson; refused where too many wait already."""
+        if not self._learners.acquire(blocking=False):
+            return Answer(2, BUSY)
+        try:
+            asked = ["twin", "teach", *words, "--show", "--json"]
+            return self._lessons.answer(asked, options(self.runs, self.record_url))
+        finally:
+            self._learners.release()
 
     def start(self, name: JobName, run_id: str) -> None:
         """Start a job, where it does not run or wait already."""
@@ -127,17 +130,62 @@ class ProcessHands:
                 job.standing = JobStanding("failed", "the page was closed")
             if job.process is not None and job.process.poll() is None:
                 job.process.kill()
-        if self._worker is not None and self._worker.poll() is None:
-            assert self._worker.stdin is not None
-            self._worker.stdin.close()
+        for worker in (self._decisions, self._lessons):
+            worker.close()
+
+
+@dataclass
+class Worker:
+    """A warm process that carries out one command after the other; started when it is first needed."""
+
+    lost: dict[str, Any] = field(default_factory=lambda: LOST)
+    """What is said where the process ends without an answer."""
+    _process: subprocess.Popen[str] | None = None
+    _one_by_one: threading.Lock = field(default_factory=threading.Lock)
+
+    def answer(self, words: Sequence[str], environment: dict[str, str]) -> Answer:
+        """Carry out one command; what it prints as JSON is the answer."""
+        with self._one_by_one:
+            process = self._process
+            if process is None or process.poll() is not None:
+                process = self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "flows.review_hands"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    text=True,
+                    env=environment,
+                )
+            assert process.stdin is not None and process.stdout is not None
+            try:
+                process.stdin.write(json.dumps(list(words)) + "\n")
+                process.stdin.flush()
+                said = json.loads(process.stdout.readline())
+                return Answer(int(said["code"]), said["told"])
+            except (OSError, ValueError, KeyError):
+                process.kill()
+                process.wait()
+                self._process = None
+                with contextlib.suppress(OSError):
+                    process.stdin.close()
+                process.stdout.close()
+                return Answer(1, self.lost)
+
+    def close(self) -> None:
+        """End the process."""
+        process = self._process
+        if process is None:
+            return
+        if process.poll() is None:
+            assert process.stdin is not None
+            process.stdin.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._worker.wait(5.0)
-            self._worker.kill()
-            self._worker.wait()
-        if self._worker is not None:
-            for stream in (self._worker.stdin, self._worker.stdout):
-                if stream is not None:
-                    stream.close()
+                process.wait(5.0)
+            process.kill()
+            process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
 
 
 @dataclass

@@ -52,6 +52,10 @@ class Hands(Protocol):
         """Carry out one command of ``chiploop`` and return what it said; waits for it."""
         ...
 
+    def teach(self, words: Sequence[str]) -> Answer:
+        """Carry out ``chiploop twin teach`` with these words and return what it said; decides nothing."""
+        ...
+
     def start(self, name: JobName, run_id: str) -> None:
         """Start something that takes long, where it does not run or wait already."""
         ...

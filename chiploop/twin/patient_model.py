@@ -17,7 +17,7 @@ import numpy as np
 from chiploop.models.batch import CompiledModel, Schedule
 from chiploop.models.compiler import compile_model
 from chiploop.models.model_files import text_of
-from chiploop.twin.population import published_population
+from chiploop.twin.population import STANDARD_CARE, published_population
 
 TEXT = Path(__file__).parent / "atopic_dermatitis.ant"
 STATES = ("s", "p", "T1", "T2", "T17", "T22", "I4", "I13", "I17", "I22", "I31", "Ig", "Ts", "Ox")
@@ -38,6 +38,8 @@ class Effect:
     scratch: np.ndarray | float = 1.0
     """Share left of the barrier's loss by scratching."""
     given_ifn_g: float = 0.0
+    care: float = 1.0
+    """Factor on the effect of placebo and standard care: topicals beside the drug."""
     causes: dict[str, np.ndarray] = field(default_factory=dict)
     """What the shares come of in each patient (n,), by name; for ranking alone, no simulation reads it."""
 
@@ -105,20 +107,43 @@ def simulate(
     started
         What ``before_treatment`` gave for these patients, where that is at hand.
     """
-    model = disease_model()
     states, easi = before_treatment(patients, rtol) if started is None else started
-    c = len(arms)
+    begin = np.repeat(states[:, None], len(arms), axis=1)
+    found, _, failed = treated(patients, arms, weeks, begin, rtol)
+    return Courses(found, easi, states, np.isnan(easi) | failed)
+
+
+def treated(
+    patients: np.ndarray,
+    arms: Sequence[Effect],
+    weeks: np.ndarray,
+    begin: np.ndarray,
+    rtol: float = RTOL,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return EASI (n, arms, weeks), states at the last week (n, arms, 14) and who failed (n,).
+
+    Parameters
+    ----------
+    begin : (n, arms, 14)
+        States at the first day of each arm, which need not be the first day of treatment.
+    """
+    model, c = disease_model(), len(arms)
     rows = np.repeat(rows_of(model, patients)[:, None], c, axis=1)
-    place = {name: model.parameters.index(name) for name in (*SIGNALS, "Ig_given", "scratch")}
+    set_by_arm = (*SIGNALS, "Ig_given", "scratch", STANDARD_CARE)
+    place = {name: model.parameters.index(name) for name in set_by_arm}
     for a, arm in enumerate(arms):
         for name, share in arm.blocked.items():
             rows[:, a, place[name]] = share
         rows[:, a, place["scratch"]] = arm.scratch
         rows[:, a, place["Ig_given"]] = arm.given_ifn_g
-    order = [STATES.index(name) for name in model.states]
-    begin = np.repeat(states[:, None, order], c, axis=1)
+        rows[:, a, place[STANDARD_CARE]] *= arm.care
+    to_model = [STATES.index(name) for name in model.states]
+    from_model = [model.states.index(name) for name in STATES]
     last = max(float(weeks[-1]), 1e-3)
-    treated = Schedule(np.array([0.0, last]), np.ones((1, 1)))
-    found = model.run(rows, [treated] * c, weeks, rtol=rtol, states=begin)
-    failed = np.isnan(easi) | (found.trouble > 0).any(axis=1)
-    return Courses(found.observed[..., 0], easi, states, failed)
+    care = Schedule(np.array([0.0, last]), np.ones((1, 1)))
+    found = model.run(rows, [care] * c, weeks, rtol=rtol, states=begin[:, :, to_model])
+    return (
+        found.observed[..., 0],
+        found.states[:, :, from_model],
+        np.asarray((found.trouble > 0).any(axis=1)),
+    )

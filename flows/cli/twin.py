@@ -12,6 +12,7 @@ from flows.cli.twin_control_arm import control_arm
 from flows.cli.twin_delete import delete, proof, protect
 from flows.cli.twin_export import export
 from flows.cli.twin_patients import add, list_patients, show
+from flows.cli.twin_teach import teach
 from flows.cli.twin_trial import trial
 from flows.cli.twin_whatif import whatif
 
@@ -29,6 +30,7 @@ def _twin() -> None:
 
 
 twin_app.command("control-arm")(control_arm)
+twin_app.command("teach")(teach)
 twin_app.command("trial")(trial)
 twin_app.command("whatif")(whatif)
 twin_app.command("add")(add)

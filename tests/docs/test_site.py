@@ -22,7 +22,7 @@ from flows.cli.main import app, command_line
 
 DOCS = Path(__file__).parents[2] / "docs"
 PROJECT = DOCS.parent
-PAGES = [DOCS / "first_study.md", *sorted((DOCS / "howto").glob("*.md"))]
+PAGES = [DOCS / "first_study.md", DOCS / "teaching.md", *sorted((DOCS / "howto").glob("*.md"))]
 STUDY = PROJECT / "protocols" / "studies" / "ad_jak_dose_finding.yaml"
 CARRIED_OUT = ("check", "plan", "model check", "model show", "model simulate", "instruments list")
 """Commands that touch no instrument and take no minutes; the others are looked up."""

@@ -14,12 +14,16 @@ from pathlib import Path
 import httpx
 import pytest
 
+from chiploop.errors import WrongUse
 from chiploop.measurement import Readout
 from chiploop.record.record import Record
 from chiploop.review.contracts import Answer, Desk, JobName, JobStanding, Status
 from chiploop.review.pages import application
 from chiploop.review.tickets import Role, Tickets
 from chiploop.study import load_study
+from chiploop.twin.teaching.cases import case_of
+from chiploop.twin.teaching.content import content
+from chiploop.twin.teaching.play import AnswerRefused, played
 from tests.chiploop.review.asgi_client import AsgiClient
 
 STUDY = Path(__file__).parents[2] / "flows" / "small_study.yaml"
@@ -27,6 +31,22 @@ HOST = "127.0.0.1:8765"
 ORIGIN = {"origin": f"http://{HOST}"}
 RUN = "r1"
 SCRIPT = "<script>alert(1)</script>"
+PROPOSAL = f"/runs/{RUN}/proposal"
+APPROVE = f"{PROPOSAL}/approve"
+FORM = {"proposal": "r1/c02/p1", "why": ""}
+EVERY_PAGE = ["/", f"/runs/{RUN}", f"/runs/{RUN}/fit", PROPOSAL, f"/runs/{RUN}/chips/C01",
+              f"/runs/{RUN}/signals", f"/compare?one={RUN}&other={RUN}"]  # fmt: skip
+
+
+def lesson_after(words: Sequence[str]) -> Answer:
+    """Return what ``chiploop twin teach --show --json`` says, calculated in this process."""
+    seed, case = (int(word.partition("=")[2]) for word in words[:2])
+    try:
+        play = played(case_of(seed, case), [word.partition("=")[2] for word in words[2:]])
+    except (AnswerRefused, WrongUse) as problem:
+        message = f"--answer: {problem}"
+        return Answer(2, {"ok": False, "error": {"exit_code": 2, "message": message}})
+    return Answer(0, {"ok": True, **content(play)})
 
 
 @dataclass
@@ -46,6 +66,9 @@ class NotedHands:
     def carry_out(self, words: Sequence[str]) -> Answer:
         self.asked.append(list(words))
         return self.answer
+
+    def teach(self, words: Sequence[str]) -> Answer:
+        return lesson_after(words)
 
     def start(self, name: JobName, run_id: str) -> None:
         self.jobs.append((name, run_id))

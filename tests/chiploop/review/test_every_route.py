@@ -17,12 +17,33 @@ PLACES: dict[str, list[str]] = {
     "run": [RUN, "..", "no"],
     "chip": ["C01", "C02", "--take-back"],
     "cycle": ["1", "0", "99999999999999999999"],
+    "lesson": ["1", "2", "begin"],
     "name": ["style.css", "x.svg", "..%2frecord.sqlite"],
 }
 """Part of an address -> values that lead on."""
-FIELDS = ("proposal", "why", "dose-L1", "schedule-L1", "readout", "time", "action", "odd")
-VALUES = ("r1/c02/p1", "TEER", "24", "90 nM", "leave out", "take back", "", "nan", "1e999")
-QUERY = ("page", "lines", "cycle", "seen", "one", "other", "token", "run")
+LESSON = {
+    "seed": "1", "case": "1", "test-tewl": "yes", "treatment": "dupilumab", "probability": "5",
+}  # fmt: skip
+FIELDS = (
+    "proposal", "why", "dose-L1", "schedule-L1", "readout", "time", "action", "odd",
+    "seed", "case", "step", "test-tewl", "test-odd", "treatment", "probability",
+)  # fmt: skip
+VALUES = (
+    "r1/c02/p1",
+    "TEER",
+    "1",
+    "0",
+    "dupilumab",
+    "99999999999",
+    "24",
+    "90 nM",
+    "leave out",
+    "take back",
+    "",
+    "nan",
+    "1e999",
+)
+QUERY = ("seed", "case", "page", "lines", "cycle", "seen", "one", "other", "token", "run")
 HEADERS = {
     "hx-request": ["true", "x"],
     "origin": ["null", f"http://{HOST}"],
@@ -41,7 +62,7 @@ def asked(draw: Any, routes: list[Route]) -> dict[str, Any]:
     forms = [one for one in routes if "POST" in one.methods]
     route = draw(st.sampled_from([*routes, *forms * 4]))
     path = route.path
-    for name in ("run", "chip", "cycle", "name"):
+    for name in PLACES:
         value = draw(st.sampled_from([*PLACES[name][:1] * 6, *PLACES[name], percent(draw(TEXT))]))
         path = path.replace(f"{{{name}:int}}", value).replace(f"{{{name}}}", value)
     headers = {"origin": f"http://{HOST}"}
@@ -119,13 +140,15 @@ def test_each_address_answers_each_method_without_failing(page: Page) -> None:
                 one = {
                     "method": method, "path": path, "params": {}, "signed": True,
                     "headers": {"origin": f"http://{HOST}", "hx-request": hx},
-                    "data": {"proposal": "r1/c02/p1", "why": "so", "dose-L1": "90 nM"},
+                    "data": {"proposal": "r1/c02/p1", "why": "so", "dose-L1": "90 nM", **LESSON,
+                             "step": "1" if path.endswith("treat") else "0"},
                 }  # fmt: skip
                 status = ask(page, one)
                 assert status < 500, (method, path)
-                if status == 200:
+                if status in (200, 303):
                     reached.add((route.path, "POST" if method == "POST" else "GET"))
     assert {path for path, method in reached if method == "POST"} >= {
         "/runs/{run}/proposal/approve", "/runs/{run}/proposal/score",
         "/runs/{run}/proposal/reject", "/runs/{run}/chips/{chip}/exclude",
+        "/teach/begin", "/teach/{lesson}/order", "/teach/{lesson}/treat",
     }  # fmt: skip

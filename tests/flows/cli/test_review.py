@@ -179,7 +179,7 @@ def test_a_page_that_is_closed_leaves_no_process(tmp_path: Path) -> None:
     hands = ProcessHands(tmp_path)
     answer = hands.carry_out(["reject", "nothing", "--why=no"])
     assert answer.exit_code == 2 and "no record" in answer.refusal
-    worker = hands._worker
+    worker = hands._decisions._process
     assert worker is not None and worker.poll() is None
     hands.start("parts", "nothing")
     until_s = time.monotonic() + LONGEST_S
