@@ -77,8 +77,8 @@ def whatif(
     has passed, or a run of another drug, 6 for a run whose calibration failed.
     With --json: {"ok", "patient", "setting", "week", "margin_pct", "drugs": [{"name", "improvement_pct",
     "EASI75_probability", "potency", "drivers", "width_pct", "width_without_chip_pct", "without_chip_pct",
-    "EASI"}], "weeks", "comparisons": [{"first", "second", "first_better", "second_better", "without_chip"}], "measurements":
-    [{"name", "variance_share"}], "warnings", "page", "research_use_only"}.
+    "EASI"}], "weeks", "comparisons": [{"first", "second", "first_better", "second_better", "without_chip"}],
+    "measurements": [{"name", "variance_share"}], "warnings", "page", "research_use_only"}.
     """
     from chiploop.twin import RESEARCH_USE
     from chiploop.twin.patient_file import patient_of
