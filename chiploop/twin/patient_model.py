@@ -57,6 +57,8 @@ class Courses:
     """(n, states) before treatment, in the order of ``STATES``."""
     failed: np.ndarray
     """(n,) whether a simulation of the patient gave no number."""
+    th2: np.ndarray
+    """(n, arms, weeks) Th2 cells, as shares of those before treatment."""
 
     @property
     def improvement_pct(self) -> np.ndarray:
@@ -67,7 +69,7 @@ class Courses:
 @lru_cache(maxsize=1)
 def disease_model() -> CompiledModel:
     """Return the compiled disease model."""
-    return compile_model(text_of(TEXT), "atopic_dermatitis", ("care",), ("EASI",), ())
+    return compile_model(text_of(TEXT), "atopic_dermatitis", ("care",), ("EASI", "T2"), ())
 
 
 def rows_of(model: CompiledModel, patients: np.ndarray) -> np.ndarray:
@@ -121,4 +123,5 @@ def simulate(
     treated = Schedule(np.array([0.0, last]), np.ones((1, 1)))
     found = model.run(rows, [treated] * c, weeks, rtol=rtol, states=begin)
     failed = np.isnan(easi) | (found.trouble > 0).any(axis=1)
-    return Courses(found.observed[..., 0], easi, states, failed)
+    th2 = found.observed[..., 1] / states[:, None, None, STATES.index("T2")]
+    return Courses(found.observed[..., 0], easi, states, failed, th2)
