@@ -230,7 +230,11 @@ def accounted(
         rows.append(
             Account(f"{port}: asked a person", met[port]["unplug"], away[f"instrument away {name}"])
         )
-        rows.append(Account(f"{port}: back, or missed", met[port]["unplug"], away[f"instrument back {name}"]))
+        rows.append(
+            Account(
+                f"{port}: back, or missed", met[port]["unplug"], away[f"instrument back {name}"]
+            )
+        )
     rows.append(Account("noisy sweeps flagged", len(noisy), len(noisy & flagged)))
     rows.append(Account("plate files late", files["cut"], n_late_files))
     rows.append(Account("plate files lost", files["lost"], n_lost))

@@ -50,6 +50,7 @@ from chiploop.study_parts import (
     Timeline,
     Variation,
 )
+from chiploop.study_patients import DonorPatient
 from chiploop.study_problems import problems_of, valid_parts
 from chiploop.study_references import References
 from chiploop.study_schedules import STIMULUS, WHOLE, Schedule, is_whole_alone
@@ -64,6 +65,7 @@ __all__ = [
     "Costs",
     "Decided",
     "Donor",
+    "DonorPatient",
     "Drug",
     "Goal",
     "Kit",
@@ -144,6 +146,8 @@ class _Shared(Part):
     approval: Approval
     stop: Stop | None = None
     costs: Annotated[Costs, Field(exclude_if=is_free)] = Costs()
+    patients: dict[Identifier, DonorPatient] = Field(default={}, exclude_if=is_nothing)
+    """Donor -> the patient that this donor is: the report ends with which drug for this patient."""
     variation: Variation = Variation()
     model: str
     """Name of a tissue model of chiploop, or the path of a model text (.ant, or SBML .xml)."""

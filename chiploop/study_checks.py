@@ -20,6 +20,7 @@ from chiploop.study_findings import Found, Rule, unknown
 from chiploop.study_goal_checks import GOAL_RULES
 from chiploop.study_limits import DAY_H
 from chiploop.study_parts import TAKES_EFFLUENT
+from chiploop.study_patients import PATIENT_RULES
 from chiploop.study_schedule_checks import SCHEDULE_RULES
 from chiploop.study_valve_checks import VALVE_RULES
 from chiploop.study_yaml import Place, YamlText, field_name
@@ -360,6 +361,7 @@ RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     (("variation", "tissue"), _variation_is_of_the_model),
     (("limits", "first_doses_nm"), _vehicle_lines_are_in_the_plan),
     *GOAL_RULES,
+    *PATIENT_RULES,
     *SCHEDULE_RULES,
     (("assays",), _kits_measure_their_readout),
     (("assays", "timeline"), _plate_file_differs_by_cycle),

@@ -17,6 +17,7 @@ from chiploop.models.facts import MODELS, SUFFIXES, ModelFacts, facts_path, read
 from chiploop.protocols_path import protocols_folder
 from chiploop.study_fields import FROM_FILE, Part
 from chiploop.study_parts import Assay, AssayText, Chip, Donor, Drug, Kit
+from chiploop.study_patients import DonorPatient
 from chiploop.study_problems import problems_of
 from chiploop.study_yaml import Place, YamlText, field_name, read_yaml
 
@@ -61,6 +62,8 @@ class References:
             resolved["chip"] = self._named(parts["chip"], Chip, ("chip",))
         if "donors" in parts:
             resolved["donors"] = self._donors(parts["donors"])
+        if parts.get("patients"):
+            resolved["patients"] = self._patients(parts["patients"])
         if "assays" in parts:
             resolved["assays"] = self._assays(parts["assays"])
         if "model" in parts:
@@ -167,6 +170,21 @@ class References:
             else:
                 donors[donor.id] = donor
         return donors if complete else None
+
+    def _patients(self, written: dict[str, DonorPatient]) -> dict[str, DonorPatient] | None:
+        """Return the patients, each with the place of its file; what stands in the file is not looked at here."""
+        found: dict[str, DonorPatient] = {}
+        for donor, one in written.items():
+            path = self._path(one.file)
+            if path is None:
+                self._refuse(
+                    ("patients", donor, "file"),
+                    f'there is no file "{one.file}"',
+                    "a path counts from the study file or from the folder that holds protocols",
+                )
+            else:
+                found[donor] = one.model_copy(update={"file": str(path.resolve())})
+        return found if len(found) == len(written) else None
 
     def _assays(self, written: dict[str, AssayText]) -> dict[str, Assay] | None:
         assays: dict[str, Assay] = {}

@@ -5,13 +5,18 @@ Belongs here: what is done once the flow has ended. Not here: what the report sh
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from chiploop.report.run_summary import plain, summarise
 from flows.clock import VirtualClock
 from flows.fault_points import reached
 from flows.laboratory import Laboratory
+from flows.patients_at_hand import patient_at_hand
 from flows.record_place import place_of
+
+if TYPE_CHECKING:
+    from chiploop.report.patient_part import PatientPart
 
 
 def end_run(lab: Laboratory, wall_s: float) -> dict[str, Any]:
@@ -31,7 +36,10 @@ def end_run(lab: Laboratory, wall_s: float) -> dict[str, Any]:
     summary = summarise(lab.record, lab.journal, lab.study, lab.run_id)
     summary["wall_s"] = round(wall_s, 2)
     try:
-        summary["report"] = str(write(lab))
+        path, patients = write(lab)
+        summary["report"] = str(path)
+        if patients:
+            summary["patients"] = [facts_of_patient(part) for part in patients]
     except OSError as trouble:  # the study is done; its record is what counts
         said = f"the report can not be written ({trouble.strerror or trouble})"
         lab.say(lab.study.timeline.cycles, f"{said}; the record has everything")
@@ -43,8 +51,35 @@ def end_run(lab: Laboratory, wall_s: float) -> dict[str, Any]:
     return summary
 
 
-def write(lab: Laboratory) -> Any:
-    """Write the report and return its path."""
-    from chiploop.report.html_report import write_report
+def write(lab: Laboratory) -> tuple[Path, list[PatientPart]]:
+    """Write the report; return its path, and what it says of each patient."""
+    from chiploop.report.html_report import FILE, RunEvidence, page, write_page
 
-    return write_report(lab.record, lab.journal, lab.study, lab.run_id, lab.folder)
+    evidence = RunEvidence(
+        lab.record, lab.journal, lab.study, lab.run_id, lab.folder, patient_at_hand
+    )
+    path = Path(lab.folder) / FILE
+    write_page(page(evidence), path)
+    return path, evidence.patients
+
+
+def facts_of_patient(part: PatientPart) -> dict[str, Any]:
+    """Return what the end of a run says of a patient; none of it goes on record."""
+    forecasts = () if part.told is None else part.told.forecasts
+    return {
+        "patient": part.patient,
+        "donor": part.donor,
+        "drugs": [
+            {
+                "name": one.name,
+                "improvement_pct": dict(
+                    zip(("low", "median", "high"), one.improvement_pct, strict=True)
+                ),
+                "EASI75_probability": one.easi75_probability,
+                "potency": one.potency,
+            }
+            for one in forecasts
+        ],
+        "problem": part.problem,
+        "research_use_only": True,
+    }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from chiploop.errors import FileNotValid
 from chiploop.record.journal import Journal
 from flows.opening import known_run
+from flows.patients_at_hand import patient_at_hand
 
 if TYPE_CHECKING:
     from chiploop.record.record import Record
@@ -33,4 +34,7 @@ def evidence_of_run(
     if not files.journal.is_file():
         raise FileNotValid(f"{run_id} can not be read: there is no {files.journal}")
     with Journal(files.journal) as journal:
-        yield journal, RunEvidence(record, journal, files.study, files.run_id, files.folder)
+        yield (
+            journal,
+            RunEvidence(record, journal, files.study, files.run_id, files.folder, patient_at_hand),
+        )

@@ -35,14 +35,18 @@ from chiploop.report.figures import (
 )
 from chiploop.report.fit_page import Checks, checks_of, environment
 from chiploop.report.image_overlays import ChipImage, end_point_rows, image_of_chips
+from chiploop.report.patient_part import PatientPart, patient_parts
 from chiploop.report.predictions import DRAWS, LEVEL, Course, Predicted, Predictions
 from chiploop.report.run_summary import ended_because
 from chiploop.report.svg import MARK, Drawn, drawn
 from chiploop.report.verdicts import verdicts
-from chiploop.study import Goal, Study
+from chiploop.study import DonorPatient, Goal, Study
+from chiploop.twin import RESEARCH_USE
+from chiploop.twin.patient_file import Patient
 
 TEMPLATE = "report.html.j2"
 FILE = "report.html"
+ReadPatient = Callable[[DonorPatient], Patient]
 
 
 def write_report(
@@ -70,12 +74,20 @@ class RunEvidence:
     """Everything on record about one run; what costs time is worked out once, when it is asked for."""
 
     def __init__(
-        self, record: Record, journal: Journal, study: Study, run_id: str, folder: Path
+        self,
+        record: Record,
+        journal: Journal,
+        study: Study,
+        run_id: str,
+        folder: Path,
+        read_patient: ReadPatient | None = None,
     ) -> None:
         run = record.run(run_id)
         if run is None:
             raise ValueError(f"there is no run {run_id} on record")
         self.record, self.study, self.run, self.folder = record, study, run, folder
+        self.read_patient = read_patient
+        """Reads the file of a patient whom the study names; None: patients are not shown."""
         self.calibrations = tuple({c.cycle: c for c in record.calibrations(run_id)}.values())
         """The last attempt of every cycle."""
         self.readouts = record.readouts(run_id)
@@ -95,6 +107,11 @@ class RunEvidence:
         last = max((c.cycle for c in self.calibrations), default=0)
         fitted = readouts_of(evidence_up_to(self.study, self.actions, self.readouts, last))
         return (*fitted, *(r for r in self.readouts if r.cycle > last))
+
+    @cached_property
+    def patients(self) -> list[PatientPart]:
+        """Which drug for each patient whom the study names; nothing here raises."""
+        return patient_parts(self)
 
     @property
     def info(self) -> dict[str, Any] | None:
@@ -273,6 +290,8 @@ def page(run: RunEvidence) -> dict[str, Any]:
         "parameters": guarded(lambda: parameters(run)),
         "learned": LEARNED,
         "scatter": scatter_rows(study),
+        "patients": run.patients,
+        "research": RESEARCH_USE,
         "proposals": proposals,
         "ended_because": ended_because(record, run_id),
         "deliveries": doses_of.delivery_rows(run.actions),

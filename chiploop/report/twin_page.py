@@ -16,7 +16,9 @@ from chiploop.report.fit_page import environment
 from chiploop.report.svg import (
     DONOR_COLOURS,
     MARK,
+    QUIET,
     WIDTH_IN,
+    Drawn,
     drawn,
     legend_on_top,
     set_margins,
@@ -43,10 +45,17 @@ def twin_page(told: WhatIf) -> str:
         "research": RESEARCH_USE,
         "facts": facts,
         "told": told,
-        "course": drawn("course", "EASI under each drug", lambda: course(told), True),
-        "falls": drawn("falls", "Fall of EASI at the last week", lambda: falls(told), True),
+        **figures_of(told),
     }
     return environment().get_template(TEMPLATE).render(page) + "\n"
+
+
+def figures_of(told: WhatIf, at: str = "") -> dict[str, Drawn]:
+    """Return the figures of a what-if, marked as simulated; ``at`` begins their names."""
+    return {
+        "course": drawn(f"{at}course", "EASI under each drug", lambda: course(told), True),
+        "falls": drawn(f"{at}falls", "Fall of EASI at the last week", lambda: falls(told), True),
+    }
 
 
 def course(told: WhatIf) -> Figure:
@@ -86,10 +95,15 @@ def falls(told: WhatIf) -> Figure:
         colour = DONOR_COLOURS[i % len(DONOR_COLOURS)]
         axes.plot([low, high], [i, i], color=colour, lw=3, solid_capstyle="butt")
         (dot,) = axes.plot(middle, i, "o", color=colour, label="median and 90 %")
+        if one.without_chip_pct is not None:
+            low, middle, high = one.without_chip_pct
+            axes.plot([low, high], [i + 0.25] * 2, color=QUIET, lw=1.5, solid_capstyle="butt")
+            (bare,) = axes.plot(middle, i + 0.25, "o", ms=3, color=QUIET, label="without the chips")
+            handles = handles or [dot, bare]
         handles = handles or [dot]
     axes.set_yticks(range(n), [one.name for one in told.forecasts])
     axes.invert_yaxis()
     axes.set_xlabel("Fall of EASI (%)")
     set_margins(figure, 1.9, 0.1, 0.42, 0.3)
-    legend_on_top(figure, handles, 1)
+    legend_on_top(figure, handles, len(handles))
     return figure

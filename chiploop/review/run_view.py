@@ -329,7 +329,9 @@ EVENT_WORDS = {
         f"{'held' if c['on'] else 'let go on'} by {c['by']}" + (f": {c['why']}" if c["why"] else "")
     ),
     "revision": lambda c: f"plate {c['plate']} calculated again by {c['by']}: {c['why']}",
-    "wire trouble": lambda c: f"wire of {c['port']}: {c['kind']}, {c['times']} x; last: {c['last']}",
+    "wire trouble": lambda c: (
+        f"wire of {c['port']}: {c['kind']}, {c['times']} x; last: {c['last']}"
+    ),
     "approval": lambda c: f"first approval by {c['by']}" + (f": {c['why']}" if c["why"] else ""),
     "stop rule": lambda c: str(c.get("why", "")),
     "reopened": lambda c: (

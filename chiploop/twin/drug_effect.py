@@ -58,9 +58,16 @@ def prior_potency(drug: DrugFacts, rng: np.random.Generator) -> PotencyDraws:
     )
 
 
-def chip_potency(posterior: Posterior, drug: str, source: str) -> PotencyDraws:
-    """Return draws of a chip's posterior (IC50 or Kd, h); ValueError where the run knows neither of this drug."""
-    values = posterior.drugs.of_drug(posterior.particles, drug or None)
+def chip_potency(posterior: Posterior, drug: str, source: str, donor: str = "") -> PotencyDraws:
+    """Return draws of a chip's posterior (IC50 or Kd, h); ValueError where the run knows neither of this drug.
+
+    ``donor``: that donor's own potency, where donors differ, in place of the population's; KeyError for one who
+    had no part in the run.
+    """
+    entries = posterior.particles
+    if donor and posterior.of_donors.size:
+        entries = posterior.donor_entries([donor], np.arange(len(entries)))[:, 0]
+    values = posterior.drugs.of_drug(entries, drug or None)
     first = posterior.drugs.drugs[0] if posterior.drugs.drugs else ""
     names = [n.removesuffix(f"[{first}]") for n in posterior.names[: values.shape[1]]]
     half = next((name for name in ("IC50", "Kd") if name in names), None)

@@ -133,6 +133,7 @@ class Visit(Part):
     week: Annotated[float, Field(gt=0, le=520)]
     easi: Annotated[float, Field(ge=0, le=72)] | None = None
     """Missing where the patient came but was not scored, or did not come."""
+    serum_ccl17_pg_ml: Positive | None = None
 
 
 class Patient(Part):

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -59,6 +60,8 @@ class Courses:
     """(n, states) before treatment, in the order of ``STATES``."""
     failed: np.ndarray
     """(n,) whether a simulation of the patient gave no number."""
+    th2: np.ndarray
+    """(n, arms, weeks) Th2 cells, as shares of those before treatment."""
 
     @property
     def improvement_pct(self) -> np.ndarray:
@@ -66,10 +69,23 @@ class Courses:
         return 100.0 * (1.0 - self.easi / self.baseline_easi[:, None, None])
 
 
+class Treated(NamedTuple):
+    """What becomes of patients from given states on."""
+
+    easi: np.ndarray
+    """(n, arms, weeks)."""
+    th2_cells: np.ndarray
+    """(n, arms, weeks)."""
+    states: np.ndarray
+    """(n, arms, 14) at the last week."""
+    failed: np.ndarray
+    """(n,) whether a simulation of the patient gave no number."""
+
+
 @lru_cache(maxsize=1)
 def disease_model() -> CompiledModel:
     """Return the compiled disease model."""
-    return compile_model(text_of(TEXT), "atopic_dermatitis", ("care",), ("EASI",), ())
+    return compile_model(text_of(TEXT), "atopic_dermatitis", ("care",), ("EASI", "T2"), ())
 
 
 def rows_of(model: CompiledModel, patients: np.ndarray) -> np.ndarray:
@@ -109,8 +125,9 @@ def simulate(
     """
     states, easi = before_treatment(patients, rtol) if started is None else started
     begin = np.repeat(states[:, None], len(arms), axis=1)
-    found, _, failed = treated(patients, arms, weeks, begin, rtol)
-    return Courses(found, easi, states, np.isnan(easi) | failed)
+    found = treated(patients, arms, weeks, begin, rtol)
+    th2 = found.th2_cells / states[:, None, None, STATES.index("T2")]
+    return Courses(found.easi, easi, states, np.isnan(easi) | found.failed, th2)
 
 
 def treated(
@@ -119,8 +136,8 @@ def treated(
     weeks: np.ndarray,
     begin: np.ndarray,
     rtol: float = RTOL,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return EASI (n, arms, weeks), states at the last week (n, arms, 14) and who failed (n,).
+) -> Treated:
+    """Return what becomes of patients from given states on.
 
     Parameters
     ----------
@@ -142,8 +159,9 @@ def treated(
     last = max(float(weeks[-1]), 1e-3)
     care = Schedule(np.array([0.0, last]), np.ones((1, 1)))
     found = model.run(rows, [care] * c, weeks, rtol=rtol, states=begin[:, :, to_model])
-    return (
+    return Treated(
         found.observed[..., 0],
+        found.observed[..., 1],
         found.states[:, :, from_model],
         np.asarray((found.trouble > 0).any(axis=1)),
     )

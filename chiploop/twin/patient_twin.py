@@ -130,18 +130,20 @@ def likelihood(twin: Twin, standard: np.ndarray) -> np.ndarray:
         for name, value in patient.baseline.model_dump().items()
         if value is not None
     }
-    seen = [visit for visit in patient.visits if visit.easi is not None]
+    seen = [v for v in patient.visits if v.easi is not None or v.serum_ccl17_pg_ml is not None]
     if not measured and not seen:
         return np.zeros(len(standard))
     values = parameters(twin.population, list(twin.shifts), standard)
     started = before_treatment(values)
-    easi = np.zeros((len(standard), 0))
+    easi = th2 = np.zeros((len(standard), 0))
     if seen:
         weeks = np.array([visit.week for visit in seen])
         effect = twin.effect(patient.treatment or "placebo")
-        easi = simulate(values, [effect], weeks, started=started).easi[:, 0]
-    told = np.array([float(visit.easi) for visit in seen if visit.easi is not None])
-    return log_likelihood(expected_at_baseline(started[0]), measured, easi, told)
+        found = simulate(values, [effect], weeks, started=started)
+        easi, th2 = found.easi[:, 0], found.th2[:, 0]
+    told = np.array([np.nan if v.easi is None else v.easi for v in seen])
+    ccl17 = np.array([np.log(v.serum_ccl17_pg_ml or np.nan) for v in seen])
+    return log_likelihood(expected_at_baseline(started[0]), measured, easi, told, th2, ccl17)
 
 
 def weighed(twin: Twin, added: np.ndarray, rng: np.random.Generator) -> tuple[Twin, UpdateInfo]:

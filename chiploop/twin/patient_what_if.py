@@ -55,13 +55,19 @@ class Forecast:
     """Parameters of the patient, and potency, slope and exposure of the drug, with the largest rank correlation
     with the improvement.
     """
-    width_without_chip: float | None
-    """Of the 90 % band of the improvement, had the chips told nothing; None where they did not."""
+    without_chip_pct: tuple[float, float, float] | None
+    """5, 50, 95 % of the improvement, had the chips told nothing; None where they did not."""
 
     @property
     def width(self) -> float:
         """Width of the 90 % band of the improvement, in points."""
         return self.improvement_pct[2] - self.improvement_pct[0]
+
+    @property
+    def width_without_chip(self) -> float | None:
+        """Width of that band, had the chips told nothing; None where they did not."""
+        bare = self.without_chip_pct
+        return None if bare is None else bare[2] - bare[0]
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,8 @@ class Pair:
     """That the first one's improvement is larger by the margin."""
     reverse: float
     """That the second one's is."""
+    without_chip: tuple[float, float] | None = None
+    """Both, had the chips told nothing; None where they did not."""
 
 
 @dataclass(frozen=True)
@@ -152,21 +160,20 @@ def what_if(
         low, middle, high = np.quantile(improvement[:, a], QUANTILES)
         drug = name.split(" ")[0].partition(":")[0]
         given = (potencies or {}).get(drug)
-        spread = None if bare is None else np.quantile(bare[:, a], (0.05, 0.95))
+        spread = None if bare is None else np.quantile(bare[:, a], QUANTILES)
         forecasts.append(
             Forecast(
                 name, np.quantile(measured[:, a], QUANTILES, axis=0), (float(low), float(middle), float(high)),
                 float((improvement[:, a] >= 75.0).mean()),
                 "" if drug == PLACEBO_ARM else given.source if given else PRIOR,
                 drivers({**ranked, **causes[drugs[a % len(drugs)]]}, improvement[:, a]),
-                None if spread is None else float(spread[1] - spread[0]),
+                None if spread is None else (float(spread[0]), float(spread[1]), float(spread[2])),
             )
         )  # fmt: skip
     pairs = [
         Pair(
-            names[i], names[j],
-            float((improvement[:, i] - improvement[:, j] > margin_pct).mean()),
-            float((improvement[:, j] - improvement[:, i] > margin_pct).mean()),
+            names[i], names[j], *beats(improvement, i, j, margin_pct),
+            None if bare is None else beats(bare, i, j, margin_pct),
         )
         for i in range(len(names))
         for j in range(i + 1, len(names))
@@ -180,6 +187,14 @@ def what_if(
         tuple(shares), tied_with_first(offers, improvement, shares), infos[-1].effective,
         of_patient(patient, drugs),
     )  # fmt: skip
+
+
+def beats(
+    improvement: np.ndarray, first: int, second: int, margin_pct: float
+) -> tuple[float, float]:
+    """Return how often the first of two arms is better by a margin, and how often the second one is."""
+    apart = improvement[:, first] - improvement[:, second]
+    return float((apart > margin_pct).mean()), float((-apart > margin_pct).mean())
 
 
 def courses(

@@ -97,7 +97,23 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
         lines += labelled("ended because", summary["ended_because"])
     for line, why in held_lines(summary).items():
         lines += labelled(f"line {line} HELD", why)
+    for one in summary.get("patients", ()):
+        lines += patient_lines(one)
     return lines
+
+
+def patient_lines(one: Mapping[str, Any]) -> list[str]:
+    """Return which drug for a patient, in short; the report has the rest."""
+    from chiploop.twin import RESEARCH_USE
+
+    told = [one["problem"]] if one["problem"] else []
+    for drug in one["drugs"]:
+        fall = drug["improvement_pct"]
+        told.append(
+            f"{drug['name']}: EASI falls by {fall['median']:.0f} % ({fall['low']:.0f} to {fall['high']:.0f})"
+        )
+    lines = [f"patient {one['patient']} (donor {one['donor']}), virtual. {RESEARCH_USE}"]
+    return lines + [part for line in told for part in labelled("", line)]
 
 
 def held_lines(summary: Mapping[str, Any]) -> dict[str, str]:

@@ -23,6 +23,7 @@ from chiploop.errors import (
     WrongUse,
 )
 from flows.cli.screen import JSON_OPTION, print_json
+from flows.patients_at_hand import refuse_unfit_patients
 
 if TYPE_CHECKING:
     from chiploop.study import Study
@@ -74,6 +75,7 @@ def simulate(
     from flows.opening import new_run
 
     checked = load_study(study)
+    refuse_unfit_patients(checked)
     _, no_truth = truth_of(checked.tissue, checked.tissue.measured(checked.assays))
     if no_truth and not matched:
         print(
@@ -117,6 +119,7 @@ def run(
     from instruments.drivers import load_lab_settings
 
     checked = load_study(study)
+    refuse_unfit_patients(checked)
     if lab is None:
         if checked.instruments == "virtual":
             raise WrongUse(

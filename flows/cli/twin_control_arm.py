@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,17 @@ def control_arm(
     adjust: list[str] = typer.Option(
         [], "--adjust", help="Another column that was known before treatment; may be repeated."
     ),
+    twin: str = typer.Option(
+        "",
+        "--twin",
+        metavar="OUTCOME",
+        help="Let the twin foretell each patient under placebo from the baseline columns; OUTCOME is what the "
+        "column outcome holds: improvement_pct, EASI, EASI50, EASI75 or EASI90.",
+    ),
+    week: float = typer.Option(16.0, "--week", help="With --twin: week of the outcome."),
+    setting: str = typer.Option(
+        "monotherapy", "--setting", help="With --twin: monotherapy or topicals."
+    ),
     bias_sd: float | None = typer.Option(
         None,
         "--bias-sd",
@@ -45,14 +56,19 @@ def control_arm(
 ) -> None:
     """Estimate a treatment's effect with the help of twins: fewer patients for the same answer.
 
-    TRIAL.csv has the columns patient (a code), arm (treated or control), outcome (a number; a response as 0 and 1)
-    and prognosis: what the twin foretold of the outcome without the treatment, from what was known before it.
-    "adjusted" is valid whether the twin is right or not. "external" and "borrowed" let the twin stand in for
-    controls and are shown only with --bias-sd. Research use only; not for clinical decisions.
+    TRIAL.csv has the columns patient (a code), arm (treated or control), outcome (a number; a response as 0 and
+    1) and prognosis: what the twin foretold of the outcome without the treatment, from what was known before
+    it. "adjusted" is valid whether the twin is right or not. "external" and "borrowed" let the twin stand in
+    for controls and are shown only with --bias-sd. With --twin the twin makes the prognosis, with its sd, from
+    the columns easi, tewl_g_m2_h, serum_ccl17_pg_ml, th2_score, th17_score, th22_score, microbiome_score and
+    flg, whichever are there; an empty cell stays missing (age_years may be there and moves nothing). Research
+    use only; not for clinical decisions.
     Exit code 2 for options that do not go together, 3 for a file that is not valid. With --json: {"ok", "file",
-    "patients", "treated", "control", "left_out", "effects": [{"method", "estimate", "lower", "upper", "p", "se",
-    "trusted"}], "saved", "not_made": {method: why}, "exact_test", "rates", "applicability": {"verdict", "aspects":
-    [{"aspect", "verdict", "reason"}]} (null where no prognosis of a twin is in the file), "research_use_only"}.
+    "patients", "treated", "control", "left_out", "effects": [{"method", "estimate", "lower", "upper", "p",
+    "se", "trusted"}], "saved", "not_made": {method: why}, "exact_test", "rates", "applicability": {"verdict",
+    "aspects": [{"aspect", "verdict", "reason"}]} (null where no prognosis of a twin is known), "prognosis": null
+    or {"outcome", "week", "setting", "seed", "known": {column: patients}, "patients": [{"patient", "mean", "sd",
+    "effective"}]}, "research_use_only"}.
     """
     import numpy as np
 
@@ -64,6 +80,9 @@ def control_arm(
     if bias_sd is not None and not bias_sd > 0.0:
         raise WrongUse(f"--bias-sd {bias_sd:g} was given; it must be above 0")
     data = read_trial(trial, adjust)
+    foretold = None
+    if twin:
+        data, foretold = with_twin(data, trial, twin, setting, week, seed)
     effects, not_made = made(data, bias_sd)
     saved = None
     if {"unadjusted", "adjusted"} <= {one.method for one in effects}:
@@ -88,14 +107,62 @@ def control_arm(
                 "exact_test": None if exact is None else asdict(exact),
                 "rates": simulated,
                 "applicability": holds.as_json() if holds else None,
+                "prognosis": foretold,
                 "research_use_only": True,
             }
         )
         return
     lines = told(data, effects, not_made, saved, exact, simulated)
+    if foretold is not None:
+        lines[1:1] = told_of_twin(foretold)
     if holds is not None:
         lines += ["", *holds.lines("these patients")]
     typer.echo("\n".join(lines))
+
+
+def with_twin(
+    data: TrialData, path: Path, outcome: str, setting: str, week: float, seed: int
+) -> tuple[TrialData, dict[str, Any]]:
+    """Return the trial with the twin's own prognoses, and these as ``--json`` prints them."""
+    from chiploop.twin.trial_prognosis import prognoses, read_baselines
+
+    if data.prognosis is not None:
+        raise WrongUse(
+            f"{path} has a column prognosis already; leave --twin out, or the column: one of them counts"
+        )
+    found = prognoses(read_baselines(path, data.patients), outcome, setting, week, seed)
+    rows = zip(data.patients, found.mean, found.sd, found.effective, strict=True)
+    return replace(data, prognosis=found.mean), {
+        "outcome": outcome,
+        "week": week,
+        "setting": setting,
+        "seed": seed,
+        "known": found.known,
+        "patients": [
+            {"patient": code, "mean": float(mean), "sd": float(sd), "effective": float(effective)}
+            for code, mean, sd, effective in rows
+        ],
+    }
+
+
+def told_of_twin(foretold: dict[str, Any]) -> list[str]:
+    """Return what the twin foretold, as lines."""
+    from chiploop.twin.trial_prognosis import FEW
+
+    known = ", ".join(f"{name} of {n}" for name, n in foretold["known"].items()) or "nothing"
+    means = [one["mean"] for one in foretold["patients"]]
+    sds = [one["sd"] for one in foretold["patients"]]
+    lines = [
+        f"prognosis by the twin: {foretold['outcome']} under placebo, {foretold['setting']}, week "
+        f"{foretold['week']:g}; known: {known}",
+        f"  from {min(means):.3g} to {max(means):.3g}; sd of one patient {min(sds):.3g} to {max(sds):.3g}",
+    ]
+    few = [one["patient"] for one in foretold["patients"] if one["effective"] < FEW]
+    if few:
+        lines.append(
+            f"  beware: hardly a virtual patient is like {', '.join(few)} (fewer than {FEW:g})"
+        )
+    return lines
 
 
 def made(data: TrialData, bias_sd: float | None) -> tuple[list[Effect], dict[str, str]]:

@@ -23,8 +23,6 @@ POSTERIOR = typer.Option(
     help="Folder of a run whose chips told the drug's potency, or its posterior.nc; may be repeated. The run must "
     "have given this drug and its calibration have passed. Default: the drug's prior.",
 )
-KIND_IN_CLASS = {"antibody": "antibody", "jak_inhibitor": "jak"}
-"""Kind of the twin -> what a study's class of the drug must hold: an IC50 of a kinase is no Kd of an antibody."""
 
 
 def trial(
@@ -149,6 +147,7 @@ def accepted_posterior(file: Path, asked: str) -> Posterior:
 def check_drug(file: Path, drug: DrugFacts, asked: str) -> None:
     """Refuse a posterior whose run gave another drug, or one of another kind, to its chips; FileNotValid."""
     from chiploop.study import STUDY_FILE
+    from chiploop.twin.donor_patient import is_of_kind
 
     # a run's study stands beside its cycles' folders; beside the posterior where both were copied
     study = next(
@@ -174,7 +173,7 @@ def check_drug(file: Path, drug: DrugFacts, asked: str) -> None:
             f"{asked}: {drug.name} was asked for, but the chips of this run were given "
             f"{', '.join(given)} ({study})"
         )
-    if KIND_IN_CLASS[drug.kind] not in given[drug.name].lower():
+    if not is_of_kind(drug, given[drug.name]):
         raise FileNotValid(
             f"{asked}: {drug.name} is of the kind {drug.kind}, but the run's {drug.name} is of the class "
             f"{given[drug.name]!r} ({study}): its concentration of half effect is another quantity"

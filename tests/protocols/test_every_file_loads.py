@@ -11,8 +11,10 @@ from chiploop.study import check_study
 from chiploop.study_fields import FROM_FILE, Part
 from chiploop.study_references import FOLDERS
 from chiploop.study_yaml import read_yaml
+from chiploop.twin.patient_file import patient_of
 
 STUDIES = sorted((protocols_folder() / "studies").glob("*.yaml"))
+PATIENTS = sorted((protocols_folder() / "patients").glob("*.yaml"))
 PARTS = [
     (path, kind)
     for kind, folder in FOLDERS.items()
@@ -34,6 +36,12 @@ def test_every_drug_chip_donor_and_kit_is_valid_and_named_as_its_file(
     assert text.values.pop("chiploop") == 1
     part = kind.model_validate(text.values, context=FROM_FILE, by_alias=True, by_name=False)
     assert getattr(part, "name", None) == path.stem or getattr(part, "id", None) == path.stem
+
+
+@pytest.mark.parametrize("path", PATIENTS, ids=lambda path: path.stem)
+def test_every_patient_is_valid_made_up_and_named_as_its_file(path: Path) -> None:
+    assert patient_of(path).patient == path.stem
+    assert "made up" in path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", [path for path, _ in PARTS], ids=lambda path: path.stem)

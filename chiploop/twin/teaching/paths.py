@@ -62,11 +62,11 @@ def followed(cohort: Cohort, plan: Sequence[str]) -> tuple[np.ndarray, np.ndarra
     states = cohort.states
     found = [np.zeros((len(states), 0))]
     for option, (first, last) in zip(plan, STRETCHES, strict=False):
-        easi, after, _ = treated(
+        then = treated(
             cohort.parameters, [cohort.effect(option)], weeks_of(first, last), states[:, None]
         )
-        states = after[:, 0]
-        found.append(easi[:, 0])
+        states = then.states[:, 0]
+        found.append(then.easi[:, 0])
     return np.concatenate(found, axis=1), states
 
 
@@ -74,7 +74,7 @@ def kept(cohort: Cohort, options: Sequence[str], states: np.ndarray, first: int)
     """Return EASI (n, options, weeks) where each treatment is kept from a visit to the end."""
     effects = [cohort.effect(option) for option in options]
     begin = np.repeat(states[:, None], len(options), axis=1)
-    return treated(cohort.parameters, effects, weeks_of(first, END_WEEK), begin)[0]
+    return treated(cohort.parameters, effects, weeks_of(first, END_WEEK), begin).easi
 
 
 def every_plan(cohort: Cohort, options: Sequence[str]) -> dict[Plan, np.ndarray]:
@@ -86,10 +86,10 @@ def every_plan(cohort: Cohort, options: Sequence[str]) -> dict[Plan, np.ndarray]
         rows = np.repeat(cohort.parameters, len(states), axis=0)
         same = [for_rows(effect, len(states)) for effect in effects]
         begin = np.repeat(states[:, None], count, axis=1)
-        easi, after, _ = treated(rows, same, weeks_of(first, last), begin)
-        states = after.reshape(-1, after.shape[-1])
+        then = treated(rows, same, weeks_of(first, last), begin)
+        states = then.states.reshape(-1, then.states.shape[-1])
         before = np.repeat(courses, count, axis=0)
-        courses = np.concatenate([before, easi.reshape(len(before), -1)], axis=1)
+        courses = np.concatenate([before, then.easi.reshape(len(before), -1)], axis=1)
     return dict(zip(product(options, repeat=len(STRETCHES)), courses, strict=True))
 
 

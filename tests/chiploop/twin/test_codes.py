@@ -179,6 +179,7 @@ FULL: dict[str, Any] = {
     "setting": "monotherapy",
     "age_years": 40,
     "flg": "null",
+    "ancestry": "european",
     "baseline": {
         "easi": 28.0, "tewl_g_m2_h": 30.0, "serum_ccl17_pg_ml": 900.0, "th2_score": 1.0, "th17_score": 0.0,
         "th22_score": 0.0, "microbiome_score": 0.0,

@@ -92,3 +92,32 @@ def test_what_does_not_go_together_is_refused(
 ) -> None:
     assert command_line(["twin", "control-arm", str(written(tmp_path)), *options]) == code
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_the_twin_makes_the_prognosis_itself_from_baseline_columns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(4)
+    easi = rng.uniform(12.0, 45.0, 30)
+    rows = [
+        f"P{i:02d},{'treated' if i % 2 else 'control'},{0.5 * easi[i] * np.exp(0.2 * rng.standard_normal()):.2f},"
+        f"{'' if i == 7 else f'{easi[i]:.1f}'},"
+        for i in range(30)
+    ]
+    path = tmp_path / "trial.csv"
+    path.write_text("\n".join(["patient,arm,outcome,easi,flg", *rows]) + "\n")
+    asked = ["twin", "control-arm", str(path), "--twin", "EASI", "--bias-sd", "4"]
+    assert command_line([*asked, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {one["method"] for one in told["effects"]} == {
+        "unadjusted", "adjusted", "borrowed", "external"
+    }  # fmt: skip
+    assert told["saved"] > 0.2
+    patients = {one["patient"]: one for one in told["prognosis"]["patients"]}
+    assert told["prognosis"]["known"] == {"easi": 29} and len(patients) == 30
+    assert patients["P07"]["sd"] == max(one["sd"] for one in patients.values())
+    assert command_line(asked) == 0
+    assert "prognosis by the twin: EASI under placebo" in capsys.readouterr().out
+    assert command_line(["twin", "control-arm", str(path), "--twin", "IGA"]) == 2
+    assert command_line(["twin", "control-arm", str(written(tmp_path)), "--twin", "EASI"]) == 2
+    assert "has a column prognosis already" in " ".join(capsys.readouterr().err.split())
