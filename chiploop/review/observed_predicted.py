@@ -86,7 +86,7 @@ def readout_panels(
         found.append(
             ReadoutPanels(
                 name,
-                "" if unit == "1" else unit,
+                "" if unit == "1" else unit.replace("ohm*cm2", "Ω cm²"),
                 "log" if is_log else "linear",
                 (panels[0], panels[1]),
                 max(len(one.dots) for one in panels),
