@@ -44,7 +44,9 @@ def test_trouble_is_told_where_it_is_looked_for(case: Case, capsys: Any) -> None
     assert main(["against", case.run_id, str(case.runs), "no_model"]) == 3
     assert "there is no model no_model" in capsys.readouterr().err
     assert main(["against", case.run_id, str(case.runs), "psoriasis_chip"]) == 3
-    assert "has no readouts of cycle 1 to learn from" in capsys.readouterr().err  # nothing was dosed there
+    assert (
+        "has no readouts of cycle 1 to learn from" in capsys.readouterr().err
+    )  # nothing was dosed there
 
 
 def test_an_image_is_drawn_in_so_many_dots_and_its_trouble_stays_its_own(tmp_path: Path) -> None:

@@ -85,6 +85,8 @@ def test_fits_that_were_not_compared_have_no_verdict_and_it_is_said_why(
     page.enter()
     same = page.client.get(AT, params={"one": "c02-seed1", "other": "c02-seed5"}).text
     assert "not fitted against each other" in same and "tell them apart" not in same
+    against = {"one": "c02-seed5", "other": "c02-seed1/against-other"}  # of another fit's verdict
+    assert "tell them apart" not in page.client.get(AT, params=against).text
     others = page.client.get(AT, params={"one": "c02-seed1", "other": "c01-seed1"}).text
     assert "not learned from the same readings" in others
 
