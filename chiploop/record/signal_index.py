@@ -12,6 +12,8 @@ from chiploop.record.record import Record
 
 FORM = 3
 """Of an index; another one is drawn anew."""
+MOST_SPECTRA, MOST_IMAGES = 24, 8
+"""Of a cycle on one page; a chip shows its own."""
 
 
 def index_name(cycle: int, chip: str = "") -> str:

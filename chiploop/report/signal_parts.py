@@ -38,7 +38,7 @@ from chiploop.plates_on_record import map_on_record, signal_on_record
 from chiploop.record.raw_files import RawFileStore
 from chiploop.record.record import Record
 from chiploop.record.rows import RawFile
-from chiploop.record.signal_index import index_name, signals_seen
+from chiploop.record.signal_index import MOST_IMAGES, MOST_SPECTRA, index_name, signals_seen
 from chiploop.record.well_exclusions import wells_left_out
 from chiploop.report.image_figure import junction_figure, nuclei_figure, write_overlay
 from chiploop.report.impedance_figure import impedance_figure
@@ -54,8 +54,6 @@ from chiploop.report.svg import drawn
 from chiploop.study import Study
 from chiploop.study_parts import Kit
 
-MOST_SPECTRA, MOST_IMAGES = 24, 8
-"""On one page."""
 DOTS_PER_INCH = 144
 """Of an image's picture: enough to judge single borders on a screen of twice the usual dots."""
 SHOWN_UM = 100.0

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from chiploop.record.rows import RecordedRun
-from chiploop.record.signal_index import FORM, index_name, signals_seen
+from chiploop.record.signal_index import FORM, MOST_IMAGES, MOST_SPECTRA, index_name, signals_seen
 from chiploop.review import calibration_parts as parts_on_disk
 from chiploop.review.front import Front, Handler, number_in, picture
 
@@ -54,6 +54,7 @@ class SignalPages:
         values = {
             "figures": figures, "cycles": cycles, "cycle": cycle, "chip": chip, "job": job,
             "chips": list(record.chips(run.run_id)), "is_old": is_old,
+            "most": (MOST_SPECTRA, MOST_IMAGES),
         }  # fmt: skip
         return self.front.show(
             request,

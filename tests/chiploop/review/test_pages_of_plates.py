@@ -46,6 +46,9 @@ def test_a_well_that_was_left_out_is_struck_and_told_with_who_and_why_as_text(pa
     assert cells(text)["B7"] == "shade-0 out" and cells(text)["C7"] == "shade-1"
     assert SCRIPT not in text and "B7: left out by an: &lt;script&gt;" in text
     assert "well B7 of" in page.client.get(f"/runs/{RUN}").text
+    page.record.add_calibration(RUN, 1, {"goals": [], "info": {}, "time_h": 1.0})
+    fit = page.client.get(f"/runs/{RUN}/fit").text
+    assert "B7: left out by an: &lt;script&gt;" in fit and SCRIPT not in fit
     assert re.search(r'value="take back" class="second" >', text)  # not disabled
 
 
