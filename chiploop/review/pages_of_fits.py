@@ -79,6 +79,7 @@ class FitPages:
                 "donors": donor_marks(donors),
                 "out": {chip: n for chip, n in excluded.items() if n},
                 "exclusions": record.exclusions(run.run_id),
+                "wells_out": record.well_exclusions(run.run_id),
                 **self.fit_again_values(run),
             },
         )

@@ -10,13 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.routing import Route
 
-from tests.chiploop.review.conftest import HOST, RUN, Page
+from tests.chiploop.review.conftest import HOST, PLATE, RUN, Page
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 PLACES: dict[str, list[str]] = {
     "run": [RUN, "..", "no"],
     "chip": ["C01", "C02", "--take-back"],
     "cycle": ["1", "0", "99999999999999999999"],
+    "plate": [PLATE, "..", "--take-back"],
     "lesson": ["1", "2", "begin"],
     "name": ["style.css", "x.svg", "..%2frecord.sqlite"],
 }
@@ -25,25 +26,16 @@ LESSON = {
     "seed": "1", "case": "1", "test-tewl": "yes", "treatment": "dupilumab", "probability": "5",
 }  # fmt: skip
 FIELDS = (
-    "proposal", "why", "dose-L1", "schedule-L1", "readout", "time", "action", "odd",
+    "model", "well-B7", "well-H12", "proposal", "why", "dose-L1", "schedule-L1", "readout", "time", "action", "odd",
     "seed", "case", "step", "test-tewl", "test-odd", "treatment", "probability",
 )  # fmt: skip
 VALUES = (
-    "r1/c02/p1",
-    "TEER",
-    "1",
-    "0",
-    "dupilumab",
-    "99999999999",
-    "24",
-    "90 nM",
-    "leave out",
-    "take back",
-    "",
-    "nan",
+    "r1/c02/p1", "TEER", "1", "0", "dupilumab", "99999999999", "24", "90 nM", "leave out", "take back", "", "nan",
     "1e999",
-)
-QUERY = ("seed", "case", "page", "lines", "cycle", "seen", "one", "other", "token", "run")
+)  # fmt: skip
+QUERY = (
+    "seed", "case", "page", "lines", "cycle", "chip", "seen", "one", "other", "token", "run",
+)  # fmt: skip
 HEADERS = {
     "hx-request": ["true", "x"],
     "origin": ["null", f"http://{HOST}"],
@@ -140,7 +132,8 @@ def test_each_address_answers_each_method_without_failing(page: Page) -> None:
                 one = {
                     "method": method, "path": path, "params": {}, "signed": True,
                     "headers": {"origin": f"http://{HOST}", "hx-request": hx},
-                    "data": {"proposal": "r1/c02/p1", "why": "so", "dose-L1": "90 nM", **LESSON,
+                    "data": {"proposal": "r1/c02/p1", "why": "so", "dose-L1": "90 nM", "well-B7": "1",
+                             **LESSON,
                              "step": "1" if path.endswith("treat") else "0"},
                 }  # fmt: skip
                 status = ask(page, one)
@@ -151,4 +144,5 @@ def test_each_address_answers_each_method_without_failing(page: Page) -> None:
         "/runs/{run}/proposal/approve", "/runs/{run}/proposal/score",
         "/runs/{run}/proposal/reject", "/runs/{run}/chips/{chip}/exclude",
         "/teach/begin", "/teach/{lesson}/order", "/teach/{lesson}/treat",
+        "/runs/{run}/plates/{plate}/exclude",
     }  # fmt: skip
