@@ -9,11 +9,14 @@ import json
 import shutil
 import time
 from contextlib import ExitStack
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chiploop.report import fit_page, html_report
+from chiploop.report.svg import Drawn
 from flows.cli.main import command_line
 from flows.review_jobs import write_page_parts
 from tests.chiploop.report.conftest import INFO, RUN_ID, build
@@ -25,7 +28,7 @@ LONGEST_S = 180.0
 
 @pytest.fixture(scope="module")
 def ready_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A simulated run after its first cycle, its figures drawn, as a run leaves it."""
+    """A simulated run after its first cycle as it is left, with white paper for its figures: they take long."""
     runs = tmp_path_factory.mktemp("ready")
     with ExitStack() as stack:
         run = build(stack, runs, True, INFO)
@@ -33,8 +36,16 @@ def ready_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.move(file, run.folder / file.name)
     facts = {"seed": 5, "simulated": True, "matched": False, "token": ""}
     (run.folder / "run.json").write_text(json.dumps(facts), encoding="utf-8")
-    write_page_parts(RUN_ID, runs)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (html_report, fit_page):
+            patch.setattr(module, "drawn", white_paper)
+        write_page_parts(RUN_ID, runs)
     return runs
+
+
+def white_paper(name: str, label: str, *_: Any, **__: Any) -> Drawn:
+    """Return a figure of nothing."""
+    return Drawn(name, f'<svg viewBox="0 0 547 300" role="img" aria-label="{escape(label)}"></svg>')
 
 
 def test_a_person_opens_a_campaign_and_looks_at_a_fit_and_nobody_is_kept_out(
