@@ -1,4 +1,4 @@
-"""Readouts of a plate calculated again: with another export, another layout, or this version's code.
+"""Readouts of a plate calculated again: with another export, another layout, without some wells, or by this code.
 
 Belongs here: a plate's signal and map from a run's store, and what comes of them now. Not here: rows that
 supersede (chiploop.record), the command (cli.revise). No instrument is asked.
@@ -7,26 +7,25 @@ supersede (chiploop.record), the command (cli.revise). No instrument is asked.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from chiploop.assays import derived_from_plate
 from chiploop.assays.exported_plate import labelled_plate, problems_of_plate
 from chiploop.assays.layout_map import map_of
 from chiploop.assays.plate_layout import read_plate_layout
-from chiploop.assays.plate_map import plate_from_dict
+from chiploop.assays.plate_map import PlateMap, plate_from_dict, plate_to_dict
 from chiploop.errors import FileNotValid, WrongUse
 from chiploop.exports import bytes_of, read_export_bytes
-from chiploop.exports.export import Export
-from chiploop.measurement import AbsorbancePlate, Derivation, Readout
+from chiploop.measurement import Derivation, Quality, Readout
 from chiploop.plan import perfused_chip
+from chiploop.plates_on_record import PLATE_MAP, map_on_record, name_in, signal_on_record
 from chiploop.record.raw_files import RawFileStore
 from chiploop.record.record import Record
 from chiploop.record.rows import RawFile
-from chiploop.study import Kit
+from chiploop.record.well_exclusions import WellExclusion, wells_left_out
+from chiploop.worklist import RECOVERY
 from flows.opening import RunFiles
 
 LINE_HELD = "line held: "
@@ -41,23 +40,31 @@ class Revised:
     derivation: Derivation
     time_h: float
     """Study time of the plate's reading."""
-    taken: RawFile | None
-    """An export that came now; its bytes are in the store, and it goes on record with the revision."""
+    taken: tuple[RawFile, ...]
+    """An export, a layout that came now: their bytes are in the store, they go on record with the revision."""
+    left_out: dict[str, str]
+    """Well -> who left it out and why: what the readouts were calculated without."""
 
 
 def revised(
-    files: RunFiles, record: Record, plate_id: str, export: Path | None, layout: Path | None
+    files: RunFiles,
+    record: Record,
+    plate_id: str,
+    export: Path | None = None,
+    layout: Path | None = None,
+    said: Sequence[WellExclusion] = (),
 ) -> Revised:
-    """Return a plate's readouts as they come out now.
+    """Return a plate's readouts as they come out now, without the wells that people have left out.
 
     Parameters
     ----------
     export : a vendor's file in place of the signal on record; None for that.
-    layout : what really stood in the wells; None for the plan.
+    layout : what really stood in the wells; None for what is on record: the last layout, or the plan.
+    said : decisions about single wells of the plate that are carried out with it.
 
     Raises
     ------
-    WrongUse : a plate that the run has not read.
+    WrongUse : a plate that the run has not read, a well that it has not.
     FileNotValid : a file or layout that can not be used, or is another plate's.
     """
     store = RawFileStore(files.folder / "raw")
@@ -65,13 +72,12 @@ def revised(
     before = {
         (r.chip_id, r.time_h): r for r in record.readouts(files.run_id) if r.plate == plate_id
     }
-    maps = [one for one in kept if (one.kind, one.name) == ("plate map", f"{plate_id}.json")]
-    if not before or not maps:
+    asked = map_on_record(store, kept, plate_id)
+    if not before or asked is None:
         known = ", ".join(dict.fromkeys(r.plate for r in record.readouts(files.run_id) if r.plate))
         raise WrongUse(
             f"{files.run_id} has read no plate {plate_id}; it has read: {known or 'none'}"
         )
-    asked = json.loads(store.get(maps[-1].sha256))
     wells = plate_from_dict(asked)
     kit = files.study.assays[asked["assay"]].kit
     if kit.method == "microscopy":
@@ -79,7 +85,7 @@ def revised(
             f"{plate_id} is a set of images; plates are calculated again. Leave an image's chip out with chiploop "
             "exclude"
         )
-    taken: RawFile | None = None
+    taken = []
     if export is None:
         plate = signal_on_record(store, kept, asked, kit)
     else:
@@ -89,60 +95,47 @@ def revised(
         plate = labelled_plate(content, name_in(content, asked), plate_id, read_h, kit)
         sha256 = store.put(data)
         kind = f"reader export of {plate_id}"
-        taken = RawFile(files.run_id, sha256, export.name, kind, len(data), read_h)
+        taken.append(RawFile(files.run_id, sha256, export.name, kind, len(data), read_h))
     if layout is not None:
         windows_h = {one.window_h for one in wells if one.window_h is not None}
         wells = map_of(read_plate_layout(layout), files.study.chip_ids, sorted(windows_h))
-    problems = problems_of_plate(plate, wells, kit)
+        stood = {**asked, "wells": plate_to_dict(plate_id, asked["assay"], wells)["wells"]}
+        data = json.dumps(stood, sort_keys=True).encode()
+        sha256 = store.put(data)
+        taken.append(
+            RawFile(files.run_id, sha256, f"{plate_id}.json", PLATE_MAP, len(data), plate.time_h)
+        )
+    refuse_unknown_wells(said, plate_id, wells)
+    left_out = wells_left_out((*record.well_exclusions(files.run_id), *said), plate_id)
+    plate = replace(plate, left_out=left_out)
+    # a plate that was read as it stands met its map then; without some of its wells less could be told of that
+    is_new = export is not None or layout is not None
+    problems = problems_of_plate(plate, wells, kit) if is_new else ()
     if problems:
         raise FileNotValid(f"plate {plate_id}: {'; '.join(problems)}. Nothing was changed")
     derivation, readouts = derived_from_plate(
         plate, wells, kit, int(asked["cycle"]), perfused_chip(files.study)
     )
-    marked = tuple(_still_held(one, before.get((one.chip_id, one.time_h))) for one in readouts)
-    return Revised(marked, derivation, plate.time_h, taken)
+    marked = tuple(_still_told(one, before.get((one.chip_id, one.time_h))) for one in readouts)
+    return Revised(marked, derivation, plate.time_h, tuple(taken), left_out)
 
 
-def name_in(content: Export, asked: dict[str, Any]) -> str:
-    """Return the plate's name in a file: its label, its id, or that of the only plate where it has no label."""
-    names = [name for plate in content.plates for name in (plate.name, plate.barcode) if name]
-    for wanted in (asked.get("label"), asked["plate_id"]):
-        if wanted in names:
-            return str(wanted)
-    if len(content.plates) == 1 and "label" not in asked:
-        return content.plates[0].name
-    return str(asked.get("label") or asked["plate_id"])
+def refuse_unknown_wells(said: Sequence[WellExclusion], plate_id: str, wells: PlateMap) -> None:
+    """Raise WrongUse for a well in which nothing stood."""
+    known = [one.well for one in wells]
+    odd = [one.well for one in said if one.plate != plate_id or one.well not in known]
+    if odd:
+        raise WrongUse(
+            f"nothing stood in {', '.join(odd)} of plate {plate_id}; its wells are {', '.join(known)}"
+        )
 
 
-def signal_on_record(
-    store: RawFileStore, kept: tuple[RawFile, ...], asked: dict[str, Any], kit: Kit
-) -> AbsorbancePlate:
-    """Return the signal that a plate was last read with, from the run's store."""
-    plate_id = asked["plate_id"]
-    exports = [one for one in kept if one.kind == f"reader export of {plate_id}"]
-    if exports:
-        content = read_export_bytes(store.get(exports[-1].sha256), exports[-1].name)
-        return labelled_plate(content, name_in(content, asked), plate_id, exports[-1].time_h, kit)
-    read = [one for one in kept if (one.kind, one.name) == ("absorbance", f"{plate_id}_od.json")]
-    if not read:
-        raise FileNotValid(f"the raw signal of plate {plate_id} is not on record")
-    values = json.loads(store.get(read[-1].sha256))
-    flags = {}
-    for place, why in values["flags"].items():
-        nm, well = place.split(" ")
-        flags[int(nm), well] = why
-    return AbsorbancePlate(
-        plate_id,
-        float(values["time_h"]),
-        {int(nm): np.array(grid, dtype=float) for nm, grid in values["absorbance"].items()},
-        flags,
-        float(values["temperature_c"]),
-        read[-1].sha256,
-    )
-
-
-def _still_held(readout: Readout, before: Readout | None) -> Readout:
-    held = [r for r in (before.reasons if before else ()) if r.startswith(LINE_HELD)]
-    if not held:
+def _still_told(readout: Readout, before: Readout | None) -> Readout:
+    """Return a readout with what the bench said of its sample, which no calculation takes back."""
+    told = before.reasons if before else ()
+    held = [one for one in told if one.startswith(LINE_HELD)]
+    spilt = [one for one in told if one.startswith(RECOVERY)]
+    if not held and not spilt:
         return readout
-    return replace(readout, qc="fail", reasons=(*readout.reasons, *held))
+    qc: Quality = "fail" if held or readout.qc == "fail" else "warn"
+    return replace(readout, qc=qc, reasons=(*readout.reasons, *spilt, *held))
