@@ -72,7 +72,7 @@ def test_two_persons_look_exclude_refit_edit_and_approve_and_the_pumps_deliver(
         # what he decided runs to its end on her page, which was never loaded again
         second.page.locator("#live .s-finished").wait_for()
         assert second.page.locator("svg.timeline rect.c-dose").count() >= 3
-        second.page.get_by_text(f"c02/p2: approve by {os_login()}: nearer the middle").wait_for()
+        second.page.get_by_text(f"c02/p2: approved by {os_login()}: nearer the middle").wait_for()
         assert second.page.evaluate("window.isTheSamePage")
         refuse_barriers(second.page)
         assert max(own.rss_mb, hers.rss_mb) < MOST_RSS_MB
