@@ -8,11 +8,14 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from html import escape
 from pathlib import Path
 from typing import Any
 
+import html5lib
+import httpx
 import pytest
 
 from chiploop.report import fit_page, html_report
@@ -21,7 +24,7 @@ from flows.cli.main import command_line
 from flows.review_jobs import write_page_parts
 from tests.chiploop.report.conftest import INFO, RUN_ID, build
 from tests.chromium import a_person, barriers
-from tests.flows.cli.served_page import served
+from tests.flows.cli.served_page import Served, served
 
 LONGEST_S = 180.0
 
@@ -43,15 +46,21 @@ def ready_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs
 
 
+@pytest.fixture(scope="module")
+def page(ready_made: Path) -> Iterator[Served]:
+    with served(ready_made, run=RUN_ID) as found:
+        yield found
+
+
 def white_paper(name: str, label: str, *_: Any, **__: Any) -> Drawn:
     """Return a figure of nothing."""
     return Drawn(name, f'<svg viewBox="0 0 547 300" role="img" aria-label="{escape(label)}"></svg>')
 
 
 def test_a_person_opens_a_campaign_and_looks_at_a_fit_and_nobody_is_kept_out(
-    chromium: Any, ready_made: Path
+    chromium: Any, page: Served
 ) -> None:
-    with served(ready_made, run=RUN_ID) as page, a_person(chromium) as person:
+    with a_person(chromium) as person:
         person.page.goto(page.link)
         person.page.get_by_role("heading", name="Rack").wait_for()
         assert person.page.locator("#simulated").inner_text().startswith("SIMULATED")
@@ -63,6 +72,20 @@ def test_a_person_opens_a_campaign_and_looks_at_a_fit_and_nobody_is_kept_out(
         person.page.locator("svg.dots .dot").last.click()  # it lies on top
         person.page.locator("#chip #one-chip svg.course").first.wait_for()
     assert person.left(page.base) == [] and person.trouble == []
+
+
+def test_a_strict_reader_of_html_finds_nothing_wrong_with_any_page(page: Served) -> None:
+    places = ("", "/fit", "/proposal", "/signals", "/chips/C01", "/nothing")
+    with httpx.Client(base_url=page.base) as client:
+        client.get(page.link.removeprefix(page.base))
+        for path in ("/", "/compare", *(f"/runs/{RUN_ID}{place}" for place in places)):
+            answer = client.get(path)
+            assert answer.status_code == (404 if path.endswith("/nothing") else 200), path
+            parser = html5lib.HTMLParser(strict=False, namespaceHTMLElements=False)
+            tree = parser.parse(answer.text)
+            assert parser.errors == [], path
+            ids = [one.get("id") for one in tree.iter() if one.get("id")]
+            assert len(ids) == len(set(ids)) and "main" in ids, path
 
 
 def test_the_watch_of_a_page_hears_who_else_is_asked_and_what_keeps_people_out(
