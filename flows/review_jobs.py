@@ -3,7 +3,7 @@
 Belongs here: the parts of a calibration, and the run fitted again. Not here: when it is started and how it stands
 (review_hands), what is drawn (chiploop.report.page_parts).
 
-    python -P -m flows.review_jobs parts|refit|signals RUN RUNS [DETAIL...]
+    python -P -m flows.review_jobs parts|refit|signals|against RUN RUNS [DETAIL...]
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is loaded
+NOT_ACCEPTED = 6
+"""Fitted, and not accepted: an outcome, not a failure."""
 
 
 def write_page_parts(run_id: str, runs: Path) -> None:
@@ -47,11 +49,26 @@ def write_signals(run_id: str, runs: Path, cycle: str, chip: str = "") -> None:
         write_signal_parts(signals, files.folder, files.simulated, int(cycle), chip)
 
 
-def fit_again(run_id: str, runs: Path) -> int:
-    """Fit a run again from its record; return the command's exit code."""
-    from flows.cli.main import command_line
+def fit_again(run_id: str, runs: Path, model: str = "") -> int:
+    """Fit a run again from its record, and with another model where one is named; return the exit code.
 
-    return command_line(["fit", run_id, "--runs", str(runs), "--json"])
+    What the command refuses goes where trouble is read from.
+    """
+    from chiploop.errors import WrongUse
+    from flows.review_hands import MOST_SAID, answer_of
+    from flows.review_models import models_of
+
+    words = ["fit", run_id, "--runs", str(runs), "--json"]
+    if model:
+        known = models_of(runs)
+        if model not in known:
+            raise WrongUse(f"there is no model {model}; there are: {', '.join(known)}")
+        words += ["--against", str(known[model])]
+    answer = answer_of(words)
+    if answer.exit_code not in (0, NOT_ACCEPTED):
+        said = answer.refusal
+        print(said if len(said) < MOST_SAID else f"{said[: MOST_SAID - 10]} ...", file=sys.stderr)
+    return answer.exit_code
 
 
 def main(arguments: list[str]) -> int:
@@ -60,8 +77,8 @@ def main(arguments: list[str]) -> int:
 
     name, run_id, runs, *detail = arguments
     try:
-        if name == "refit":
-            return fit_again(run_id, Path(runs))
+        if name in ("refit", "against"):
+            return fit_again(run_id, Path(runs), *detail)
         if name == "parts":
             write_page_parts(run_id, Path(runs))
         else:

@@ -72,7 +72,7 @@ def plate_map_figure(
             well = f"{chr(ord('A') + i)}{j + 1}"
             if well not in words:
                 continue
-            read = f"{values[i, j]:.4g}" if values[i, j] >= 1000.0 else f"{values[i, j]:.3g}"
+            read = f"{values[i, j]:.0f}" if values[i, j] >= 1000.0 else f"{values[i, j]:.3g}"
             read = read if np.isfinite(values[i, j]) else "–"
             colour = "white" if values[i, j] > 0.65 * high else "#222222"
             ax.text(

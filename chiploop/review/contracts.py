@@ -8,14 +8,14 @@ the login of the process: what a terminal refuses the page refuses, in the same 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from chiploop.record.record import Record
 
-JobName = Literal["parts", "refit", "signals"]
+JobName = Literal["parts", "refit", "signals", "against"]
 JobState = Literal["none", "waiting", "running", "done", "failed"]
 
 
@@ -92,5 +92,7 @@ class Desk:
     hands: Hands
     login: str
     """In whose name the page decides: that of the operating system's login."""
+    models: Callable[[], Collection[str]] = tuple
+    """Names of the models that a run can be fitted with."""
     time_h: Callable[[str], float] = lambda run_id: 0.0
     """Run id -> study time now."""

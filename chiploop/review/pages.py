@@ -1,7 +1,7 @@
 """The review page as an application: which address leads to which room.
 
-Belongs here: addresses. Not here: what a room answers (pages_of_runs, _fits, _signals, _plates, _doses), what
-its forms do (deciding), who may (front, tickets), what is refused before (guards), markup (templates).
+Belongs here: addresses. Not here: what a room answers (pages_of_runs, _fits, _models, _signals, _plates, _doses),
+what its forms do (deciding), who may (front, tickets), what is refused before (guards), markup (templates).
 
 A page asks the record at each request and keeps nothing. A form that decides becomes one command (decisions),
 which the hands carry out; its refusal is shown in its own words. With htmx the answer is a fragment, without it
@@ -23,6 +23,7 @@ from chiploop.review.front import Front
 from chiploop.review.guards import BadForm, Guard
 from chiploop.review.pages_of_doses import DosePages
 from chiploop.review.pages_of_fits import FitPages
+from chiploop.review.pages_of_models import ModelPages
 from chiploop.review.pages_of_plates import PlatePages
 from chiploop.review.pages_of_runs import RunPages
 from chiploop.review.pages_of_signals import SignalPages
@@ -41,15 +42,12 @@ def application(desk: Desk, tickets: Tickets, hosts: Collection[str], port: int)
 
 def routes(front: Front) -> list[Route]:
     """Return every address; what decides takes POST alone."""
-    runs, fits, doses, plates = (
-        RunPages(front),
-        FitPages(front),
-        DosePages(front),
-        PlatePages(front),
-    )
-    shown = runs.shown() | fits.shown() | doses.shown() | plates.shown()
+    runs, doses = RunPages(front), DosePages(front)
+    fits, plates, models = FitPages(front), PlatePages(front), ModelPages(front)
+    shown = runs.shown() | fits.shown() | doses.shown() | plates.shown() | models.shown()
     shown |= SignalPages(front).shown()
-    decided = Deciding(front, runs, doses).decided() | fits.decided() | plates.decided()
+    decided = Deciding(front, runs, doses).decided()
+    decided |= fits.decided() | plates.decided() | models.decided()
     return [
         Route("/enter", front.enter, methods=["GET"]),
         Route("/static/{name}", front.static, methods=["GET"]),

@@ -84,9 +84,10 @@ def wells_words(answer: Answer) -> str:
     """Return what is said after wells were left out or taken in again."""
     told = answer.told
     what = "left out" if told["excluded"] else "taken in again"
+    changed = f"{told['readouts']} reading{'' if told['readouts'] == 1 else 's'} changed"
     said = (
         f"{', '.join(told['wells'])} {what} by {told['by']}; the plate was calculated again and "
-        f"{told['readouts']} readings changed. Fits that were made stay as they were."
+        f"{changed}. Fits that were made stay as they were."
     )
     if told["missing"]:
         said += f" Without any well and therefore missing now: {', '.join(told['missing'])}."

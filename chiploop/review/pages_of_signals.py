@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from chiploop.record.rows import RecordedRun
-from chiploop.record.signal_index import index_name, signals_seen
+from chiploop.record.signal_index import FORM, index_name, signals_seen
 from chiploop.review import calibration_parts as parts_on_disk
 from chiploop.review.front import Front, Handler, number_in, picture
 
@@ -66,8 +66,8 @@ class SignalPages:
         path = self.front.folder_of(run) / "page" / "signals" / index_name(cycle, chip)
         try:
             found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return found if {"seen", "figures"} <= set(found) else None
-        except (OSError, ValueError):
+            return found if found["seen"].startswith(f"{FORM}.") and "figures" in found else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
     async def signal_figure(self, request: Request) -> Response:

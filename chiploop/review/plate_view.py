@@ -149,7 +149,7 @@ def wells_of(
         found[well] = WellView(
             well,
             holds,
-            f"{signal:.3g}" if math.isfinite(signal) else "–",
+            digits(signal) if math.isfinite(signal) else "–",
             shade,
             "; ".join(told),
             well in out,

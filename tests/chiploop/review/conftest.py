@@ -32,7 +32,7 @@ APPROVE = f"{PROPOSAL}/approve"
 FORM = {"proposal": "r1/c02/p1", "why": ""}
 PLATE = "small-CCL26-cycle1"
 EVERY_PAGE = ["/", f"/runs/{RUN}", f"/runs/{RUN}/fit", PROPOSAL, f"/runs/{RUN}/chips/C01",
-              f"/runs/{RUN}/plates/{PLATE}", f"/runs/{RUN}/signals",
+              f"/runs/{RUN}/plates/{PLATE}", f"/runs/{RUN}/signals", f"/runs/{RUN}/models",
               f"/compare?one={RUN}&other={RUN}"]  # fmt: skip
 
 
@@ -157,6 +157,7 @@ def page(written: Path, tmp_path: Path) -> Iterator[Page]:
             journal_of=journals.get,
             hands=hands,
             login="alice",
+            models=lambda: ["skin_chip", "own_model"],
             time_h=lambda run_id: now["time_h"],
         )
         app = application(desk, tickets, {HOST}, 8765)

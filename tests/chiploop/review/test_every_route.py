@@ -22,6 +22,7 @@ PLACES: dict[str, list[str]] = {
 }
 """Part of an address -> values that lead on."""
 FIELDS = (
+    "model",
     "well-B7",
     "well-H12",
     "proposal",

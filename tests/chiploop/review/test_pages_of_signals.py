@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chiploop.record.signal_index import index_name, signals_seen
+from chiploop.record.signal_index import FORM, index_name, signals_seen
 from tests.chiploop.review.conftest import PLATE, RUN, Page
 
 AT = f"/runs/{RUN}/signals"
@@ -50,12 +50,22 @@ def test_what_was_drawn_is_shown_with_the_way_to_its_plate_until_something_is_ne
     text = page.enter().get(AT).text
     assert f'src="/runs/{RUN}/signals/x.png"' in text and f"/plates/{PLATE}" in text
     assert page.hands.jobs == []
-    write_index(page, tmp_path, 1, seen="of before")
+    write_index(page, tmp_path, 1, seen=f"{FORM}.9.9")
     assert "of before the last change" in page.client.get(AT).text
     assert page.hands.jobs == [("signals", RUN, "1")]
 
 
-@pytest.mark.parametrize("text", ["", "{half", "[]", '{"length": 3, "figures": []}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{half",
+        "[]",
+        '{"length": 3, "figures": []}',
+        '{"seen": "1.2.3", "figures": [{}]}',
+        "null",
+    ],
+)
 def test_an_index_of_another_form_is_drawn_anew(page: Page, tmp_path: Path, text: str) -> None:
     write_index(page, tmp_path, 1)
     (tmp_path / RUN / "page" / "signals" / index_name(1)).write_text(text)
