@@ -161,12 +161,20 @@ def leave_out_a_chip_and_fit_again(page: Any) -> None:
 
 
 def look_at_what_is_beside(page: Any, base: str, run_id: str) -> None:
-    """The raw signals, a chip's own page and the comparison keep nobody out either."""
+    """Raw signals, the wells of a plate, a chip's own page and comparisons keep nobody out either."""
     page.goto(f"{base}/runs/{run_id}/signals")
     until_drawn = page.locator("figure .card")
     while not until_drawn.count():
         page.wait_for_timeout(500)
         page.reload()
+    refuse_barriers(page)
+    page.get_by_role("link", name="Wells of this plate").first.click()
+    page.get_by_role("button", name="Leave out", exact=True).wait_for()
+    assert page.get_by_role("checkbox").count() > 8
+    refuse_barriers(page)
+    page.goto(f"{base}/runs/{run_id}/fit")
+    page.get_by_role("link", name="Two models or fits of this run side by side").click()
+    page.get_by_role("heading", level=1).wait_for()
     refuse_barriers(page)
     page.goto(f"{base}/runs/{run_id}/chips/C02")
     page.get_by_text(f"left out by {os_login()}: {REASON}").wait_for()
