@@ -8,7 +8,7 @@ FIND_PYTHON := for p in "$$PYTHON" python3 python3.13 python3.12 python3.11 pyth
 	test -n "$$p" && "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& { echo "$$p"; break; }; done
 
-.PHONY: help install demo test test-all test-setup postgres-test bench docs lint lock clean
+.PHONY: help install demo test test-all test-setup postgres-test browser-test bench docs lint lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make test      run the tests"
 	@echo "make test-all  run the slow tests too"
 	@echo "make postgres-test  run the tests of a shared record on a PostgreSQL server that it starts"
+	@echo "make browser-test  walk through the pages in Chromium, without a window"
 	@echo "make bench     measure every speed that the README claims"
 	@echo "make docs      build the documentation site into docs/_build"
 	@echo "make lint      check style, types and layers"
@@ -52,13 +53,18 @@ test: $(INSTALLED) test-setup
 test-all: $(INSTALLED) test-setup
 	@$(BIN)/python -m pytest -m "not hardware" $(SIDE_BY_SIDE)
 
-# A PostgreSQL server where there is none and it can be installed; the tests start it themselves.
+# A PostgreSQL server and Chromium where there is none and it can be installed; the tests start them themselves.
 test-setup:
 	@tests/set_up_postgresql.sh
+	@tests/set_up_chromium.sh
 
 # Starts a server in a temporary folder, on loopback; it ends with the tests.
 postgres-test: $(INSTALLED) test-setup
 	@CHIPLOOP_POSTGRESQL=required $(BIN)/python -m pytest -m postgres
+
+# Whole runs with people at the pages, each with a browser of their own; a few minutes.
+browser-test: $(INSTALLED) test-setup
+	@CHIPLOOP_CHROMIUM=required $(BIN)/python -m pytest -m browser
 
 bench: $(INSTALLED)
 	@$(BIN)/python -m benchmarks.simulation

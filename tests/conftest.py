@@ -5,7 +5,8 @@ Not here: fixtures of one device, model or flow; those stand beside their tests.
 
 The variable CHIPLOOP_SHARED_DATA=required (set by .ci/run where the folder exists) turns a skipped
 test that asked for shared data into a failure: a suite that skips its references proves nothing.
-CHIPLOOP_POSTGRESQL=required does so for tests that asked for a PostgreSQL server.
+CHIPLOOP_POSTGRESQL=required does so for tests that asked for a PostgreSQL server, CHIPLOOP_CHROMIUM=required
+for those that asked for a browser.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ import socket
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from chiploop.report import chromium_pdf
 from flows.prefect_server import PrefectServer, prefect_server
 from flows.prefect_settings import HOST, prefect_environment
+from tests import chromium as browsers
 from tests.postgresql_server import PostgresqlServer, server_binaries
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -91,15 +95,39 @@ def record_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return server.new_database()
 
 
+@pytest.fixture(scope="session")
+def chromium_program() -> Path:
+    """A browser of this computer that prints and can be driven: Chromium, Chrome or Edge."""
+    found = chromium_pdf.browser()
+    if found is None:
+        pytest.skip("there is no Chromium here (`make test-setup` installs one)")
+    return Path(found)
+
+
+@pytest.fixture(scope="module")
+def chromium(chromium_program: Path) -> Iterator[Any]:
+    """That browser, started and without a page."""
+    with browsers.started(chromium_program) as browser:
+        yield browser
+
+
+MARKS = {"postgresql_server": "postgres", "chromium_program": "browser"}
+"""Fixture -> mark of every test that asks for it."""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test that asks for a PostgreSQL server."""
+    """Mark every test that asks for a PostgreSQL server or a browser."""
     for item in items:
-        if "postgresql_server" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.postgres)
+        for fixture in MARKS.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(MARKS[fixture])
 
 
-REQUIRED = {"CHIPLOOP_SHARED_DATA": "shared data", "CHIPLOOP_POSTGRESQL": "a PostgreSQL server"}
+REQUIRED = {
+    "CHIPLOOP_SHARED_DATA": "shared data",
+    "CHIPLOOP_POSTGRESQL": "a PostgreSQL server",
+    "CHIPLOOP_CHROMIUM": "Chromium",
+}
 """Variable -> what may not be missing where it says so."""
 
 
@@ -108,8 +136,9 @@ def asked_for(item: pytest.Item) -> set[str]:
     asked = set()
     if "shared_data" in getattr(item, "fixturenames", ()):
         asked.add("CHIPLOOP_SHARED_DATA")
-    if item.get_closest_marker("postgres") is not None:
-        asked.add("CHIPLOOP_POSTGRESQL")
+    for mark, name in (("postgres", "CHIPLOOP_POSTGRESQL"), ("browser", "CHIPLOOP_CHROMIUM")):
+        if item.get_closest_marker(mark) is not None:
+            asked.add(name)
     return asked
 
 

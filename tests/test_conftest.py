@@ -13,7 +13,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[1]
 
 
-WITHOUT_SERVER = """
+WITHOUT_SERVER_OR_BROWSER = """
 import pytest
 
 @pytest.fixture(scope="session")
@@ -22,13 +22,20 @@ def postgresql_server():
 
 def test_two(postgresql_server):
     assert False
+
+@pytest.fixture(scope="session")
+def chromium_program():
+    pytest.skip("no browser here")
+
+def test_three(chromium):
+    assert False
 """
 
 
 def run_suite_of_one(folder: Path, shared_data_is: str, more: str = "") -> str:
     """Return what pytest prints for a project in `folder` whose tests read shared data, and do what ``more`` says.
 
-    ``shared_data_is`` is also what is said of a server.
+    ``shared_data_is`` is also what is said of a server and of a browser.
     """
     tests = folder / "project" / "tests"
     tests.mkdir(parents=True)
@@ -44,6 +51,7 @@ def run_suite_of_one(folder: Path, shared_data_is: str, more: str = "") -> str:
             "PYTHONPATH": str(PROJECT),
             "CHIPLOOP_SHARED_DATA": shared_data_is,
             "CHIPLOOP_POSTGRESQL": shared_data_is,
+            "CHIPLOOP_CHROMIUM": shared_data_is,
         },
         capture_output=True,
         text=True,
@@ -53,14 +61,15 @@ def run_suite_of_one(folder: Path, shared_data_is: str, more: str = "") -> str:
 
 
 @pytest.mark.parametrize(
-    ("shared_data_is", "closing_line"), [("", "2 skipped"), ("required", "2 errors")]
+    ("shared_data_is", "closing_line"), [("", "3 skipped"), ("required", "3 errors")]
 )
-def test_missing_data_or_server_skips_with_a_notice_and_fails_where_required(
+def test_missing_data_server_or_browser_skips_with_a_notice_and_fails_where_required(
     tmp_path: Path, shared_data_is: str, closing_line: str
 ) -> None:
-    printed = run_suite_of_one(tmp_path, shared_data_is, WITHOUT_SERVER)
+    printed = run_suite_of_one(tmp_path, shared_data_is, WITHOUT_SERVER_OR_BROWSER)
     assert closing_line in printed.splitlines()[-1]
     assert "../shared/data" in printed and "no server here" in printed
+    assert "no browser here" in printed
 
 
 def test_shared_data_beside_the_project_is_found(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from chiploop.review.run_view import digits
+
 FIT_FILE, PAGE_FILE = "fit.json", "review.html"
 
 
@@ -105,4 +107,4 @@ def interval(goal: Mapping[str, Any]) -> str:
     """Return a goal's median with its interval."""
     if goal["median"] is None:
         return "not known"
-    return f"{goal['median']:.3g} ({goal['lower']:.3g} to {goal['upper']:.3g})"
+    return f"{digits(goal['median'])} ({digits(goal['lower'])} to {digits(goal['upper'])})"

@@ -25,6 +25,7 @@ from chiploop.record.record import Record
 from chiploop.record.rows import RecordedRun
 from chiploop.review.contracts import Desk
 from chiploop.review.guards import PICTURE_POLICY, BadForm, form_of
+from chiploop.review.run_view import digits
 from chiploop.review.tickets import Session, Tickets
 
 HERE = Path(__file__).parent
@@ -44,6 +45,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["digits"] = digits
     made.filters["safe_svg"] = Markup  # the report's parts ask for it; here figures are files
     return made
 

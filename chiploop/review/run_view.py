@@ -276,13 +276,17 @@ def value_of(readout: Readout) -> str:
     if readout.censoring == "right":
         return f"above {digits(readout.lower)}{unit}"
     if readout.censoring == "interval":
-        return f"{readout.lower:.3g} to {readout.upper:.3g}{unit}"
+        return f"{digits(readout.lower)} to {digits(readout.upper)}{unit}"
     return f"{digits(readout.value)}{unit}"
 
 
 def digits(value: float) -> str:
     """Return three digits, without a power of ten above 1."""
     return f"{float(f'{value:.3g}'):.0f}" if abs(value) >= 1000.0 else f"{value:.3g}"
+
+
+DECIDED = {"approve": "approved", "reject": "rejected", "expire": "expired"}
+"""What was decided of a proposal, as people read it."""
 
 
 def is_open(record: Record, run_id: str) -> bool:
@@ -336,7 +340,7 @@ EVENT_WORDS = {
     "wire trouble": lambda c: (
         f"wire of {c['port']}: {c['kind']}, {c['times']} x; last: {c['last']}"
     ),
-    "approval": lambda c: f"first approval by {c['by']}" + (f": {c['why']}" if c["why"] else ""),
+    "approval": lambda c: f"approval by {c['by']}" + (f": {c['why']}" if c["why"] else ""),
     "stop rule": lambda c: str(c.get("why", "")),
     "reopened": lambda c: (
         f"doses up to {c.get('up_to_nm')} nM reopened by {c.get('by', 'a person')}"
@@ -357,7 +361,7 @@ def happenings_of(record: Record, run_id: str) -> tuple[Happening, ...]:
             None,
             one.at_utc,
             "decision",
-            f"{one.proposal_id.partition('/')[2]}: {one.action} by {one.by}"
+            f"{one.proposal_id.partition('/')[2]}: {DECIDED[one.action]} by {one.by}"
             + (f": {one.why}" if one.why else ""),
         )
         for one in record.decisions(run_id)

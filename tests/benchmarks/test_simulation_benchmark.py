@@ -39,8 +39,6 @@ def test_a_window_readout_is_a_difference_on_the_grid() -> None:
 def test_a_peer_solves_the_same_study(peer: str) -> None:
     model, inlets = model_at(1e-9), chips()[:2]
     sets = parameter_sets(model, 2)
-    if peer in ("restarts", "events"):
-        pytest.importorskip("roadrunner")
     run = {
         "restarts": lambda: roadrunner_restarted(inlets),
         "events": lambda: roadrunner_events(inlets),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
 import sys
 import tracemalloc
@@ -15,11 +14,6 @@ from chiploop.exports.readers import WORKBOOK_READERS
 from chiploop.exports.trouble import ExportIncomplete, FormatNotKnown, LibraryMissing
 from chiploop.exports.workbook import read_workbook
 from tests.chiploop.exports.workbooks import Rows, workbook
-
-needs_calamine = pytest.mark.skipif(
-    importlib.util.find_spec("python_calamine") is None,
-    reason="python-calamine is not installed (pip install 'chiploop[xlsx]'); no workbook was read",
-)
 
 
 def skanit() -> dict[str, Rows]:
@@ -57,7 +51,6 @@ def test_without_the_library_the_message_says_what_to_install(
         read_export_bytes(workbook(skanit()), "plate.xlsx")
 
 
-@needs_calamine
 def test_skanit_gives_every_well_with_its_sample() -> None:
     export = read_export_bytes(workbook(skanit()), "plate.xlsx")
     assert export.format == "skanit" and export.notes[0].startswith("untried")
@@ -67,7 +60,6 @@ def test_skanit_gives_every_well_with_its_sample() -> None:
     assert export.plates[0].wells == 6
 
 
-@needs_calamine
 def test_magellan_gives_every_well_and_keeps_text_columns_apart() -> None:
     export = read_export_bytes(workbook(magellan()), "plate.xlsx")
     assert export.format == "magellan" and export.notes[0].startswith("untried")
@@ -78,7 +70,6 @@ def test_magellan_gives_every_well_and_keeps_text_columns_apart() -> None:
     assert export.times[0].text == "2024-03-26 10:25:15"
 
 
-@needs_calamine
 @pytest.mark.parametrize(
     ("row", "cells", "said"),
     [
@@ -99,14 +90,12 @@ def test_skanit_that_contradicts_itself_is_refused(
         read_export_bytes(workbook(sheets), "plate.xlsx")
 
 
-@needs_calamine
 def test_a_row_that_is_missing_from_skanit_is_said() -> None:
     sheets = skanit()
     del sheets["Absorbance 1"][7]
     assert "1 of 2 rows" in read_export_bytes(workbook(sheets), "plate.xlsx").notes[1]
 
 
-@needs_calamine
 def test_magellan_without_its_end_or_with_a_well_twice_is_refused() -> None:
     sheets = magellan()
     rows = sheets["Sheet1"]
@@ -149,7 +138,6 @@ def test_a_cell_far_out_and_a_part_that_unpacks_to_gigabytes_are_refused_unread(
         assert peak < 20_000_000
 
 
-@needs_calamine
 def test_random_changes_of_a_workbook_end_in_our_own_kinds_of_trouble() -> None:
     rng = random.Random(5)
     for whole in (workbook(skanit()), workbook(magellan())):

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import html5lib
 import pytest
 
 from chiploop.refit import UNEXPLAINED
@@ -227,7 +228,6 @@ def test_a_run_that_is_not_on_record_is_an_error(hand_run: Any, tmp_path: Path) 
 
 
 def test_a_strict_reader_of_html_finds_nothing_wrong(text: str) -> None:
-    html5lib = pytest.importorskip("html5lib", reason="html5lib is not installed")
     parser = html5lib.HTMLParser(strict=False)
     parser.parse(text)
     assert parser.errors == []

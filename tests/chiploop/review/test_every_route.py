@@ -26,7 +26,8 @@ LESSON = {
     "seed": "1", "case": "1", "test-tewl": "yes", "treatment": "dupilumab", "probability": "5",
 }  # fmt: skip
 FIELDS = (
-    "model", "well-B7", "well-H12", "proposal", "why", "dose-L1", "schedule-L1", "readout", "time", "action", "odd",
+    "model", "well-B7", "well-H12", "proposal", "why", "dose-L1", "schedule-L1", "readout", "time", "action",
+    "odd",
     "seed", "case", "step", "test-tewl", "test-odd", "treatment", "probability",
 )  # fmt: skip
 VALUES = (

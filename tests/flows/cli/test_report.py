@@ -88,9 +88,9 @@ def test_a_browser_that_fails_is_told_and_leaves_no_pdf(
 
 
 @pytest.mark.slow
-def test_an_installed_browser_prints_the_page(runs: Path, tmp_path: Path) -> None:
-    if chromium_pdf.browser() is None:
-        pytest.skip("no Chromium, Chrome or Edge is installed here")
+def test_an_installed_browser_prints_the_page(
+    chromium_program: Path, runs: Path, tmp_path: Path
+) -> None:
     command = ["report", names(runs)[0], "--runs", str(runs), "--out", str(tmp_path), "--pdf"]
     assert command_line(command) == 0
     content = (tmp_path / "report.pdf").read_bytes()

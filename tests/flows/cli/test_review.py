@@ -1,169 +1,101 @@
-"""A person at the page, in a real headless Chromium, with a real run, real commands and emulated pumps."""
+"""The page served by the command: what it refuses to serve, a quick look in a real browser, what it leaves behind.
+
+Belongs here: a record that is ready-made. Not here: people who decide in a run that goes on (test_review_walk).
+"""
 
 from __future__ import annotations
 
-import os
-import re
+import json
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
+from html import escape
 from pathlib import Path
 from typing import Any
 
+import html5lib
+import httpx
 import pytest
 
-from chiploop.record.record import Record
+from chiploop.report import fit_page, html_report
+from chiploop.report.svg import Drawn
 from flows.cli.main import command_line
-from tests.flows.conftest import Warm
-from tests.flows.run_checks import check_volumes
-from tests.flows.test_closed_loop import wait_for_proposals, waiting_run
-from tests.flows.test_proposals import doses_given
+from flows.review_jobs import write_page_parts
+from tests.chiploop.report.conftest import INFO, RUN_ID, build
+from tests.chromium import a_person, barriers
+from tests.flows.cli.served_page import Served, served
 
-PROJECT = Path(__file__).resolve().parents[3]
 LONGEST_S = 180.0
-MOST_RSS_MB = 90.0
-
-
-@contextmanager
-def served(runs: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Yield the link of the page over some runs, as `chiploop review` prints it, and the server."""
-    command = [sys.executable, "-c", "from flows.cli.main import main; main()"]
-    process = subprocess.Popen(
-        [*command, "review", "--runs", str(runs), "--no-open"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        cwd=PROJECT,
-    )
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip(), process
-    finally:
-        process.terminate()
-        process.wait(20.0)
-        assert process.stdout is not None
-        process.stdout.close()
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """The system's Chromium; none is downloaded."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
-        pytest.skip("there is no Chromium here (Debian: apt install chromium)")
-    with api.sync_playwright() as play:
-        browser = play.chromium.launch(
-            executable_path=found, args=["--no-sandbox"] if os.geteuid() == 0 else []
-        )
-        yield browser
-        browser.close()
+def ready_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A simulated run after its first cycle as it is left, with white paper for its figures: they take long."""
+    runs = tmp_path_factory.mktemp("ready")
+    with ExitStack() as stack:
+        run = build(stack, runs, True, INFO)
+    for file in runs.glob("journal.sqlite*"):
+        shutil.move(file, run.folder / file.name)
+    facts = {"seed": 5, "simulated": True, "matched": False, "token": ""}
+    (run.folder / "run.json").write_text(json.dumps(facts), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (html_report, fit_page):
+            patch.setattr(module, "drawn", white_paper)
+        write_page_parts(RUN_ID, runs)
+    return runs
 
 
-def refuse_barriers(page: Any) -> None:
-    """Fail where axe-core finds a serious barrier for a keyboard or a screen reader on the page."""
-    axe = pytest.importorskip(
-        "axe_playwright_python.sync_playwright", reason="axe is not installed"
-    )
-    found = axe.Axe().run(page).response["violations"]
-    grave = [(one["id"], one["nodes"][0]["html"][:200]) for one in found
-             if one["impact"] in ("serious", "critical")]  # fmt: skip
-    assert grave == [], page.url
+@pytest.fixture(scope="module")
+def page(ready_made: Path) -> Iterator[Served]:
+    with served(ready_made, run=RUN_ID) as found:
+        yield found
 
 
-def rss_mb(pid: int) -> float:
-    """Return the memory of a process."""
-    said = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
-    assert said is not None
-    return int(said[1]) * 1024 / 1e6
+def white_paper(name: str, label: str, *_: Any, **__: Any) -> Drawn:
+    """Return a figure of nothing."""
+    return Drawn(name, f'<svg viewBox="0 0 547 300" role="img" aria-label="{escape(label)}"></svg>')
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_a_person_looks_excludes_refits_edits_and_approves_and_the_pumps_deliver(
-    warm: Warm, chromium: Any, tmp_path: Path
+def test_a_person_opens_a_campaign_and_looks_at_a_fit_and_nobody_is_kept_out(
+    chromium: Any, page: Served
 ) -> None:
-    running, runs, run_id = waiting_run(warm, tmp_path)
-    asked: list[str] = []
-    trouble: list[str] = []
-    with served(runs) as (link, server):
-        base = link.partition("/enter")[0]
-        context = chromium.new_context(viewport={"width": 1280, "height": 900})
-        context.set_default_timeout(LONGEST_S * 1000)
-        page = context.new_page()
-        page.on("request", lambda one: asked.append(one.url))
-        page.on("console", lambda one: trouble.append(one.text) if one.type == "error" else None)
-        page.on("pageerror", lambda one: trouble.append(str(one)))
-        page.goto(link)
-        page.get_by_role("link", name=run_id).click()
-        page.get_by_text("The doses of cycle 1 wait for a decision").wait_for()
-        refuse_barriers(page)
-        page.get_by_role("link", name="Look at the doses").click()
-        page.get_by_role("button", name="Approve these doses").click()
-        page.get_by_text("c01/p1 approved by").wait_for()
+    with a_person(chromium) as person:
+        person.page.goto(page.link)
+        person.page.get_by_role("heading", name="Rack").wait_for()
+        assert person.page.locator("#simulated").inner_text().startswith("SIMULATED")
+        assert barriers(person.page) == []
+        person.page.get_by_role("link", name="Fit", exact=True).click()
+        person.page.get_by_role("heading", name="Fit after cycle 1").wait_for()
+        assert person.page.locator(".card img").count() >= 5
+        assert barriers(person.page) == []
+        person.page.locator("svg.dots .dot").last.click()  # it lies on top
+        person.page.locator("#chip #one-chip svg.course").first.wait_for()
+    assert person.left(page.base) == [] and person.trouble == []
 
-        # a page that is open while the run goes on shows what is new without being loaded again
-        page.goto(f"{base}/runs/{run_id}")
-        page.evaluate("window.isTheSamePage = true")
-        page.get_by_text("The doses of cycle 2 wait for a decision").wait_for()
-        wait_for_proposals(runs, 2, running)
-        assert page.evaluate("window.isTheSamePage")
-        assert page.locator("svg.timeline rect.c-dose").count() == 2
 
-        # the fit; a dot of a chip; its readings left out with a reason; fitted again
-        page.get_by_role("navigation").get_by_role("link", name="Fit", exact=True).click()
-        page.locator("svg.dots .dot").first.wait_for()
-        assert page.locator(".card img").count() >= 5
-        page.locator('.dot[data-chip="C02"]').first.click()
-        page.get_by_role("heading", name="C02 line L2").wait_for()
-        refuse_barriers(page)
-        page.locator("form.decide").get_by_label("Reason").fill("air <b>bubble</b>")
-        page.locator("form.decide").get_by_label("Readings").select_option("CCL26")
-        page.get_by_role("button", name="Leave out", exact=True).first.click()
-        page.get_by_text("left out of every later fit by").wait_for()
-        page.get_by_role("button", name="Fit again").click()
-        page.locator("#again-part").get_by_text("1 left out").wait_for()
-        page.get_by_role("columnheader", name="Fitted again").wait_for()
+def test_a_strict_reader_of_html_finds_nothing_wrong_with_any_page(page: Served) -> None:
+    places = ("", "/fit", "/proposal", "/signals", "/chips/C01", "/nothing")
+    with httpx.Client(base_url=page.base) as client:
+        client.get(page.link.removeprefix(page.base))
+        for path in ("/", "/compare", *(f"/runs/{RUN_ID}{place}" for place in places)):
+            answer = client.get(path)
+            assert answer.status_code == (404 if path.endswith("/nothing") else 200), path
+            parser = html5lib.HTMLParser(strict=False, namespaceHTMLElements=False)
+            tree = parser.parse(answer.text)
+            assert parser.errors == [], path
+            ids = [one.get("id") for one in tree.iter() if one.get("id")]
+            assert len(ids) == len(set(ids)) and "main" in ids, path
 
-        # a dose above the limit is refused with the limit; one inside it is scored, and given
-        page.goto(f"{base}/runs/{run_id}/proposal")
-        dose = page.get_by_label("L1", exact=True)
-        before = dose.input_value()
-        new = "90 nM" if before != "90 nM" else "70 nM"
-        dose.fill("5 uM")
-        page.get_by_role("button", name="Score these doses").click()
-        refusal = page.locator("#scored .said.bad")
-        refusal.wait_for()
-        assert "5000 nM on L1" in refusal.inner_text() and "4000" in refusal.inner_text()
-        assert page.get_by_role("button", name="Approve your doses").count() == 0
-        page.get_by_label("L1", exact=True).fill(new)
-        page.get_by_role("button", name="Score these doses").click()
-        own = page.locator("#approve-own")
-        own.wait_for()
-        refuse_barriers(page)
-        own.get_by_label("Reason").fill("nearer the middle")
-        own.get_by_role("button", name="Approve your doses").click()
-        page.get_by_text("c02/p2 approved by").wait_for()
-        page.goto(f"{base}/runs/{run_id}")
-        page.locator(".s-finished").wait_for()
-        assert page.locator("svg.timeline rect.c-dose").count() >= 3
-        page.get_by_text("c02/p2: approve by").wait_for()
-        assert rss_mb(server.pid) < MOST_RSS_MB
-        context.close()
-    assert running.wait().code == 0
-    assert doses_given(runs, run_id, 2)["L1"] == float(new.removesuffix(" nM"))
-    check_volumes(runs, run_id)
-    assert {url.partition("/runs")[0].partition("/static")[0].partition("/enter")[0] for url in asked} <= {
-        base, f"{base}/"
-    }, "a request left loopback"  # fmt: skip
-    assert trouble == []
-    with Record(str(runs / "record.sqlite")) as record:
-        (said,) = record.exclusions(run_id)
-        assert (said.chip_id, said.readout, said.why) == ("C02", "CCL26", "air <b>bubble</b>")
-        assert record.verify().faults == ()
+
+def test_the_watch_of_a_page_hears_who_else_is_asked_and_what_keeps_people_out(
+    chromium: Any,
+) -> None:
+    with a_person(chromium) as person:
+        person.page.set_content('<html><img src="http://figures.example/1.svg"><p>x</p></html>')
+        assert person.left("http://127.0.0.1:1") == ["http://figures.example/1.svg"]
+        assert {rule for _, rule, _ in barriers(person.page)} >= {"image-alt", "html-has-lang"}
+        assert person.trouble
 
 
 def test_a_run_that_is_not_there_is_told_before_anything_is_served(
