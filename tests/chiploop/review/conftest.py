@@ -27,6 +27,11 @@ HOST = "127.0.0.1:8765"
 ORIGIN = {"origin": f"http://{HOST}"}
 RUN = "r1"
 SCRIPT = "<script>alert(1)</script>"
+PROPOSAL = f"/runs/{RUN}/proposal"
+APPROVE = f"{PROPOSAL}/approve"
+FORM = {"proposal": "r1/c02/p1", "why": ""}
+EVERY_PAGE = ["/", f"/runs/{RUN}", f"/runs/{RUN}/fit", PROPOSAL, f"/runs/{RUN}/chips/C01",
+              f"/runs/{RUN}/signals", f"/compare?one={RUN}&other={RUN}"]  # fmt: skip
 
 
 @dataclass
