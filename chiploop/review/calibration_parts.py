@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chiploop.review.rack import outline
+from chiploop.review.rack import SHAPES, outline
 
 FOLDER, PARTS_FILE, FORM = "page", "parts.json", 1
 """As ``report.page_parts`` writes them; that file draws, so it is not imported here."""
@@ -22,6 +22,8 @@ INNER = 1.6449
 FAR = 2.576
 """Residuals beyond it are 1 % of a right model's."""
 MOST_DOTS = 1500
+DOT_SHAPES = tuple(outline(i, 0.0, 0.0, 4.6) for i in range(len(SHAPES)))
+"""Marks of donors about their own middle: drawn once on a page, used at each reading."""
 FAR_SHOWN = 12
 
 
@@ -30,7 +32,10 @@ class Dot:
     """One reading."""
 
     chip: str
-    path: str
+    shape: int
+    """Of its donor; ``DOT_SHAPES`` counts them."""
+    x: float
+    y: float
     title: str
     classes: str
 
@@ -40,7 +45,8 @@ class DotPanel:
     """The residuals of one readout against study time."""
 
     name: str
-    dots: tuple[Dot, ...]
+    chips: tuple[tuple[str, tuple[Dot, ...]], ...]
+    """Chip -> its dots: what is said of a chip is said once."""
     ticks: tuple[tuple[float, str], ...]
     levels: tuple[tuple[float, str], ...]
     band: tuple[float, float]
@@ -113,22 +119,25 @@ def dot_panels(
     panels = []
     for name in dict.fromkeys(row["title"] for row in rows):
         own = [row for row in rows if row["title"] == name]
-        dots = []
+        dots: dict[str, list[Dot]] = {}
         for row in own:
             place = donors.index(row["donor"]) if row["donor"] in donors else 0
             aside = 9.0 * (place - (len(donors) - 1) / 2)
             words = ["far"] if abs(row["residual"]) > FAR else []
             words += ["hollow"] if row["censored"] else []
             words += ["out"] if out.get(row["chip"]) else []
-            dots.append(
+            dots.setdefault(row["chip"], []).append(
                 Dot(
                     row["chip"],
-                    outline(place, x(row["time_h"]) + aside, y(row["residual"]), 4.6),
+                    place % len(DOT_SHAPES),
+                    x(row["time_h"]) + aside,
+                    y(row["residual"]),
                     f"{row['chip']}, donor {row['donor']}, {row['time_h']:g} h: {row['residual']:+.1f} sd; "
                     f"read {row['observed']:.3g}, predicted {row['predicted']:.3g} {row['unit']}",
-                    " ".join(words),
+                    "".join(f" {word}" for word in words),
                 )
             )
         band = (y(INNER), y(-INNER) - y(INNER))
-        panels.append(DotPanel(name, tuple(dots), ticks, levels, band))
+        chips = tuple((chip, tuple(those)) for chip, those in dots.items())
+        panels.append(DotPanel(name, chips, ticks, levels, band))
     return tuple(panels)

@@ -75,6 +75,7 @@ class FitPages:
                 "parts": with_addresses(parts, address),
                 "job": self.front.desk.hands.standing("parts", run.run_id),
                 "panels": parts_on_disk.dot_panels(residuals, donors, excluded),
+                "shapes": parts_on_disk.DOT_SHAPES,
                 "far": parts_on_disk.far_residuals(residuals),
                 "donors": donor_marks(donors),
                 "out": {chip: n for chip, n in excluded.items() if n},
