@@ -52,6 +52,8 @@ class AbsorbancePlate:
     """Digest of the raw bytes or file in the record."""
     locators: dict[tuple[int, str], str] = field(default_factory=dict)
     """(wavelength nm, well) -> cell of the raw file, ``section!row,column``; none for a reader's own answer."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Well -> who left it out and why; its number stays where it is and is not calculated with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ TEER_GRACE_H = 2.0
 """How old an entered reading may be (``instruments.impedance_meters.manual_entry``)."""
 REFILL_BEFORE_H = 2.0
 """How long before a syringe is at its reserve its refill is due."""
+RECOVERY = "recovery "
+"""Beginning of the reason that a reading of effluent shows where more or less was collected than flowed."""
 RECOVERY_LOW, RECOVERY_HIGH = 0.80, 1.20
 """Collected volume over flow rate times time; outside these a sample is flagged."""
 
@@ -297,7 +299,7 @@ def with_recovery(
             found.append(readout)
             continue
         reason = (
-            f"recovery {100.0 * part:.0f} %: {one.volume_ul:g} uL collected, "
+            f"{RECOVERY}{100.0 * part:.0f} %: {one.volume_ul:g} uL collected, "
             f"{flow_rate_ul_h * hours:.4g} uL flowed"
         )
         reasons = (*readout.reasons, reason)

@@ -228,6 +228,7 @@ def of(plate: AbsorbancePlate) -> dict[str, Any]:
     content = asdict(plate)
     content["flags"] = {f"{nm} {well}": why for (nm, well), why in plate.flags.items()}
     del content["locators"]  # they are of a vendor's file, and this is none
+    del content["left_out"]  # what the reader gave has no opinion of people in it
     return content
 
 

@@ -250,7 +250,7 @@ def readouts_from_elisa_plate(
     readouts = []
     for (chip, window_h, dilution), wells in sample_groups(signals).items():
         estimate = estimate_concentration(
-            curve, [one.signal_od for one in wells], dilution, [one.reason for one in wells]
+            curve, [one.signal_od for one in wells], dilution, [one.told for one in wells]
         )
         readouts.append(
             Readout(
@@ -292,7 +292,7 @@ def concentrations_of_wells(
     for one in corrected_signals(plate, plate_map, kit):
         content = one.content
         dilution = content.dilution if content.kind == "sample" else 1.0
-        estimate = estimate_concentration(curve, [one.signal_od], dilution, [one.reason])
+        estimate = estimate_concentration(curve, [one.signal_od], dilution, [one.told])
         if content.kind == "standard" and curve.qc != "fail" and not one.reason:
             ln_back = curve.fit.curve.ln_concentration(one.signal_od)
             if math.isfinite(ln_back):

@@ -37,7 +37,13 @@ class WellSignal:
     content: PlateWell
     signal_od: float
     reason: str = ""
-    """``saturated``, ``masked``, ``missing``, ...; empty for a good well."""
+    """``saturated``, ``masked``, ``missing``, ..., or who left it out and why; empty for a good well."""
+
+    @property
+    def told(self) -> str:
+        """Return the reason as a sample tells it: a person's with the well that it is about."""
+        is_word = not self.reason or " " not in self.reason
+        return self.reason if is_word else f"well {self.content.well} {self.reason}"
 
 
 def corrected_signals(
@@ -69,7 +75,12 @@ def corrected_signals(
     found = []
     for one in plate_map:
         signal = plate.absorbance[main][one.index] - plate.absorbance[reference][one.index]
-        reason = plate.flags.get((main, one.well)) or plate.flags.get((reference, one.well)) or ""
+        reason = (
+            plate.left_out.get(one.well)
+            or plate.flags.get((main, one.well))
+            or plate.flags.get((reference, one.well))
+            or ""
+        )
         if not reason and not math.isfinite(signal):
             reason = "missing"
         found.append(WellSignal(one, math.nan if reason else float(signal), reason))

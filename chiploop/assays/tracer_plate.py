@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from chiploop.assays.permeability import UNIT as PERMEABILITY_UNIT
 from chiploop.assays.permeability import (
     Permeability,
     PermeabilityLimits,
@@ -29,7 +30,7 @@ from chiploop.assays.plate_map import PlateMap, PlateWell, lay_out
 from chiploop.assays.tracer_curve import TracerCurve, TracerNoise, tracer_curve
 from chiploop.assays.tracer_transport import PerfusedTransport, StaticTransport
 from chiploop.errors import FileNotValid
-from chiploop.measurement import AbsorbancePlate, Readout
+from chiploop.measurement import AbsorbancePlate, Quality, Readout
 from chiploop.study_parts import Kit
 
 UNIT = "pg/mL"
@@ -151,10 +152,62 @@ def readouts_from_tracer_plate(
     x, y = np.array(points, dtype=float).reshape(-1, 2).T
     curve = tracer_curve(x, y, UNIT, design.noise)
     chips = sorted({str(one.chip) for one in plate_map if one.kind == "sample"})
-    runs = [_run(chip, plate_map, signals, curve, design) for chip in chips]
-    found = permeabilities(runs, design.lag_h, noise=design.noise, limits=limits, pool=True)
-    readouts = [one.readout(cycle, plate.plate_id, plate.raw_sha256) for one in found]
-    return TracerPlate(curve, tuple(found)), readouts
+    runs, lost = [], []
+    for chip in chips:
+        try:
+            runs.append(_run(chip, plate_map, signals, curve, design))
+        except NoDonor as problem:
+            donors = [one.well for one in plate_map if one.kind == "donor" and one.chip == chip]
+            if not set(donors) & set(plate.left_out):
+                raise
+            lost.append(_not_measured(chip, plate, plate_map, design, cycle, str(problem)))
+    found = []
+    if runs:
+        found = permeabilities(runs, design.lag_h, noise=design.noise, limits=limits, pool=True)
+    readouts = lost + [one.readout(cycle, plate.plate_id, plate.raw_sha256) for one in found]
+    readouts.sort(key=lambda one: one.chip_id)
+    return TracerPlate(curve, tuple(found)), [
+        told_of_wells(one, plate, plate_map) if plate.left_out else one for one in readouts
+    ]
+
+
+class NoDonor(ValueError):
+    """A chip of which nobody knows what it was given."""
+
+
+def _not_measured(
+    chip: str,
+    plate: AbsorbancePlate,
+    plate_map: PlateMap,
+    design: TracerDesign,
+    cycle: int,
+    why: str,
+) -> Readout:
+    """Return the readout of a chip without a number, at the time that its number would have."""
+    transport = design.transport(_windows(chip, plate_map))
+    return Readout(
+        chip, "P_app", math.nan, PERMEABILITY_UNIT, math.nan, "log",
+        design.loaded_h + float(transport.ends_h[-1]), window_start_h=design.loaded_h, n=0, qc="fail",
+        reasons=(why,), method="no donor", plate=plate.plate_id, raw_sha256=plate.raw_sha256, cycle=cycle,
+    )  # fmt: skip
+
+
+def _windows(chip: str, plate_map: PlateMap) -> list[tuple[float, float]]:
+    own = (one for one in plate_map if one.chip == chip and one.kind == "sample")
+    return sorted({one.window_h for one in own if one.window_h is not None})
+
+
+def told_of_wells(readout: Readout, plate: AbsorbancePlate, plate_map: PlateMap) -> Readout:
+    """Return a readout that tells which wells of its chip, and of the line, a person left out."""
+    reasons = tuple(
+        f"{one.kind} {one.well} {plate.left_out[one.well]}"
+        for one in plate_map
+        if one.well in plate.left_out and one.chip in (None, readout.chip_id)
+    )
+    if not reasons:
+        return readout
+    qc: Quality = "fail" if readout.qc == "fail" else "warn"
+    return replace(readout, qc=qc, reasons=(*readout.reasons, *reasons))
 
 
 def _signals(plate: AbsorbancePlate, plate_map: PlateMap, kit: Kit) -> dict[str, float]:
@@ -171,7 +224,9 @@ def _signals(plate: AbsorbancePlate, plate_map: PlateMap, kit: Kit) -> dict[str,
     if reference is not None:
         signal = signal - plate.absorbance[round(reference)]
     return {
-        one.well: math.nan if plate.flags.get((main, one.well)) else float(signal[one.index])
+        one.well: math.nan
+        if one.well in plate.left_out or plate.flags.get((main, one.well))
+        else float(signal[one.index])
         for one in plate_map
     }
 
@@ -184,7 +239,7 @@ def _run(
     design: TracerDesign,
 ) -> TracerRun:
     own = [one for one in plate_map if one.chip == chip and one.window_h is not None]
-    windows = sorted({one.window_h for one in own if one.kind == "sample" and one.window_h})
+    windows = _windows(chip, plate_map)
     reasons: list[str] = []
     means, wells, leans = [], [], []
     for window in windows:
@@ -203,7 +258,7 @@ def _run(
             donors[moment] = Donor(value, 0.0, n, tuple(float(one) for one in lean))
     start = next((d for moment, d in donors.items() if abs(moment - design.loaded_h) < 1e-6), None)
     if start is None:
-        raise ValueError(
+        raise NoDonor(
             f"{chip}: no donor well with a signal at {design.loaded_h:g} h, when it was loaded "
             f"({'; '.join(reasons) or 'read: ' + (', '.join(f'{m:g} h' for m in donors) or 'none')})"
         )

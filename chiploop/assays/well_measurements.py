@@ -133,13 +133,14 @@ def _raw(plate: AbsorbancePlate, base: Measurement, content: PlateWell, nm: int)
     flag = plate.flags.get((nm, content.well), "")
     if not flag and not math.isfinite(value):
         flag = "missing"
+    reasons = tuple(one for one in (flag, plate.left_out.get(content.well, "")) if one)
     return replace(
         base,
         key=f"{base.key}/raw/{nm}/{content.well}",
         quantity=f"{'absorbance' if base.unit == 'OD' else 'fluorescence'} {nm} nm",
         value=math.nan if flag else value,
-        qc="fail" if flag else "ok",
-        reasons=(flag,) if flag else (),
+        qc="fail" if reasons else "ok",
+        reasons=reasons,
         locator=plate.locators.get((nm, content.well), f"absorbance/{nm}!{row + 1},{column + 1}"),
     )
 

@@ -19,6 +19,7 @@ from chiploop.record.measurement_rows import measurement_of
 from chiploop.record.record import Record
 from chiploop.record.rows import RecordedRun, readout_of
 from chiploop.record.tables import MeasurementRow, ReadoutRow
+from chiploop.record.well_exclusions import WellExclusion
 
 Kind = Literal["text", "number", "whole", "flag"]
 
@@ -117,7 +118,13 @@ def long_table(record: Record, run_id: str) -> tuple[LongRow, ...]:
     measurements, readouts = record.every_row(run_id)
     follows = {row.supersedes: row.natural_key for row in measurements if row.supersedes}
     follows |= {row.supersedes: row.natural_key for row in readouts if row.supersedes}
-    table = _Table(run, record.chips(run_id), record.exclusions(run_id), follows)
+    table = _Table(
+        run,
+        record.chips(run_id),
+        record.exclusions(run_id),
+        record.well_exclusions(run_id),
+        follows,
+    )
     of_measurements = {row.natural_key: measurement_of(row) for row in measurements}
     rows = [table.of_measurement(row, of_measurements[row.natural_key]) for row in measurements]
     rows.sort(key=lambda row: row.stage != "raw")
@@ -133,6 +140,7 @@ class _Table:
     chips: dict[str, tuple[str, str]]
     """Chip -> line and donor."""
     exclusions: tuple[Exclusion, ...]
+    wells: tuple[WellExclusion, ...]
     follows: dict[str, str]
     """Row -> the row that superseded it."""
 
@@ -173,7 +181,7 @@ class _Table:
             upper=one.upper,
             qc=one.qc,
             qc_reasons=one.reasons,
-            excluded_by="",
+            excluded_by=self.well_left_out_by(one),
             method=one.method,
             method_version=row.method_version,
             plate=one.plate,
@@ -238,6 +246,17 @@ class _Table:
             calibration_id="",
             created_utc=row.at_utc,
         )
+
+    def well_left_out_by(self, one: Measurement) -> str:
+        """Return who left a row's well out of what was calculated with it; empty where nobody did."""
+        by = [
+            said.by
+            for said in self.wells
+            if said.excluded
+            and (said.plate, said.well) == (one.plate, one.well)
+            and any(reason.endswith(said.reason) for reason in one.reasons)
+        ]
+        return by[-1] if by else ""
 
     def sampled_at(self, time_h: float) -> str:
         """Return a study time of a real run in UTC; its clock began seconds before it came on record."""

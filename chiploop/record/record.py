@@ -97,6 +97,13 @@ from chiploop.record.tables import (
     StudyRow,
     audit_content,
 )
+from chiploop.record.well_exclusions import (
+    WELL_EXCLUSION,
+    WellExclusion,
+    check_wells,
+    well_exclusion_rows,
+    well_exclusions_of,
+)
 from chiploop.study_parts import Approval
 
 if TYPE_CHECKING:
@@ -240,16 +247,21 @@ class Record:
         by: str,
         why: str,
         time_h: float,
-        taken: RawFile | None = None,
+        taken: Sequence[RawFile] = (),
+        wells: Sequence[WellExclusion] = (),
+        left_out: Mapping[str, str] | None = None,
     ) -> int:
         """Add readouts that were calculated again; they take the place of those on record, which stay.
 
-        ``taken`` is a file that came for it. Returns the number of the revision.
+        ``taken`` are files that came for it; ``wells`` decisions about wells that it carries out; ``left_out`` the
+        wells that it was calculated without (None where nobody says). Returns the number of the revision.
 
-        Raises RecordConflict where one of them was never on record, where the plate had others too, or where
-        nothing would change.
+        Raises RecordConflict where one of them was never on record, where the plate had others too, where
+        nothing would change, or where somebody else has left out other wells meanwhile.
         """
         with self._writing() as session:
+            said = well_exclusions_of(self._events(session, run_id, WELL_EXCLUSION))
+            check_wells(said, wells, {r.plate for r in readouts}, left_out)
             rows = rows_of(session, ReadoutRow, ReadoutRow.run_id == run_id)
             newest, by_row_key = newest_keys(rows), {row.natural_key: row for row in rows}
             wanted = {readout_row(run_id, r).natural_key: r for r in readouts}
@@ -270,8 +282,10 @@ class Record:
                 event.content["plate"] in plates
                 for event in self._events(session, run_id, REVISION)
             )
-            if taken is not None:
-                self._add(session, raw_file_row(taken))
+            for file in taken:
+                self._add(session, raw_file_row(file))
+            for event in well_exclusion_rows(run_id, wells, len(said), time_h):
+                self._add(session, event)
             self._add_derivation(session, run_id, derivation, revision)
             for row in revised_readout_rows(run_id, readouts, revision, newest):
                 self._add(session, row)
@@ -289,6 +303,10 @@ class Record:
                     ),
                 )
         return revision
+
+    def well_exclusions(self, run_id: str) -> tuple[WellExclusion, ...]:
+        """Return the decisions about single wells, in the order added."""
+        return well_exclusions_of(self.events(run_id, WELL_EXCLUSION))
 
     def _add_derivation(
         self, session: Session, run_id: str, derivation: Derivation, revision: int = 1
@@ -479,10 +497,11 @@ class Record:
         found = [readout_of(row) for row in rows if cycle is None or row.cycle == cycle]
         return marked(found, self._exclusions(session, run_id))
 
-    def measurements(self, run_id: str) -> tuple[Measurement, ...]:
-        """Return the raw and calibrated values of a run that stand, in the order added."""
+    def measurements(self, run_id: str, plate: str | None = None) -> tuple[Measurement, ...]:
+        """Return the raw and calibrated values of a run (of a plate) that stand, in the order added."""
+        of_plate = () if plate is None else (MeasurementRow.plate == plate,)
         with self._reading() as session:
-            rows = rows_of(session, MeasurementRow, MeasurementRow.run_id == run_id)
+            rows = rows_of(session, MeasurementRow, MeasurementRow.run_id == run_id, *of_plate)
             return tuple(measurement_of(row) for row in standing(rows))
 
     def every_row(self, run_id: str) -> tuple[list[MeasurementRow], list[ReadoutRow]]:

@@ -23,11 +23,13 @@ from chiploop.record.exclusions import EXCLUSION
 from chiploop.record.journal import Journal
 from chiploop.record.long_table import long_table
 from chiploop.record.long_table_files import csv_text, guarded
+from chiploop.record.measurement_rows import REVISION
 from chiploop.record.prism_files import prism_files
 from chiploop.record.prism_tables import prism_tables
 from chiploop.record.raw_files import RawFileStore
 from chiploop.record.record import Record
 from chiploop.record.rows import RawFile
+from chiploop.record.well_exclusions import WELL_EXCLUSION
 from chiploop.record.without_secrets import lab_without_secrets
 from chiploop.report.dose_tables import fed_by, given_doses, proposal_rows
 from chiploop.report.html_report import RunEvidence, report_text
@@ -92,7 +94,7 @@ def entry_of(places: RunPlaces) -> Entry:
 def people_of(record: Record, run_id: str) -> tuple[str, ...]:
     """Return the logins of everybody who decided, approved or excluded something, in the order of the record."""
     named = [(d.at_utc, d.by) for d in record.decisions(run_id)]
-    for kind in (APPROVAL, EXCLUSION):
+    for kind in (APPROVAL, EXCLUSION, WELL_EXCLUSION, REVISION):
         named += [(e.at_utc, str(e.content.get("by", ""))) for e in record.events(run_id, kind)]
     return tuple(dict.fromkeys(by for _, by in sorted(named) if by not in NOBODY))
 

@@ -328,6 +328,10 @@ EVENT_WORDS = {
     "hold": lambda c: (
         f"{'held' if c['on'] else 'let go on'} by {c['by']}" + (f": {c['why']}" if c["why"] else "")
     ),
+    "well exclusion": lambda c: (
+        f"well {c['well']} of {c['plate']} {'left out' if c['excluded'] else 'taken in again'} by {c['by']}: "
+        f"{c['why']}"
+    ),
     "revision": lambda c: f"plate {c['plate']} calculated again by {c['by']}: {c['why']}",
     "approval": lambda c: f"first approval by {c['by']}" + (f": {c['why']}" if c["why"] else ""),
     "stop rule": lambda c: str(c.get("why", "")),

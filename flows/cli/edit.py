@@ -16,6 +16,8 @@ import typer
 
 from chiploop.errors import WrongUse
 from chiploop.record.exclusions import EXCLUSION
+from chiploop.record.measurement_rows import REVISION
+from chiploop.record.well_exclusions import WELL_EXCLUSION
 from chiploop.study_schedules import WHOLE, dose_words
 from chiploop.units import UnitProblem, parse_quantity
 
@@ -163,11 +165,15 @@ def edited(
 
 
 def stale_notes(books: Books, cycle: int) -> tuple[str, ...]:
-    """Return that readouts were excluded or taken back since the fit that a proposal rests on."""
+    """Return that readouts were excluded, taken back or calculated again since the fit of a proposal."""
     fitted = max(c.at_utc for c in books.record.calibrations(books.run_id) if c.cycle == cycle)
-    if all(e.at_utc <= fitted for e in books.record.events(books.run_id, EXCLUSION)):
+    events = books.record.events(books.run_id)
+    changes = (EXCLUSION, WELL_EXCLUSION, REVISION)
+    if all(e.at_utc <= fitted for e in events if e.kind in changes):
         return ()
-    return ("readouts were excluded or taken back after the last fit, on which these numbers rest",)
+    return (
+        "readouts were excluded, taken back or calculated again after the last fit, on which these numbers rest",
+    )
 
 
 def told(nm: float, schedule: str) -> str:

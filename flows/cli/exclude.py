@@ -1,4 +1,4 @@
-"""``chiploop exclude``: a person takes readouts out of the fits, or in again, by name and with the reason."""
+"""``chiploop exclude``: a person takes readouts or wells out of the fits, or in again, with the reason."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ import typer
 
 from chiploop.errors import WrongUse
 from flows.cli.decide import RUN, RUNS, known_run, os_login
+from flows.cli.exclude_wells import exclude_wells
 from flows.cli.screen import JSON_OPTION, print_json
 
 
 def exclude(
     run: str = RUN,
-    chip: str = typer.Argument(help="Chip id."),
+    chip: str = typer.Argument("", help="Chip id; none with --well."),
+    well: list[str] = typer.Option(
+        [],
+        "--well",
+        metavar="PLATE:WELL",
+        help="A single well, such as ad-CCL26-cycle1:B07; can be given several times for one plate.",
+    ),
     readout: str = typer.Option(
         "", "--readout", help="Kind of readout, such as TEER; all by default."
     ),
@@ -25,11 +32,14 @@ def exclude(
     runs: Path = RUNS,
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Leave readouts of a chip out of every later fit, in the name of the person logged in.
+    """Leave readouts of a chip, or single wells of a plate, out of every later fit, by the person logged in.
 
     They stay in the record with who and why, and --take-back undoes it. Fits that were made stay as they
-    were: `chiploop fit RUN` shows what the run says without the readouts. Exit code 2 where nothing is hit or
-    nothing would change. With --json: {"ok", "run", "excluded", "readouts", "by"}.
+    were: `chiploop fit RUN` shows what the run says without them. Without a well the plate is calculated again
+    from the others (curve, controls, replicates), as `chiploop revise` does; a reading of which it was the only
+    well is missing then, and that is told. What was read in the well stays on record. Exit code 2 where nothing is
+    hit or nothing would change. With --json: {"ok", "run", "excluded", "readouts", "by"}, of wells also {"plate",
+    "wells", "revision", "missing"}; `readouts` are then those that changed.
     """
     from chiploop.record.chain import RecordConflict
     from chiploop.record.exclusions import ANY_TIME, Exclusion
@@ -37,6 +47,13 @@ def exclude(
 
     if not why.strip():
         raise WrongUse("an exclusion needs its reason: --why TEXT")
+    if well:
+        if chip or readout or time is not None:
+            raise WrongUse("name a chip (with --readout, --time), or wells with --well, not both")
+        exclude_wells(run, well, why.strip(), take_back, runs, as_json)
+        return
+    if not chip:
+        raise WrongUse("name the chip whose readouts are meant, or wells with --well PLATE:WELL")
     with place_of(runs).open_known() as record:
         recorded = known_run(record, run, runs)
         by = os_login()

@@ -19,7 +19,9 @@ def revise(
         None, "--file", help="Export that was made again; by default the signal on record."
     ),
     layout: Path | None = typer.Option(
-        None, "--layout", help="What really stood in the wells (CSV or YAML); default: the plan."
+        None,
+        "--layout",
+        help="What really stood in the wells (CSV or YAML); default: the last that was named, or the plan.",
     ),
     why: str = typer.Option(..., "--why", help="Reason, kept on record."),
     runs: Path = RUNS,
@@ -29,6 +31,7 @@ def revise(
 
     Nothing on record is altered: rows are added that supersede those before, with who and why. Later fits read
     them; fits that were made stay as they were, and a run that is under way learns of them when it is resumed.
+    Wells that `chiploop exclude --well` has left out stay out.
     Exit code 2 for a plate that was not read, 3 for a file that is another plate's, 1 (CL-320) where nothing would
     change. With --json: {"ok", "run", "plate", "revision", "readouts", "by"}.
     """
@@ -47,7 +50,14 @@ def revise(
         found = revised(files, record, plate, file, layout)
         by = os_login()
         number = record.revise_readouts(
-            files.run_id, found.readouts, found.derivation, by, why, found.time_h, found.taken
+            files.run_id,
+            found.readouts,
+            found.derivation,
+            by,
+            why,
+            found.time_h,
+            found.taken,
+            left_out=found.left_out,
         )
     if as_json:
         facts = {"ok": True, "run": files.run_id, "plate": plate, "revision": number}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,3 +122,38 @@ def test_a_wrong_flow_rate_is_a_wrong_permeability(kit: Kit) -> None:
     )
     for one, other in zip(right, wrong, strict=True):
         assert other.value > 1.5 * one.value
+
+
+def test_a_chip_whose_donor_wells_a_person_left_out_has_no_value_and_the_others_keep_theirs(
+    kit: Kit,
+) -> None:
+    plate, plate_map = plate_of(kit, 3)
+    _, before = readouts_from_perfused_tracer(plate, plate_map, kit, 1, CHIP)
+    begin = min(one.window_h for one in plate_map if one.kind == "donor" and one.window_h)
+    lost = {
+        one.well: "left out by an: spilt"
+        for one in plate_map
+        if one.kind == "donor" and one.chip == before[0].chip_id and one.window_h == begin
+    }
+    without = replace(plate, left_out=lost)
+    _, after = readouts_from_perfused_tracer(without, plate_map, kit, 1, CHIP)
+    assert [(one.chip_id, one.time_h) for one in after] == [
+        (one.chip_id, one.time_h) for one in before
+    ]
+    assert after[0].qc == "fail" and math.isnan(after[0].value)
+    assert "no donor well" in after[0].reasons[0] and "left out by an: spilt" in after[0].reasons[1]
+    assert [one.reasons for one in after[1:]] == [one.reasons for one in before[1:]]
+    flags = {(round(kit.wavelength_nm), well): "masked" for well in lost}
+    with pytest.raises(ValueError, match="no donor well"):  # not a person's decision
+        readouts_from_perfused_tracer(replace(plate, flags=flags), plate_map, kit, 1, CHIP)
+
+
+def test_a_receiver_well_that_a_person_left_out_is_told_of_its_chip_alone(kit: Kit) -> None:
+    plate, plate_map = plate_of(kit, 3)
+    _, before = readouts_from_perfused_tracer(plate, plate_map, kit, 1, CHIP)
+    own = [one for one in plate_map if one.kind == "sample" and one.chip == before[0].chip_id]
+    without = replace(plate, left_out={own[-1].well: "left out by an: spilt"})
+    _, after = readouts_from_perfused_tracer(without, plate_map, kit, 1, CHIP)
+    assert after[0].value != before[0].value
+    assert any(f"sample {own[-1].well} left out by an" in one for one in after[0].reasons)
+    assert not any("left out" in reason for one in after[1:] for reason in one.reasons)

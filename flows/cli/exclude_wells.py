@@ -1,0 +1,109 @@
+"""Single wells left out of a plate, or taken in again: ``chiploop exclude --well``.
+
+Belongs here: what ``PLATE:WELL`` means, the decision with the plate calculated again, what is said of it. Not
+here: the verb (exclude), the calculation (flows.revising).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chiploop.errors import WrongUse
+from flows.cli.screen import print_json
+
+if TYPE_CHECKING:
+    from chiploop.measurement import Readout
+
+WELL = re.compile(r"([A-Ha-h])0?([1-9]|1[0-2])")
+
+
+def wells_of(written: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """Return the plate and the wells of ``PLATE:WELL`` texts, which are all of one plate; WrongUse otherwise."""
+    found: list[tuple[str, str]] = []
+    for text in written:
+        plate, _, well = text.rpartition(":")
+        match = WELL.fullmatch(well.strip())
+        if not plate.strip() or match is None:
+            raise WrongUse(
+                f'--well "{text}" is not PLATE:WELL, such as ad-CCL26-cycle1:B07 (A1 to H12); nothing was changed'
+            )
+        found.append((plate.strip(), f"{match[1].upper()}{match[2]}"))
+    plates = list(dict.fromkeys(plate for plate, _ in found))
+    if len(plates) != 1:
+        raise WrongUse(
+            f"the wells are of {len(plates)} plates ({', '.join(plates)}); name those of one at a time. "
+            "Nothing was changed"
+        )
+    return plates[0], tuple(dict.fromkeys(well for _, well in found))
+
+
+def exclude_wells(
+    run: str, written: Sequence[str], why: str, take_back: bool, runs: Path, as_json: bool
+) -> None:
+    """Leave wells out of their plate's readouts, or take them in again, and calculate the plate anew."""
+    from chiploop.record.chain import RecordConflict
+    from chiploop.record.well_exclusions import WellExclusion
+    from flows.cli.decide import known_run as run_on_record
+    from flows.cli.decide import os_login
+    from flows.opening import known_run
+    from flows.record_place import place_of
+    from flows.revising import revised
+
+    plate, wells = wells_of(written)
+    place, by = place_of(runs), os_login()
+    if not place.is_there():
+        raise WrongUse(f"there is no record in {runs}; name the folder of your runs with --runs")
+    files = known_run(run, runs)
+    said = [WellExclusion(plate, well, not take_back, by, why) for well in wells]
+    what = "taken in again" if take_back else "left out"
+    with place.open() as record:
+        recorded = run_on_record(record, files.run_id, runs)
+        before = {place_in(one): one for one in record.readouts(files.run_id) if one.plate == plate}
+        found = revised(files, record, plate, said=said)
+        told = f"wells {', '.join(wells)} {what}: {why}"
+        try:
+            number = record.revise_readouts(
+                files.run_id, found.readouts, found.derivation, by, told, found.time_h,
+                wells=said, left_out=found.left_out,
+            )  # fmt: skip
+        except RecordConflict as problem:
+            raise WrongUse(str(problem)) from None
+        after = [one for one in record.readouts(files.run_id) if one.plate == plate]
+    changed = [one for one in after if says(one) != says(before[place_in(one)])]
+    missing = [one for one in changed if one.qc == "fail"]
+    if as_json:
+        print_json(
+            {
+                "ok": True, "run": files.run_id, "excluded": not take_back, "plate": plate, "wells": list(wells),
+                "revision": number, "readouts": len(changed), "by": by,
+                "missing": [one.chip_id for one in missing],
+            }
+        )  # fmt: skip
+        return
+    simulated = "  SIMULATED" if recorded.simulated else ""
+    print(f"{files.run_id}: {', '.join(wells)} of {plate} {what} by {by}{simulated}")
+    print(f"  the plate is revision {number}; {len(changed)} of {len(after)} readings changed")
+    for one in changed:
+        print(f"  {one.chip_id}  {one.readout}  {says(before[place_in(one)])} -> {says(one)}")
+    for one in missing:
+        print(f"  {one.chip_id} has no {one.readout} now: {'; '.join(one.reasons)}")
+
+
+def place_in(readout: Readout) -> tuple[str, str, float]:
+    """Return what tells a readout from the others of its plate."""
+    return readout.chip_id, readout.readout, readout.time_h
+
+
+def says(readout: Readout) -> str:
+    """Return what a readout says in a few letters."""
+    if readout.qc == "fail":
+        return "none"
+    if readout.censoring == "left":
+        return f"below {readout.upper:.4g} {readout.unit}"
+    if readout.censoring == "right":
+        return f"above {readout.lower:.4g} {readout.unit}"
+    spread = f"{readout.sd:.2g}" if readout.scale == "linear" else f"{100.0 * readout.sd:.2g} %"
+    return f"{readout.value:.4g} {readout.unit} (sd {spread}, n {readout.n})"
