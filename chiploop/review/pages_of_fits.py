@@ -61,7 +61,7 @@ class FitPages:
             self.front.desk.hands.start("parts", run.run_id)
         excluded = {
             chip: sum(bool(r.reasons) and r.reasons[-1].startswith("excluded by") for r in own)
-            for chip, own in by_chip(record, run.run_id).items()
+            for chip, own in left_out(record, run.run_id).items()
         }
         donors = tuple(record.study_content(run.run_id)["donors"])
         residuals = parts["residuals"] if parts else []
@@ -138,10 +138,11 @@ class FitPages:
         return picture(path)
 
 
-def by_chip(record: Record, run_id: str) -> dict[str, list[Any]]:
-    """Return chip -> its readings."""
+def left_out(record: Record, run_id: str) -> dict[str, list[Any]]:
+    """Return chip -> its readings, of chips of which a person has left any out or taken it in again."""
     found: dict[str, list[Any]] = {}
-    for readout in record.readouts(run_id):
+    chips = {one.chip_id for one in record.exclusions(run_id)}
+    for readout in record.readouts(run_id, chips=chips) if chips else ():
         found.setdefault(readout.chip_id, []).append(readout)
     return found
 
