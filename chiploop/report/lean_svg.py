@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape, quoteattr
 
@@ -42,6 +43,7 @@ def lean(text: str, short: str) -> str:
     for one in root.iter():
         _shorten(one)
     _draw_in_one_go(root)
+    _string_up(root, short)
     _join_by(root, "style", lambda one: not OPACITY.search(one.get("style", "")))
     styles = _classes(root, short)
     if styles:
@@ -155,6 +157,58 @@ def _draw_in_one_go(root: Element) -> None:
     for defs in root.iter("defs"):
         defs[:] = [one for one in defs if f"#{one.get('id')}" not in gone]
     _flatten(root)
+
+
+def _string_up(root: Element, short: str) -> None:
+    """Make of marks of one shape and look that follow each other the corners of a line that is not drawn."""
+    shapes = {f"#{one.get('id')}": one for defs in root.iter("defs") for one in defs}
+    markers: dict[tuple[str, str], str] = {}
+    all_defs = ElementTree.Element("defs")
+    for parent in list(root.iter()):
+        kept: list[Element] = []
+        for (href, style), run in _runs_of_marks(parent, shapes):
+            if len(run) < AT_LEAST or not href:
+                kept += run
+                continue
+            if (href, style) not in markers:
+                markers[href, style] = name = f"{short}m{len(markers) + 1}"
+                marker = ElementTree.SubElement(
+                    all_defs,
+                    "marker",
+                    {"id": name, "markerUnits": "userSpaceOnUse", "overflow": "visible"},
+                )
+                look = ";".join(filter(None, (style, shapes[href].get("style"))))
+                ElementTree.SubElement(
+                    marker, "path", {"d": shapes[href].get("d", ""), "style": look}
+                )
+            points = " ".join(f"{one.get('x', '0')} {one.get('y', '0')}" for one in run)
+            look = f"fill:none;marker:url(#{markers[href, style]})"
+            kept.append(ElementTree.Element("polyline", {"points": points, "style": look}))
+        parent[:] = kept
+    used = {one.get("href") for one in root.iter("use")}
+    for defs in root.iter("defs"):
+        defs[:] = [one for one in defs if one.tag != "path" or f"#{one.get('id')}" in used]
+    if len(all_defs):
+        root.insert(0, all_defs)
+    _flatten(root)
+
+
+def _runs_of_marks(
+    parent: Element, shapes: Mapping[str, Element]
+) -> Iterator[tuple[tuple[str, str], list[Element]]]:
+    """Yield children of an element in runs: marks of one shape and look together, others alone."""
+
+    def kind(one: Element) -> tuple[str, str, int]:
+        is_mark = (
+            one.tag == "use"
+            and set(one.keys()) <= {"href", "x", "y", "style"}
+            and one.get("href") in shapes
+            and shapes[one.get("href", "")].tag == "path"
+        )
+        return (one.get("href", ""), one.get("style", ""), 0) if is_mark else ("", "", id(one))
+
+    for (href, style, _), run in groupby(parent, key=kind):
+        yield (href, style), list(run)
 
 
 def _is_plain_line(one: Element) -> bool:

@@ -138,6 +138,19 @@ def test_a_figure_weighs_a_third_and_its_words_and_references_are_whole() -> Non
     classes = set(re.findall(r"\.(\w+)\{", after))
     assert set(re.findall(r' class="([^"]*)"', after)) == classes
     assert all(one.startswith(short_name("n")) for one in classes | ids)
-    # every marker, where it was
-    points = np.array(re.findall(r'<use [^>]*x="([-\d.]+)" y="([-\d.]+)"', after), dtype=float)
-    assert len(points) == 4 * 30
+    # every marker, where it was: the corners of lines that are not drawn
+    strings = re.findall(r'<polyline points="([^"]*)"', after)
+    assert [len(one.split()) for one in strings] == [2 * 30] * 4
+    assert set(re.findall(r"marker:url\(#([^)]*)\)", after)) <= ids
+
+
+def test_marks_of_another_look_or_place_in_the_order_are_not_strung_together() -> None:
+    shape = '<defs><path id="f-1" d="M 0 0 L 1 0 L 1 1 z" style="stroke: #111"/></defs>'
+    use = '<use href="#f-1" x="{}" y="2" style="fill: {}"/>'
+    red, blue = ([use.format(i, colour) for i in range(3)] for colour in ("red", "blue"))
+    text = lean(f"{HEAD}{shape}{''.join(red + blue)}</svg>", "f")
+    assert re.findall(r'points="([^"]*)"', text) == ["0 2 1 2 2 2"] * 2
+    assert text.count("<marker ") == 2 and "fill:red;stroke:#111" in text
+    mixed = [one for pair in zip(red, blue, strict=True) for one in pair]
+    text = lean(f"{HEAD}{shape}{''.join(mixed)}</svg>", "f")
+    assert text.count("<use ") == 6 and "<marker" not in text  # who hides whom stays
