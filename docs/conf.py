@@ -21,8 +21,9 @@ author = "The chiploop developers"
 project_copyright = "The chiploop developers"
 release = version = chiploop.__version__
 
-extensions = ["myst_parser"]
-myst_enable_extensions = ["deflist"]
+extensions = ["myst_parser", "mathml"]
+myst_enable_extensions = ["deflist", "dollarmath"]
+html_math_renderer = "mathml"
 myst_heading_anchors = 4
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
@@ -30,7 +31,8 @@ nitpicky = True
 
 html_theme = "furo"
 html_title = f"chiploop {release}"
-html_static_path: list[str] = []
+html_static_path = ["static"]
+html_css_files = ["equations.css"]
 html_extra_path = ["proposal_rows.jsonl"]
 html_copy_source = False
 html_show_sphinx = False

@@ -50,7 +50,7 @@ class ProcessHands:
     """What the command line named; empty where it named none."""
     _worker: subprocess.Popen[str] | None = None
     _one_by_one: threading.Lock = field(default_factory=threading.Lock)
-    _jobs: dict[tuple[JobName, str], _Job] = field(default_factory=dict)
+    _jobs: dict[tuple[str, ...], _Job] = field(default_factory=dict)
     _slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(AT_ONCE))
 
     def carry_out(self, words: Sequence[str]) -> Answer:
@@ -86,12 +86,13 @@ class ProcessHands:
             env=options(self.runs, self.record_url),
         )
 
-    def start(self, name: JobName, run_id: str) -> None:
+    def start(self, name: JobName, run_id: str, *detail: str) -> None:
         """Start a job, where it does not run or wait already."""
-        if self.standing(name, run_id).state in ("waiting", "running"):
+        if self.standing(name, run_id, *detail).state in ("waiting", "running"):
             return
-        job = self._jobs[name, run_id] = _Job()
+        job = self._jobs[name, run_id, *detail] = _Job()
         command = [sys.executable, "-P", "-m", "flows.review_jobs", name, run_id, str(self.runs)]
+        command += detail
         threading.Thread(
             target=self._work, args=(job, command), name=f"{name} {run_id}", daemon=True
         ).start()
@@ -115,9 +116,9 @@ class ProcessHands:
             good = process.returncode in (0, 6)
             job.standing = JobStanding("done") if good else JobStanding("failed", said[-MOST_SAID:])
 
-    def standing(self, name: JobName, run_id: str) -> JobStanding:
+    def standing(self, name: JobName, run_id: str, *detail: str) -> JobStanding:
         """Return where a job stands."""
-        job = self._jobs.get((name, run_id))
+        job = self._jobs.get((name, run_id, *detail))
         return JobStanding("none") if job is None else job.standing
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 Belongs here: the parts of a calibration, and the run fitted again. Not here: when it is started and how it stands
 (review_hands), what is drawn (chiploop.report.page_parts).
 
-    python -P -m flows.review_jobs parts|refit|signals RUN RUNS
+    python -P -m flows.review_jobs parts|refit|signals RUN RUNS [DETAIL...]
 """
 
 from __future__ import annotations
@@ -28,22 +28,23 @@ def write_page_parts(run_id: str, runs: Path) -> None:
         write_parts(RunEvidence(record, journal, files.study, files.run_id, files.folder))
 
 
-def write_signals(run_id: str, runs: Path) -> None:
-    """Draw the raw signals behind a run's readouts."""
+def write_signals(run_id: str, runs: Path, cycle: str, chip: str = "") -> None:
+    """Draw the raw signals behind the readouts of a cycle, or of one chip in it."""
     from chiploop.assays.barrier_analysis import BarrierSetup
     from chiploop.assays.barrier_blank import blank_of_lot, geometry_of_chip
     from chiploop.record.raw_files import RawFileStore
-    from chiploop.report.signal_parts import write_signal_parts
+    from chiploop.report.signal_parts import Signals, write_signal_parts
     from flows.opening import known_run
     from flows.record_place import place_of
 
     files = known_run(run_id, runs)
     with place_of(runs).open(create=False) as record:
-        store, chip = RawFileStore(files.folder / "raw"), files.study.chip
+        store, kind = RawFileStore(files.folder / "raw"), files.study.chip
         setup = BarrierSetup(
-            area_cm2=chip.area_cm2, blank=blank_of_lot(chip), geometry=geometry_of_chip(chip)
+            area_cm2=kind.area_cm2, blank=blank_of_lot(kind), geometry=geometry_of_chip(kind)
         )
-        write_signal_parts(record, store, files.run_id, files.folder, files.simulated, setup)
+        signals = Signals(record, store, files.run_id, files.study, setup)
+        write_signal_parts(signals, files.folder, files.simulated, int(cycle), chip)
 
 
 def fit_again(run_id: str, runs: Path) -> int:
@@ -57,11 +58,14 @@ def main(arguments: list[str]) -> int:
     """Carry out one job; return its exit code."""
     from chiploop.errors import ChiploopError
 
-    name, run_id, runs = arguments
+    name, run_id, runs, *detail = arguments
     try:
         if name == "refit":
             return fit_again(run_id, Path(runs))
-        {"parts": write_page_parts, "signals": write_signals}[name](run_id, Path(runs))
+        if name == "parts":
+            write_page_parts(run_id, Path(runs))
+        else:
+            write_signals(run_id, Path(runs), *detail)
     except (ChiploopError, ValueError, OSError) as problem:
         print(problem, file=sys.stderr)
         return 3

@@ -10,9 +10,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from chiploop.assays import derived_from_plate
 from chiploop.assays.exported_plate import labelled_plate, problems_of_plate
@@ -21,14 +18,13 @@ from chiploop.assays.plate_layout import read_plate_layout
 from chiploop.assays.plate_map import PlateMap, plate_from_dict, plate_to_dict
 from chiploop.errors import FileNotValid, WrongUse
 from chiploop.exports import bytes_of, read_export_bytes
-from chiploop.exports.export import Export
-from chiploop.measurement import AbsorbancePlate, Derivation, Quality, Readout
+from chiploop.measurement import Derivation, Quality, Readout
 from chiploop.plan import perfused_chip
+from chiploop.plates_on_record import PLATE_MAP, map_on_record, name_in, signal_on_record
 from chiploop.record.raw_files import RawFileStore
 from chiploop.record.record import Record
 from chiploop.record.rows import RawFile
 from chiploop.record.well_exclusions import WellExclusion, wells_left_out
-from chiploop.study import Kit
 from chiploop.worklist import RECOVERY
 from flows.opening import RunFiles
 
@@ -76,13 +72,12 @@ def revised(
     before = {
         (r.chip_id, r.time_h): r for r in record.readouts(files.run_id) if r.plate == plate_id
     }
-    maps = [one for one in kept if (one.kind, one.name) == ("plate map", f"{plate_id}.json")]
-    if not before or not maps:
+    asked = map_on_record(store, kept, plate_id)
+    if not before or asked is None:
         known = ", ".join(dict.fromkeys(r.plate for r in record.readouts(files.run_id) if r.plate))
         raise WrongUse(
             f"{files.run_id} has read no plate {plate_id}; it has read: {known or 'none'}"
         )
-    asked = json.loads(store.get(maps[-1].sha256))
     wells = plate_from_dict(asked)
     kit = files.study.assays[asked["assay"]].kit
     if kit.method == "microscopy":
@@ -108,7 +103,7 @@ def revised(
         data = json.dumps(stood, sort_keys=True).encode()
         sha256 = store.put(data)
         taken.append(
-            RawFile(files.run_id, sha256, f"{plate_id}.json", "plate map", len(data), plate.time_h)
+            RawFile(files.run_id, sha256, f"{plate_id}.json", PLATE_MAP, len(data), plate.time_h)
         )
     refuse_unknown_wells(said, plate_id, wells)
     left_out = wells_left_out((*record.well_exclusions(files.run_id), *said), plate_id)
@@ -133,44 +128,6 @@ def refuse_unknown_wells(said: Sequence[WellExclusion], plate_id: str, wells: Pl
         raise WrongUse(
             f"nothing stood in {', '.join(odd)} of plate {plate_id}; its wells are {', '.join(known)}"
         )
-
-
-def name_in(content: Export, asked: dict[str, Any]) -> str:
-    """Return the plate's name in a file: its label, its id, or that of the only plate where it has no label."""
-    names = [name for plate in content.plates for name in (plate.name, plate.barcode) if name]
-    for wanted in (asked.get("label"), asked["plate_id"]):
-        if wanted in names:
-            return str(wanted)
-    if len(content.plates) == 1 and "label" not in asked:
-        return content.plates[0].name
-    return str(asked.get("label") or asked["plate_id"])
-
-
-def signal_on_record(
-    store: RawFileStore, kept: tuple[RawFile, ...], asked: dict[str, Any], kit: Kit
-) -> AbsorbancePlate:
-    """Return the signal that a plate was last read with, from the run's store."""
-    plate_id = asked["plate_id"]
-    exports = [one for one in kept if one.kind == f"reader export of {plate_id}"]
-    if exports:
-        content = read_export_bytes(store.get(exports[-1].sha256), exports[-1].name)
-        return labelled_plate(content, name_in(content, asked), plate_id, exports[-1].time_h, kit)
-    read = [one for one in kept if (one.kind, one.name) == ("absorbance", f"{plate_id}_od.json")]
-    if not read:
-        raise FileNotValid(f"the raw signal of plate {plate_id} is not on record")
-    values = json.loads(store.get(read[-1].sha256))
-    flags = {}
-    for place, why in values["flags"].items():
-        nm, well = place.split(" ")
-        flags[int(nm), well] = why
-    return AbsorbancePlate(
-        plate_id,
-        float(values["time_h"]),
-        {int(nm): np.array(grid, dtype=float) for nm, grid in values["absorbance"].items()},
-        flags,
-        float(values["temperature_c"]),
-        read[-1].sha256,
-    )
 
 
 def _still_told(readout: Readout, before: Readout | None) -> Readout:

@@ -124,7 +124,12 @@ def overlay(draw: Callable[[], Figure], name: str, readout: Readout, simulated: 
     return drawn(name, told, draw, simulated)
 
 
-def write_overlay(draw: Callable[[], Figure], path: Path, simulated: bool = False) -> None:
+def write_overlay(
+    draw: Callable[[], Figure],
+    path: Path,
+    simulated: bool = False,
+    dots_per_inch: float | None = None,
+) -> None:
     """Write a figure as SVG or PNG, by the path's ending."""
 
     def marked() -> Figure:
@@ -133,7 +138,7 @@ def write_overlay(draw: Callable[[], Figure], path: Path, simulated: bool = Fals
             mark(figure)
         return figure
 
-    write_file(marked, path)
+    write_file(marked, path, dots_per_inch)
 
 
 def _monolayer(

@@ -34,6 +34,8 @@ from chiploop.report.verdicts import Verdict, verdicts
 FOLDER, PARTS_FILE = "page", "parts.json"
 FORM = 1
 """Of the file; another one is written anew."""
+FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+"""The report's own; a figure in a file of its own hears nothing of the page's style."""
 NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 
 
@@ -182,7 +184,7 @@ def picture(one: Drawn, folder: Path) -> dict[str, Any]:
     label = re.search(r'aria-label="([^"]*)"', one.svg)
     box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', one.svg)
     width, height = (float(box[1]), float(box[2])) if box else (547.2, 300.0)
-    size = f'width="{width:g}pt" height="{height:g}pt"'
+    size = f'width="{width:g}pt" height="{height:g}pt" font-family="{FONTS}"'
     text = one.svg.replace("<svg ", f"<svg {NAMESPACES} {size} ", 1)
     draft = folder / f"{name}.svg.unfinished"
     draft.write_text(text + "\n", encoding="utf-8", newline="\n")

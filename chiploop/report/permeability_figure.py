@@ -84,6 +84,7 @@ def _panel(ax: Any, one: Permeability, per_hour: float) -> None:
     run, fit = one.run, one.fit
     ends, y = run.transport.ends_h, run.samples.concentration
     ax.set_title(run.chip_id, fontweight="bold", pad=14)
+    ax.yaxis.get_offset_text().set(x=-0.02, ha="right")  # beside what is said of the panel
     ax.annotate(
         _said(one), (0.0, 1.0), (0.0, 4.0), "axes fraction", textcoords="offset points",
         fontsize=7, color=_colour(one),

@@ -1,16 +1,20 @@
-"""The raw signals behind the last readouts of a run as figures: spectra with their fits, plates in colour.
+"""The raw signals behind the readouts of a cycle as figures: spectra with their fits, plates, images.
 
-Belongs here: which signals are shown and the picture of a plate. Not here: the picture of a spectrum
-(impedance_figure), images (image_overlays), the page (chiploop.review).
+Belongs here: which signals are shown, the index of their files. Not here: the pictures (impedance_figure,
+plate_signal_figure, permeability_figure, image_figure), the page (chiploop.review).
 
-Drawn from the raw files by their digests. A spectrum is fitted again as it was when its readout was derived; where
-the laboratory had blanks of its own the readout's own blank stands in its method, and here the lot's is used.
+Drawn from the raw files by their digests, and calculated again as when the readout was derived, without the wells
+that people have left out since. Where the laboratory had blanks of its own a spectrum's blank stands in its
+readout's method, and here the lot's is used. Of a whole cycle each chip is shown once; one chip can be asked for
+with all it has.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,17 +23,74 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from chiploop.assays.barrier_analysis import BarrierSetup, analyse_barrier
-from chiploop.measurement import ImpedanceSpectrum
+from chiploop.assays.field_images import FieldImage, field_image
+from chiploop.assays.microscopy import junction_readouts, nuclei_readout
+from chiploop.assays.perfused_tracer import readouts_from_perfused_tracer
+from chiploop.assays.permeability import Permeability
+from chiploop.assays.plate_map import PlateMap, plate_from_dict
+from chiploop.errors import FileNotValid
+from chiploop.measurement import AbsorbancePlate, ImpedanceSpectrum, Measurement, Readout
+from chiploop.microscopy.field_file import read_field
+from chiploop.microscopy.junction_measure import measure_junctions
+from chiploop.microscopy.nuclei_measure import measure_nuclei
+from chiploop.plan import perfused_chip
+from chiploop.plates_on_record import map_on_record, signal_on_record
 from chiploop.record.raw_files import RawFileStore
 from chiploop.record.record import Record
 from chiploop.record.rows import RawFile
+from chiploop.record.signal_index import index_name, signals_seen
+from chiploop.record.well_exclusions import wells_left_out
+from chiploop.report.image_figure import junction_figure, nuclei_figure, write_overlay
 from chiploop.report.impedance_figure import impedance_figure
 from chiploop.report.page_parts import picture
-from chiploop.report.svg import MEAN, WIDTH_IN, drawn, set_margins
+from chiploop.report.permeability_figure import permeability_figure
+from chiploop.report.plate_signal_figure import (
+    controls_figure,
+    plate_map_figure,
+    raw_signals,
+    standards_figure,
+)
+from chiploop.report.svg import drawn
+from chiploop.study import Study
+from chiploop.study_parts import Kit
 
-FILE = "signals.json"
-MOST_SPECTRA = 24
-MARKS = {"standard": "S", "blank": "B", "sample": "", "max_release": "M"}
+MOST_SPECTRA, MOST_IMAGES = 24, 8
+"""On one page."""
+DOTS_PER_INCH = 144
+"""Of an image's picture: enough to judge single borders on a screen of twice the usual dots."""
+SHOWN_UM = 100.0
+"""Across what is shown of an image; the picture has the same number of dots whatever the image has."""
+MARKS = {"standard": "S", "blank": "B", "sample": "", "max_release": "M", "donor": "D "}
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One figure."""
+
+    name: str
+    """Of its file."""
+    title: str
+    caption: str
+    draw: Callable[[], Figure]
+    plate: str = ""
+    is_image: bool = False
+    """Drawn in dots, for a photograph has no lines."""
+
+
+@dataclass(frozen=True)
+class Signals:
+    """Where the signals of a run stand."""
+
+    record: Record
+    store: RawFileStore
+    run_id: str
+    study: Study
+    setup: BarrierSetup
+
+    @property
+    def kept(self) -> tuple[RawFile, ...]:
+        """Its raw files."""
+        return self.record.raw_files(self.run_id)
 
 
 def signals_folder(run_folder: Path) -> Path:
@@ -38,112 +99,210 @@ def signals_folder(run_folder: Path) -> Path:
 
 
 def write_signal_parts(
-    record: Record,
-    store: RawFileStore,
-    run_id: str,
-    run_folder: Path,
-    simulated: bool,
-    setup: BarrierSetup,
+    run: Signals, run_folder: Path, simulated: bool, cycle: int, chip: str = ""
 ) -> Path:
-    """Draw the newest signals of a run and return their folder."""
-    kept = record.raw_files(run_id)
+    """Draw the signals of a cycle (of one chip of it) and return the index of their files."""
+    seen = signals_seen(run.record, run.run_id)
     folder = signals_folder(run_folder)
     folder.mkdir(parents=True, exist_ok=True)
     figures = []
-    for cycle, title, caption, name, draw in (
-        *spectra(record, store, run_id, kept, setup),
-        *plates(store, kept),
+    for group, found in (
+        ("Plates", plates(run, cycle)),
+        ("Spectra", spectra(run, cycle, chip)),
+        ("Images", images(run, cycle, chip)),
     ):
-        shown = picture(drawn(name, title, draw, simulated), folder)
-        figures.append({**shown, "cycle": cycle, "title": title, "caption": caption})
-    draft = folder / f"{FILE}.unfinished"
-    draft.write_text(json.dumps({"length": len(kept), "figures": figures}), encoding="utf-8")
-    draft.replace(folder / FILE)
-    return folder
+        for one in found:
+            shown = photograph(one, folder, simulated) if one.is_image else None
+            shown = shown or picture(drawn(one.name, one.title, one.draw, simulated), folder)
+            told = {"title": one.title, "caption": one.caption, "plate": one.plate}
+            figures.append({**shown, **told, "group": group})
+    index = folder / index_name(cycle, chip)
+    draft = index.with_name(f"{index.name}.unfinished")
+    content = {"seen": seen, "cycle": cycle, "chip": chip, "figures": figures}
+    draft.write_text(json.dumps(content), encoding="utf-8")
+    draft.replace(index)
+    return index
 
 
-Signal = tuple[int, str, str, str, Any]
-"""Cycle, title, caption, name, what draws it."""
+def photograph(one: Signal, folder: Path, simulated: bool) -> dict[str, Any]:
+    """Draw a figure in dots and return how the page shows it, or why it can not be drawn."""
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", one.name)
+    size: list[float] = []
 
+    def sized() -> Figure:
+        figure = one.draw()
+        size[:] = figure.get_size_inches()
+        return figure
 
-def spectra(
-    record: Record,
-    store: RawFileStore,
-    run_id: str,
-    kept: Sequence[RawFile],
-    setup: BarrierSetup,
-) -> Iterator[Signal]:
-    """Yield the last spectrum of every chip that was learned from."""
-    files = {one.sha256: one for one in kept if one.kind == "impedance spectrum"}
-    newest = {
-        r.chip_id: r
-        for r in sorted(record.readouts(run_id), key=lambda r: r.time_h)
-        if r.readout == "TEER" and r.raw_sha256 in files
+    try:
+        draft = folder / f"{name}.unfinished.png"
+        write_overlay(sized, draft, simulated, DOTS_PER_INCH)
+        draft.replace(folder / f"{name}.png")
+    except Exception as problem:  # the other signals stand without it
+        said = f"{type(problem).__name__}: {problem}"
+        return {"name": name, "src": "", "svg": "", "problem": said}
+    width, height = (round(72.0 * inches) for inches in size)
+    return {
+        "name": name,
+        "src": f"{name}.png",
+        "label": one.title,
+        "width": width,
+        "height": height,
+        "problem": "",
     }
-    for chip, readout in list(newest.items())[:MOST_SPECTRA]:
-        values = json.loads(store.get(readout.raw_sha256))
-        pairs = np.array(values["impedance_ohm"], dtype=float)
-        spectrum = ImpedanceSpectrum(
-            chip,
-            float(values["time_h"]),
-            np.array(values["frequency_hz"], dtype=float),
-            pairs[:, 0] + 1j * pairs[:, 1],
-            tuple(values.get("status", ())),
-        )
-        title = f"TEER of {chip} at {readout.time_h:g} h"
 
-        def draw(one: ImpedanceSpectrum = spectrum, told: str = title) -> Figure:
-            return impedance_figure(one, analyse_barrier(one, setup), told)
 
+def spectra(run: Signals, cycle: int, chip: str) -> Iterator[Signal]:
+    """Yield the last spectrum of every chip in a cycle, or every spectrum of one chip."""
+    files = {one.sha256: one for one in run.kept if one.kind == "impedance spectrum"}
+    own = [
+        one
+        for one in sorted(run.record.readouts(run.run_id, cycle), key=lambda one: one.time_h)
+        if one.readout == "TEER" and one.raw_sha256 in files and chip in ("", one.chip_id)
+    ]
+    shown = own if chip else list({one.chip_id: one for one in own}.values())
+    for readout in shown[:MOST_SPECTRA]:
+        title = f"TEER of {readout.chip_id} at {readout.time_h:g} h"
         caption = (
             f"Impedance spectrum with the fit that gives TEER. {readout.method}. Raw file "
             f"{files[readout.raw_sha256].name}, sha256 {readout.raw_sha256[:16]}."
         )
-        yield readout.cycle, title, caption, f"spectrum-{chip}", draw
+        name = f"spectrum-c{cycle:02d}-{readout.chip_id}-{readout.time_h:g}h"
+        yield Signal(name, title, caption, partial(spectrum_figure, run, readout, title))
 
 
-def plates(store: RawFileStore, kept: Sequence[RawFile]) -> Iterator[Signal]:
-    """Yield every plate of the last cycle, one picture a wavelength that was read first."""
-    maps = [json.loads(store.get(one.sha256)) for one in kept if one.kind == "plate map"]
-    newest = {one["plate_id"]: one for one in maps}
-    last = max((int(one["cycle"]) for one in newest.values()), default=0)
-    signals = {one.name.removesuffix("_od.json"): one for one in kept if one.kind == "absorbance"}
-    for plate_id, asked in newest.items():
-        file = signals.get(plate_id)
-        if int(asked["cycle"]) != last or file is None:
+def spectrum_figure(run: Signals, readout: Readout, title: str) -> Figure:
+    """Return the spectrum behind a readout with its fit."""
+    values = json.loads(run.store.get(readout.raw_sha256))
+    pairs = np.array(values["impedance_ohm"], dtype=float)
+    spectrum = ImpedanceSpectrum(
+        readout.chip_id,
+        float(values["time_h"]),
+        np.array(values["frequency_hz"], dtype=float),
+        pairs[:, 0] + 1j * pairs[:, 1],
+        tuple(values.get("status", ())),
+    )
+    return impedance_figure(spectrum, analyse_barrier(spectrum, run.setup), title)
+
+
+def plates(run: Signals, cycle: int) -> Iterator[Signal]:
+    """Yield every plate of a cycle: its wells, and how its readings follow from standards or controls."""
+    readouts = run.record.readouts(run.run_id, cycle)
+    said = run.record.well_exclusions(run.run_id)
+    for plate_id in dict.fromkeys(one.plate for one in readouts if one.plate):
+        asked = map_on_record(run.store, run.kept, plate_id)
+        kit = None if asked is None else run.study.assays[asked["assay"]].kit
+        if asked is None or kit is None or kit.method == "microscopy":
             continue
-        grids = json.loads(store.get(file.sha256))["absorbance"]
-        nm, grid = next(iter(grids.items()))
-        words = {one["well"]: MARKS.get(one["kind"], "") or one["chip"] for one in asked["wells"]}
-        title = f"{asked['assay']} plate, cycle {asked['cycle']}"
+        try:
+            plate = signal_on_record(run.store, run.kept, asked, kit)
+        except FileNotValid:  # a plate of a record that has no signals
+            continue
+        plate = replace(plate, left_out=wells_left_out(said, plate_id))
+        yield from plate_signals(run, plate, plate_from_dict(asked), kit, asked, cycle)
+
+
+def plate_signals(
+    run: Signals,
+    plate: AbsorbancePlate,
+    wells: PlateMap,
+    kit: Kit,
+    asked: dict[str, Any],
+    cycle: int,
+) -> Iterator[Signal]:
+    """Yield the two figures of a plate."""
+    name, told = f"{asked['assay']} plate, cycle {cycle}", "wells left out: none"
+    if plate.left_out:
+        told = f"left out: {', '.join(f'{well} ({why})' for well, why in plate.left_out.items())}"
+    words = {one.well: f"{MARKS.get(one.kind, '')}{one.chip or ''}" for one in wells}
+    is_light = kit.excitation_wavelength_nm is not None
+    main = round(kit.wavelength_nm)
+    unit = f"fluorescence at {main} nm" if is_light else f"OD at {main} nm"
+    if kit.reference_wavelength_nm is not None:
+        unit += f" less {round(kit.reference_wavelength_nm)} nm"
+    caption = (
+        f"As read: {unit}; S standard, B blank, M complete release, D donor, otherwise the chip. Darker is "
+        f"more; {told}. {plate.plate_id}, sha256 {plate.raw_sha256[:16]}."
+    )
+    file = f"c{cycle:02d}-{asked['assay']}"
+    draw = partial(plate_map_figure, raw_signals(plate, kit), words, unit, plate.left_out)
+    yield Signal(f"plate-{file}", name, caption, draw, plate.plate_id)
+    if kit.method == "elisa":
         caption = (
-            f"Absorbance at {nm} nm; S standard, B blank, M complete release, otherwise the chip. Darker is more. "
-            f"{plate_id}, raw file {file.name}, sha256 {file.sha256[:16]}."
+            "Standards with the fitted curve, its limits, and every sample read back from it at the mean of its "
+            "wells; an arrow is a sample beyond a limit, which is told as a bound and never as a number."
         )
-        values = np.array(grid, dtype=float)
-        draw = partial(plate_map_figure, values, words, f"OD at {nm} nm")
-        yield int(asked["cycle"]), title, caption, f"plate-{asked['assay']}", draw
+        draw = partial(standards_figure, plate, wells, kit)
+        yield Signal(f"curve-{file}", f"{name}: curve", caption, draw, plate.plate_id)
+    elif kit.method == "tracer_permeability":
+        caption = "Tracer in the collected samples of each chip with the fit that gives P_app."
+        draw = partial(tracer_figure, run, plate, wells, kit, cycle)
+        yield Signal(f"tracer-{file}", f"{name}: tracer over time", caption, draw, plate.plate_id)
+    else:
+        caption = "Every well by what it holds; samples are read between the means of the controls."
+        draw = partial(controls_figure, plate, wells, kit)
+        yield Signal(f"controls-{file}", f"{name}: controls", caption, draw, plate.plate_id)
 
 
-def plate_map_figure(values: np.ndarray, words: dict[str, str], unit: str) -> Figure:
-    """Return a plate's wells, each with what it holds and what was read."""
-    rows, columns = values.shape
-    figure = Figure(figsize=(WIDTH_IN, 0.75 + 0.36 * rows))
-    ax = figure.subplots()
-    set_margins(figure, 0.35, 0.1, 0.15, 0.45)
-    high = float(np.nanmax(values)) if np.isfinite(values).any() else 1.0
-    ax.imshow(values, cmap="Blues", vmin=0.0, vmax=high * 1.15, aspect="auto")
-    for i in range(rows):
-        for j in range(columns):
-            well = f"{chr(ord('A') + i)}{j + 1}"
-            read = "–" if not np.isfinite(values[i, j]) else f"{values[i, j]:.2f}"
-            colour = "white" if values[i, j] > 0.65 * high else "#222222"
-            held = f"{words[well]}\n" if words.get(well) else ""
-            ax.text(j, i, f"{held}{read}", ha="center", va="center", fontsize=6, color=colour)
-    ax.set_xticks(range(columns), [str(j + 1) for j in range(columns)])
-    ax.set_yticks(range(rows), [chr(ord("A") + i) for i in range(rows)])
-    ax.tick_params(length=0, top=True, bottom=False, labeltop=True, labelbottom=False)
-    ax.set_xlabel(unit, color=MEAN)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
-    return figure
+def tracer_figure(
+    run: Signals, plate: AbsorbancePlate, wells: PlateMap, kit: Kit, cycle: int
+) -> Figure:
+    """Return the tracer of every chip over time with its fit."""
+    judged, _ = readouts_from_perfused_tracer(plate, wells, kit, cycle, perfused_chip(run.study))
+    found: tuple[Permeability, ...] = judged.found
+    return permeability_figure(found, "pg/mL")
+
+
+def images(run: Signals, cycle: int, chip: str) -> Iterator[Signal]:
+    """Yield the first image of every chip in a cycle with what was found in it, or every image of one chip."""
+    rows = [
+        one
+        for one in run.record.measurements(run.run_id)
+        if one.role == "image" and one.cycle == cycle and chip in ("", one.chip_id)
+    ]
+    shown = rows if chip else list({one.chip_id: one for one in reversed(rows)}.values())[::-1]
+    for row in shown[:MOST_IMAGES]:
+        place = f"{row.chip_id}, place {row.replicate}"
+        file = f"c{cycle:02d}-{row.chip_id}-{row.replicate}"
+        caption = f"Image {row.locator}, sha256 {row.raw_sha256[:16]}."
+        for name, title, told, draw in (
+            (
+                "junctions",
+                "covered cell borders",
+                "Left the image, right the places along cell borders that were asked: dots where there is stain, "
+                "crosses where there is none.",
+                junctions_drawn,
+            ),
+            (
+                "nuclei",
+                "nuclei",
+                "Left the image, right what was counted as a nucleus.",
+                nuclei_drawn,
+            ),
+        ):
+            yield Signal(
+                f"{name}-{file}", f"{place}, cycle {cycle}: {title}", f"{told} {caption}",
+                partial(draw, run, row), is_image=True,
+            )  # fmt: skip
+
+
+def image_of(run: Signals, row: Measurement) -> FieldImage:
+    """Return the image of a row from its raw file."""
+    content = read_field(run.store.get(row.raw_sha256), row.locator)
+    return field_image(content, row.locator, run.study.assays[row.readout].kit)
+
+
+def junctions_drawn(run: Signals, row: Measurement) -> Figure:
+    """Return an image with its cell borders, measured again."""
+    image = image_of(run, row)
+    measured = measure_junctions(image.junctions, image.pixel_size_um, image.nuclei)
+    readout, _ = junction_readouts(measured, row.chip_id, row.time_h, flags=image.flags)
+    return junction_figure(image.junctions, measured, image.pixel_size_um, readout, SHOWN_UM)
+
+
+def nuclei_drawn(run: Signals, row: Measurement) -> Figure:
+    """Return an image with its nuclei, found again."""
+    image = image_of(run, row)
+    measured = measure_nuclei(image.nuclei, image.pixel_size_um)
+    readout = nuclei_readout(measured, row.chip_id, row.time_h, flags=image.flags)
+    return nuclei_figure(image.nuclei, measured, image.pixel_size_um, readout)

@@ -231,7 +231,7 @@ def plain_log_axis(axis: Any) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def write_file(draw: Callable[[], Figure], path: Path) -> None:
+def write_file(draw: Callable[[], Figure], path: Path, dots_per_inch: float | None = None) -> None:
     """Write a figure in the format of the path's ending, the same bytes each time; OSError where it can not be."""
     kind = FORMATS[path.suffix.lower()]
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
@@ -240,7 +240,7 @@ def write_file(draw: Callable[[], Figure], path: Path) -> None:
         draw().savefig(
             buffer,
             format=kind,
-            dpi=DOTS_PER_INCH,
+            dpi=dots_per_inch or DOTS_PER_INCH,
             facecolor="white",
             metadata=nothing if kind == "svg" else {"Software": None},
         )

@@ -30,6 +30,12 @@ class ReadingRow:
     """Whether a person has taken it out."""
     plate: str
     wells: str
+    cycle: int
+
+    @property
+    def has_wells(self) -> bool:
+        """Whether it came of a plate that has a page of its own."""
+        return bool(self.plate and self.wells)
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ def one_chip(record: Record, run_id: str, chip: str) -> OneChip | None:
     rows = tuple(
         ReadingRow(
             r.readout, r.time_h, value_of(r), r.qc, "; ".join(r.reasons), is_excluded(r), r.plate,
-            ", ".join(r.wells),
+            ", ".join(r.wells), r.cycle,
         )
         for r in own
     )  # fmt: skip

@@ -52,11 +52,11 @@ class Hands(Protocol):
         """Carry out one command of ``chiploop`` and return what it said; waits for it."""
         ...
 
-    def start(self, name: JobName, run_id: str) -> None:
-        """Start something that takes long, where it does not run or wait already."""
+    def start(self, name: JobName, run_id: str, *detail: str) -> None:
+        """Start something that takes long, where it does not run or wait already; ``detail`` says of what."""
         ...
 
-    def standing(self, name: JobName, run_id: str) -> JobStanding:
+    def standing(self, name: JobName, run_id: str, *detail: str) -> JobStanding:
         """Return where it stands."""
         ...
 

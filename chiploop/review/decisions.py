@@ -71,3 +71,11 @@ def exclude_words(
     if time:
         words.append(f"--time={time}")
     return [*words, "--take-back"] if take_back else words
+
+
+def exclude_wells_words(
+    run_id: str, plate: str, wells: Collection[str], why: str, take_back: bool
+) -> list[str]:
+    """Return the command that leaves wells out of their plate, or takes them in again."""
+    words = ["exclude", run_id, f"--why={why}", *(f"--well={plate}:{well}" for well in wells)]
+    return [*words, "--take-back"] if take_back else words

@@ -248,4 +248,5 @@ def picture(path: Path | None) -> Response:
     if path is None:
         raise HTTPException(404, "There is no such figure.")
     headers = {"Content-Security-Policy": PICTURE_POLICY, "Cache-Control": "private, max-age=60"}
-    return FileResponse(path, media_type="image/svg+xml", headers=headers)
+    kind = "image/png" if path.suffix == ".png" else "image/svg+xml"
+    return FileResponse(path, media_type=kind, headers=headers)

@@ -1,8 +1,7 @@
 """The review page as an application: which address leads to which room.
 
-Belongs here: addresses. Not here: what a room answers (pages_of_runs, pages_of_fits, pages_of_signals,
-pages_of_doses), what its forms do (deciding), who may (front, tickets), what is refused before (guards), markup
-(templates).
+Belongs here: addresses. Not here: what a room answers (pages_of_runs, _fits, _signals, _plates, _doses), what
+its forms do (deciding), who may (front, tickets), what is refused before (guards), markup (templates).
 
 A page asks the record at each request and keeps nothing. A form that decides becomes one command (decisions),
 which the hands carry out; its refusal is shown in its own words. With htmx the answer is a fragment, without it
@@ -24,6 +23,7 @@ from chiploop.review.front import Front
 from chiploop.review.guards import BadForm, Guard
 from chiploop.review.pages_of_doses import DosePages
 from chiploop.review.pages_of_fits import FitPages
+from chiploop.review.pages_of_plates import PlatePages
 from chiploop.review.pages_of_runs import RunPages
 from chiploop.review.pages_of_signals import SignalPages
 from chiploop.review.tickets import Tickets
@@ -41,9 +41,15 @@ def application(desk: Desk, tickets: Tickets, hosts: Collection[str], port: int)
 
 def routes(front: Front) -> list[Route]:
     """Return every address; what decides takes POST alone."""
-    runs, fits, doses = RunPages(front), FitPages(front), DosePages(front)
-    shown = runs.shown() | fits.shown() | doses.shown() | SignalPages(front).shown()
-    decided = Deciding(front, runs, doses).decided() | fits.decided()
+    runs, fits, doses, plates = (
+        RunPages(front),
+        FitPages(front),
+        DosePages(front),
+        PlatePages(front),
+    )
+    shown = runs.shown() | fits.shown() | doses.shown() | plates.shown()
+    shown |= SignalPages(front).shown()
+    decided = Deciding(front, runs, doses).decided() | fits.decided() | plates.decided()
     return [
         Route("/enter", front.enter, methods=["GET"]),
         Route("/static/{name}", front.static, methods=["GET"]),

@@ -13,8 +13,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from chiploop.record.rows import RecordedRun
+from chiploop.record.signal_index import index_name, signals_seen
 from chiploop.review import calibration_parts as parts_on_disk
 from chiploop.review.front import Front, Handler, number_in, picture
+
+EMPTY: dict[str, Any] = {"figures": []}
 
 
 @dataclass(frozen=True)
@@ -31,31 +35,40 @@ class SignalPages:
         }
 
     async def signals(self, request: Request) -> Response:
-        """The raw signal behind each readout."""
+        """The raw signal behind each readout of a cycle, or of one chip in it."""
         run = self.front.run_of(request)
-        path = self.front.folder_of(run) / "page" / "signals" / "signals.json"
-        found: dict[str, Any] | None = None
-        if path.is_file():
-            found = json.loads(path.read_text(encoding="utf-8"))
-        is_old = found is None or found["length"] != len(self.front.record().raw_files(run.run_id))
-        job = self.front.desk.hands.standing("signals", run.run_id)
-        if is_old and job.state in ("none", "done") and self.front.record().raw_files(run.run_id):
-            self.front.desk.hands.start("signals", run.run_id)
-            job = self.front.desk.hands.standing("signals", run.run_id)
-        cycles = sorted({one["cycle"] for one in found["figures"]}) if found else []
+        record, hands = self.front.record(), self.front.desk.hands
+        cycles = sorted({one.cycle for one in record.readouts(run.run_id) if one.raw_sha256})
         cycle = number_in(request, "cycle", cycles[-1] if cycles else 1)
+        chip = request.query_params.get("chip", "")
+        chip = chip if chip in record.chips(run.run_id) else ""
+        detail = (str(cycle), chip) if chip else (str(cycle),)
+        found = self.drawn(run, cycle, chip)
+        is_old = found is None or found["seen"] != signals_seen(record, run.run_id)
+        job = hands.standing("signals", run.run_id, *detail)
+        if cycle in cycles and is_old and job.state in ("none", "done"):
+            hands.start("signals", run.run_id, *detail)
+            job = hands.standing("signals", run.run_id, *detail)
         address = f"/runs/{run.run_id}/signals"
-        own = [
-            parts_on_disk.shown_figure(one, address)
-            for one in (found["figures"] if found else [])
-            if one["cycle"] == cycle
-        ]
-        values = {"figures": own, "cycles": cycles, "cycle": cycle, "job": job}
+        figures = [parts_on_disk.shown_figure(one, address) for one in (found or EMPTY)["figures"]]
+        values = {
+            "figures": figures, "cycles": cycles, "cycle": cycle, "chip": chip, "job": job,
+            "chips": list(record.chips(run.run_id)), "is_old": is_old,
+        }  # fmt: skip
         return self.front.show(
             request,
             "signals.html.j2",
             {**self.front.about(run, "signals", "raw signals"), **values},
         )
+
+    def drawn(self, run: RecordedRun, cycle: int, chip: str) -> dict[str, Any] | None:
+        """Return the index of what was drawn; None where nothing was, or by another version."""
+        path = self.front.folder_of(run) / "page" / "signals" / index_name(cycle, chip)
+        try:
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return found if {"seen", "figures"} <= set(found) else None
+        except (OSError, ValueError):
+            return None
 
     async def signal_figure(self, request: Request) -> Response:
         """A figure of a raw signal."""

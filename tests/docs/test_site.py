@@ -128,7 +128,10 @@ def test_a_key_that_is_new_in_the_schema_is_new_in_the_reference(reference: Modu
 
 @pytest.mark.slow
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
-    pytest.importorskip("sphinx", reason="Sphinx is not installed: pip install 'chiploop[docs]'")
+    for needed in ("sphinx", "latex2mathml"):
+        pytest.importorskip(
+            needed, reason=f"{needed} is not installed: pip install 'chiploop[dev]'"
+        )
     command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", str(DOCS), str(tmp_path)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
@@ -137,3 +140,7 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
             r'<(?:script|link|img)[^>]+(?:src|href)="(https?:[^"]*)"', page.read_text("utf-8")
         )
         assert not loaded, f"{page.name} loads {loaded}"
+    for name in ("model", "statistics"):
+        text = (tmp_path / f"{name}.html").read_text("utf-8")
+        assert text.count("<math ") >= 8 and ("<mtable" in text) == (name == "model")
+        assert "$$" not in text and "MathJax" not in text and "\\frac" not in text

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from chiploop.measurement import Readout
+from chiploop.measurement import Derivation, Measurement, Readout
 from chiploop.record.record import Record
 from chiploop.review.contracts import Answer, Desk, JobName, JobStanding, Status
 from chiploop.review.pages import application
@@ -30,8 +30,10 @@ SCRIPT = "<script>alert(1)</script>"
 PROPOSAL = f"/runs/{RUN}/proposal"
 APPROVE = f"{PROPOSAL}/approve"
 FORM = {"proposal": "r1/c02/p1", "why": ""}
+PLATE = "small-CCL26-cycle1"
 EVERY_PAGE = ["/", f"/runs/{RUN}", f"/runs/{RUN}/fit", PROPOSAL, f"/runs/{RUN}/chips/C01",
-              f"/runs/{RUN}/signals", f"/compare?one={RUN}&other={RUN}"]  # fmt: skip
+              f"/runs/{RUN}/plates/{PLATE}", f"/runs/{RUN}/signals",
+              f"/compare?one={RUN}&other={RUN}"]  # fmt: skip
 
 
 @dataclass
@@ -39,12 +41,13 @@ class NotedHands:
     """Notes what is asked of it."""
 
     asked: list[list[str]] = field(default_factory=list)
-    jobs: list[tuple[JobName, str]] = field(default_factory=list)
+    jobs: list[tuple[str, ...]] = field(default_factory=list)
     answer: Answer = Answer(
         0,
         {
             "ok": True, "proposal": "r1/c02/p1", "by": "alice", "action": "approve",
             "still_needed": 0, "excluded": True, "readouts": 2, "doses": {}, "card": None,
+            "wells": ["B7"], "missing": [],
         },
     )  # fmt: skip
 
@@ -52,11 +55,11 @@ class NotedHands:
         self.asked.append(list(words))
         return self.answer
 
-    def start(self, name: JobName, run_id: str) -> None:
-        self.jobs.append((name, run_id))
+    def start(self, name: JobName, run_id: str, *detail: str) -> None:
+        self.jobs.append((name, run_id, *detail))
 
-    def standing(self, name: JobName, run_id: str) -> JobStanding:
-        return JobStanding("running" if (name, run_id) in self.jobs else "none")
+    def standing(self, name: JobName, run_id: str, *detail: str) -> JobStanding:
+        return JobStanding("running" if (name, run_id, *detail) in self.jobs else "none")
 
 
 @dataclass
@@ -93,6 +96,24 @@ class Page:
         return self.client.post(path, data={**self.fields(at), **form}, headers=ORIGIN)
 
 
+def read_plate() -> tuple[list[Readout], Derivation]:
+    """Return a reading of C02 from two wells of a plate with a standard, and all that it rests on."""
+    raw = [
+        Measurement(
+            f"{PLATE}/raw/450/{well}", "raw", "CCL26", "absorbance 450 nm", signal, "OD", 36.0,
+            chip_id=chip, role=role, replicate=1, plate=PLATE, well=well, cycle=1,
+        )
+        for well, role, chip, signal in (
+            ("A1", "standard", "", 2.5), ("B7", "sample", "C02", 0.5), ("C7", "sample", "C02", 0.9),
+        )
+    ]  # fmt: skip
+    reading = Readout(
+        "C02", "CCL26", 80.0, "pg/mL", 0.1, "log", 36.0, window_start_h=24.0, n=2, plate=PLATE,
+        wells=("B7", "C7"), cycle=1, raw_sha256="0" * 64,
+    )  # fmt: skip
+    return [reading], Derivation(tuple(raw), PLATE)
+
+
 @pytest.fixture(scope="session")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A record of a run with two chips whose second doses wait, for 12 h, named like a script."""
@@ -112,6 +133,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for time_h in (24.0, 48.0)
         ]
         record.add_readouts(RUN, readings)
+        record.add_readouts(RUN, *read_plate())
         doses = [
             {"line": line, "asked_nm": 60.0, "risk": 0.01, "chips": [chip]}
             for line, chip in (("L1", "C01"), ("L2", "C02"))

@@ -10,19 +10,31 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.routing import Route
 
-from tests.chiploop.review.conftest import HOST, RUN, Page
+from tests.chiploop.review.conftest import HOST, PLATE, RUN, Page
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 PLACES: dict[str, list[str]] = {
     "run": [RUN, "..", "no"],
     "chip": ["C01", "C02", "--take-back"],
     "cycle": ["1", "0", "99999999999999999999"],
+    "plate": [PLATE, "..", "--take-back"],
     "name": ["style.css", "x.svg", "..%2frecord.sqlite"],
 }
 """Part of an address -> values that lead on."""
-FIELDS = ("proposal", "why", "dose-L1", "schedule-L1", "readout", "time", "action", "odd")
+FIELDS = (
+    "well-B7",
+    "well-H12",
+    "proposal",
+    "why",
+    "dose-L1",
+    "schedule-L1",
+    "readout",
+    "time",
+    "action",
+    "odd",
+)
 VALUES = ("r1/c02/p1", "TEER", "24", "90 nM", "leave out", "take back", "", "nan", "1e999")
-QUERY = ("page", "lines", "cycle", "seen", "one", "other", "token", "run")
+QUERY = ("page", "lines", "cycle", "chip", "seen", "one", "other", "token", "run")
 HEADERS = {
     "hx-request": ["true", "x"],
     "origin": ["null", f"http://{HOST}"],
@@ -41,7 +53,7 @@ def asked(draw: Any, routes: list[Route]) -> dict[str, Any]:
     forms = [one for one in routes if "POST" in one.methods]
     route = draw(st.sampled_from([*routes, *forms * 4]))
     path = route.path
-    for name in ("run", "chip", "cycle", "name"):
+    for name in PLACES:
         value = draw(st.sampled_from([*PLACES[name][:1] * 6, *PLACES[name], percent(draw(TEXT))]))
         path = path.replace(f"{{{name}:int}}", value).replace(f"{{{name}}}", value)
     headers = {"origin": f"http://{HOST}"}
@@ -119,7 +131,9 @@ def test_each_address_answers_each_method_without_failing(page: Page) -> None:
                 one = {
                     "method": method, "path": path, "params": {}, "signed": True,
                     "headers": {"origin": f"http://{HOST}", "hx-request": hx},
-                    "data": {"proposal": "r1/c02/p1", "why": "so", "dose-L1": "90 nM"},
+                    "data": {
+                        "proposal": "r1/c02/p1", "why": "so", "dose-L1": "90 nM", "well-B7": "1",
+                    },
                 }  # fmt: skip
                 status = ask(page, one)
                 assert status < 500, (method, path)
@@ -128,4 +142,5 @@ def test_each_address_answers_each_method_without_failing(page: Page) -> None:
     assert {path for path, method in reached if method == "POST"} >= {
         "/runs/{run}/proposal/approve", "/runs/{run}/proposal/score",
         "/runs/{run}/proposal/reject", "/runs/{run}/chips/{chip}/exclude",
+        "/runs/{run}/plates/{plate}/exclude",
     }  # fmt: skip

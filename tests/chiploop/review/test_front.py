@@ -18,6 +18,7 @@ from tests.chiploop.review.conftest import (
     FORM,
     HOST,
     ORIGIN,
+    PLATE,
     PROPOSAL,
     RUN,
     SCRIPT,
@@ -151,6 +152,7 @@ def fresh_number(text: str) -> str:
     ("proposal/approve", {"dose-L1": "90 nM"}, {"dose-L1": "90 nM", "why": "nearer"}),
     ("proposal/reject", {"why": " "}, {"why": "too low"}),
     ("chips/C01/exclude", {"why": ""}, {"why": "bubble", "action": "leave out"}),
+    (f"plates/{PLATE}/exclude", {"why": "bubble"}, {"why": "bubble", "well-B7": "1"}),
     ("fit/again", {}, {}),
 ])  # fmt: skip
 def test_a_form_that_was_refused_is_corrected_and_sent_again_from_the_page_that_stays_open(
@@ -284,7 +286,10 @@ def test_a_huge_form_is_refused_unread(page: Page) -> None:
     "/runs/../r1", "/runs/%2e%2e", "/runs/..%2f..%2fetc%2fpasswd", "/runs/r1/chips/..%2F..",
     "/runs/r1/figures/1/..%2f..%2frecord.sqlite", "/runs/r1/figures/1/%2e%2e%2frecord.sqlite",
     "/runs/r1/figures/1/record.sqlite", "/runs/r1/figures/999999999999/x.svg",
-    "/runs/r1/signals/..%2f..%2f..%2frecord.sqlite", "/static/..%2fpages.py", "/static/../pages.py",
+    "/runs/r1/signals/..%2f..%2f..%2frecord.sqlite",
+    "/runs/r1/signals/signals-c01.json", "/runs/r1/signals/x.png%00.svg", "/runs/r1/plates/..%2f..",
+    "/runs/r1/plates/..%2frecord.sqlite",
+    "/static/..%2fpages.py", "/static/../pages.py",
     "/static/pages.py", "/runs/r1%00/fit", "/runs/" + "a" * 5000,
 ])  # fmt: skip
 def test_no_address_leads_out_of_what_is_served(page: Page, path: str, tmp_path: Path) -> None:
