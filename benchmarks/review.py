@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.review_browser import chromium, look
-from benchmarks.review_campaigns import simulated, written
+from benchmarks.review_campaigns import simulated, write_residuals, written
 from benchmarks.review_content import write_content
 from benchmarks.review_peers import PATHS, PEERS, peer_server, versions
 from benchmarks.review_server import PROJECT, START, Visitor, review_server, weight_of
@@ -93,9 +93,11 @@ def page_of(runs: Path, path: str, starts: int) -> dict[str, Any]:
     }
 
 
-def campaign_of(runs: Path, run: str, chip: str, starts: int) -> dict[str, Any]:
+def campaign_of(runs: Path, run: str, chip: str, is_written: bool, starts: int) -> dict[str, Any]:
     """Return the numbers of a campaign's pages and report."""
     seconds = drawn(runs, run)
+    if is_written:
+        write_residuals(runs, run, 1)
     pages = {
         name: page_of(runs, path.format(run=run, chip=chip), starts) for name, path in PAGES.items()
     }
@@ -178,8 +180,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     small, large = asked.runs.absolute() / "24_chips", asked.runs.absolute() / "300_chips"
-    runs = {"24": (small, simulated(small, 24, 6, asked.seed), "C10")}
-    runs["300"] = (large, written(large, 300, 6, asked.seed), "C010")
+    runs = {"24": (small, simulated(small, 24, 6, asked.seed), "C10", False)}
+    runs["300"] = (large, written(large, 300, 6, asked.seed), "C010", True)
     found: dict[str, Any] = {
         chips: campaign_of(*where, asked.starts) for chips, where in runs.items()
     }

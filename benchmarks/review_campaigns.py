@@ -5,11 +5,12 @@ Belongs here: putting them on record. Not here: their study files (review_study)
 ``simulated`` is the loop itself, as ``chiploop simulate`` runs it. ``written`` is for numbers of chips that one
 plate has no room for (a study file of 300 chips is refused): the same classes of record, journal and posterior
 file, readouts of a truth drawn from the prior (matched_study), and particles about that truth in place of fits,
-which would take an hour. What it shows of the biology means nothing; its rows are as many and as long as real ones.
+which would take an hour. What it says of the biology means nothing; its rows are as many and as long as real ones.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -35,6 +36,7 @@ from chiploop.record.chain import plain
 from chiploop.record.journal import Journal
 from chiploop.record.posterior_file import write_posterior
 from chiploop.record.record import Record
+from chiploop.report.page_parts import PARTS_FILE, parts_folder
 from chiploop.study import Study, load_study
 from flows.opening import RunFiles, new_run
 
@@ -226,3 +228,20 @@ def expected(study: Study, one: Readout) -> PredictedReading:
         line.id, one.chip_id, line.chips[one.chip_id], one.readout, one.unit, one.time_h,
         one.window_start_h, one.value, band, band, band, *band,
     )  # fmt: skip
+
+
+def write_residuals(runs: Path, run_id: str, seed: int) -> None:
+    """Give the fit page of a written campaign residuals, one a reading: particles made by hand have no review."""
+    rng = np.random.default_rng(seed)
+    with Record(str(runs / "record.sqlite"), create=False) as record:
+        readouts, homes = record.readouts(run_id), record.chips(run_id)
+        cycle = record.calibrations(run_id)[-1].cycle
+    path = parts_folder(runs / run_id, cycle) / PARTS_FILE
+    parts = json.loads(path.read_text(encoding="utf-8"))
+    parts["residuals"] = [
+        {"chip": r.chip_id, "donor": homes[r.chip_id][1], "readout": r.readout, "title": r.readout,
+         "unit": r.unit, "time_h": r.time_h, "cycle": r.cycle, "residual": float(rng.standard_normal()),
+         "observed": r.value, "predicted": r.value, "censored": False}
+        for r in readouts
+    ]  # fmt: skip
+    path.write_text(json.dumps(parts), encoding="utf-8")

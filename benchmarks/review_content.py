@@ -66,8 +66,8 @@ def figures_of(parts: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the figures of the fit page in its order."""
     checks = (parts["review"] or {}).get("content") or {"figures": []}
     return [
-        *parts["course_figures"],
-        *parts["window_figures"],
+        *parts["course_figures"][0],
+        *parts["window_figures"][0],
         *(picture for _, picture in checks["figures"]),
         *parts["dose_figures"],
         parts["history_figure"],

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from chiploop.review.rack import SHAPES, outline
 
-FOLDER, PARTS_FILE, FORM = "page", "parts.json", 1
+FOLDER, PARTS_FILE, FORM = "page", "parts.json", 2
 """As ``report.page_parts`` writes them; that file draws, so it is not imported here."""
 PICTURE = re.compile(r"[A-Za-z0-9_-]{1,80}\.(svg|png)")
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 960.0, 150.0, 46.0, 12.0, 20.0, 22.0
@@ -81,6 +81,16 @@ def shown_figure(one: Mapping[str, Any], address: str) -> dict[str, Any]:
     return {**one, "src": f"{address}/{one['src']}" if one.get("src") else ""}
 
 
+def leaf_of(parts: dict[str, Any], page: int) -> tuple[dict[str, Any], int, tuple[str, ...]]:
+    """Return the parts with the figures of one leaf of chips, which leaf it is, and its lines.
+
+    The lines are empty where one leaf shows every chip.
+    """
+    at = min(max(1, page), len(parts["leaves"])) - 1
+    own = {name: parts[name][at] for name in ("course_figures", "window_figures")}
+    return {**parts, **own}, at + 1, tuple(parts["leaves"][at])
+
+
 def far_residuals(residuals: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return the readings that lie furthest from what all others say, the furthest first."""
     known = [row for row in residuals if row["residual"] is not None]
@@ -89,16 +99,18 @@ def far_residuals(residuals: Sequence[Mapping[str, Any]]) -> list[Mapping[str, A
 
 
 def dot_panels(
-    residuals: Sequence[Mapping[str, Any]], donors: Sequence[str], out: Mapping[str, int]
+    residuals: Sequence[Mapping[str, Any]],
+    donors: Sequence[str],
+    out: Mapping[str, int],
+    chips: Collection[str] | None = None,
 ) -> tuple[DotPanel, ...]:
-    """Return one panel a readout; of very many readings the last cycle alone.
+    """Return one panel a readout; of very many readings those of some chips alone.
 
     ``out``: chip -> how many of its readings were left out.
     """
     rows = [row for row in residuals if row["residual"] is not None]
-    if len(rows) > MOST_DOTS:
-        last = max(row["cycle"] for row in rows)
-        rows = [row for row in rows if row["cycle"] == last]
+    if len(rows) > MOST_DOTS and chips is not None:
+        rows = [row for row in rows if row["chip"] in chips]
     if not rows:
         return ()
     first_h, last_h = min(r["time_h"] for r in rows), max(r["time_h"] for r in rows)
@@ -138,6 +150,6 @@ def dot_panels(
                 )
             )
         band = (y(INNER), y(-INNER) - y(INNER))
-        chips = tuple((chip, tuple(those)) for chip, those in dots.items())
-        panels.append(DotPanel(name, chips, ticks, levels, band))
+        by_chip = tuple((chip, tuple(those)) for chip, those in dots.items())
+        panels.append(DotPanel(name, by_chip, ticks, levels, band))
     return tuple(panels)
