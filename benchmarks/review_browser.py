@@ -58,7 +58,9 @@ def look(browser: Any, address: str, enter: str = "") -> Seen:
     page = context.new_page()
     if enter:
         page.goto(enter)
-        page.wait_for_load_state("load")
+        page.get_by_text(LAST_WORDS).first.wait_for(
+            state="attached"
+        )  # of the page that it leads to
         page.goto("about:blank")
     wire = context.new_cdp_session(page)
     wire.send("Network.enable")
