@@ -81,6 +81,7 @@ bench: $(INSTALLED)
 	@$(BIN)/python -m benchmarks.microscopy --seeds 2 --size 1024
 	@$(BIN)/python -m benchmarks.orchestration
 	@$(BIN)/python -m benchmarks.impedance
+	@$(BIN)/python -m benchmarks.review
 	@echo "Coverage of the goals over 20 whole studies takes half an hour: $(BIN)/python -m benchmarks.goal_coverage"
 
 docs: $(INSTALLED)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
+if TYPE_CHECKING:  # who asks a record need not load it
+    import numpy as np
 
 Censoring = Literal["none", "left", "right", "interval"]
 Quality = Literal["ok", "warn", "fail"]

@@ -17,6 +17,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -24,7 +25,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import BaseModel
 
 from chiploop.errors import ChiploopError
@@ -121,7 +121,8 @@ def plain(value: Any) -> Any:
     """
     if value is None or isinstance(value, bool | str):
         return value
-    if isinstance(value, np.ndarray | np.generic):
+    numpy = sys.modules.get("numpy")  # its numbers come only from those who have loaded it
+    if numpy is not None and isinstance(value, numpy.ndarray | numpy.generic):
         return plain(value.tolist())
     if isinstance(value, int):
         return int(value)

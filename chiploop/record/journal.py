@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -249,15 +249,24 @@ class Journal:
         actions = self._actions("key > ? AND key < ?", f"{programme_key}/", f"{programme_key}0")
         return [a for a in actions if a.intent.programme_key == programme_key]
 
-    def actions(self, run_id: str) -> list[Action]:
-        """Return all actions of a run, in order."""
-        return self._actions("run_id = ?", run_id)
-
-    def open_actions(self) -> list[Action]:
-        """Return the open actions of all pumps, of any run."""
+    def actions(self, run_id: str, lines: Collection[str] | None = None) -> list[Action]:
+        """Return the actions of a run, in order; of all its lines or of some."""
+        if lines is None:
+            return self._actions("run_id = ?", run_id)
         return self._actions(
-            "key IN (SELECT key FROM events WHERE kind = 'intent' "
-            "EXCEPT SELECT key FROM events WHERE kind IN ('outcome', 'abandoned'))"
+            "key IN (SELECT key FROM events WHERE run_id = ? AND kind = 'intent' "
+            "AND json_extract(body, '$.programme.line') IN (SELECT value FROM json_each(?)))",
+            run_id,
+            json.dumps(sorted(lines)),
+        )
+
+    def open_actions(self, run_id: str | None = None) -> list[Action]:
+        """Return the open actions of all pumps, of any run or of one."""
+        of_run = "" if run_id is None else "run_id = ? AND "
+        return self._actions(
+            f"key IN (SELECT key FROM events WHERE {of_run}kind = 'intent' "
+            "EXCEPT SELECT key FROM events WHERE kind IN ('outcome', 'abandoned'))",
+            *(() if run_id is None else (run_id,)),
         )
 
     def open_on(self, pump: str) -> list[Action]:
@@ -272,8 +281,8 @@ class Journal:
     def held(self, run_id: str) -> dict[str, str]:
         """Return line -> why it is held: it has an open intent, or a valve, that a person must look at."""
         held: dict[str, str] = {}
-        for action in self.actions(run_id):
-            if action.open and action.held is not None:
+        for action in self.open_actions(run_id):
+            if action.held is not None:
                 held.setdefault(
                     action.intent.programme.line, f"{action.intent.pump}: {action.held}"
                 )

@@ -12,7 +12,7 @@ SQLAlchemy URL for a server that a lab shares.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -481,21 +481,38 @@ class Record:
             rows = rows_of(session, ChipRow, ChipRow.run_id == run_id)
             return {row.chip_id: (row.line, row.donor) for row in rows}
 
-    def readouts(self, run_id: str, cycle: int | None = None) -> tuple[Readout, ...]:
-        """Return the readouts of a run, of one cycle or of all, in the order added.
+    def readouts(
+        self, run_id: str, cycle: int | None = None, chips: Collection[str] | None = None
+    ) -> tuple[Readout, ...]:
+        """Return the readouts of a run, of one cycle or of all, of some chips or of all, in the order added.
 
         One that was calculated again is there once, as it came out last. One that a person excluded is there
         with ``qc`` "fail" and who and why among its reasons.
         """
         with self._reading() as session:
-            return self._readouts(session, run_id, cycle)
+            return self._readouts(session, run_id, cycle, chips)
 
     def _readouts(
-        self, session: Session, run_id: str, cycle: int | None = None
+        self,
+        session: Session,
+        run_id: str,
+        cycle: int | None = None,
+        chips: Collection[str] | None = None,
     ) -> tuple[Readout, ...]:
-        rows = standing(rows_of(session, ReadoutRow, ReadoutRow.run_id == run_id))
+        where = [ReadoutRow.run_id == run_id]
+        if chips is not None:  # one that is calculated again stays with its chip
+            where.append(ReadoutRow.chip_id.in_(sorted(chips)))
+        rows = standing(rows_of(session, ReadoutRow, *where))
         found = [readout_of(row) for row in rows if cycle is None or row.cycle == cycle]
         return marked(found, self._exclusions(session, run_id))
+
+    def reading_times(self, run_id: str) -> tuple[tuple[float, str], ...]:
+        """Return at which study times anything was read of a run, with the readout, in order."""
+        asked = select(ReadoutRow.time_h, ReadoutRow.readout).where(ReadoutRow.run_id == run_id)
+        with self._reading() as session:
+            return tuple(
+                sorted((float(t), str(name)) for t, name in session.execute(asked.distinct()))
+            )
 
     def measurements(self, run_id: str, plate: str | None = None) -> tuple[Measurement, ...]:
         """Return the raw and calibrated values of a run (of a plate) that stand, in the order added."""

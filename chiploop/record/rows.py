@@ -156,19 +156,22 @@ def readout_of(row: ReadoutRow) -> Readout:
         upper=math.inf if row.upper is None else row.upper,
         n=row.n,
         qc=row.qc,  # type: ignore[arg-type]
-        reasons=tuple(json.loads(row.reasons)),
+        reasons=listed(row.reasons),
         method=row.method,
         plate=row.plate,
-        wells=tuple(json.loads(row.wells)),
+        wells=listed(row.wells),
         raw_sha256=row.raw_sha256,
         cycle=row.cycle,
-        curve=tuple(json.loads(row.curve or "[]")),
+        curve=listed(row.curve),
         channel=row.channel or "",  # type: ignore[arg-type]
         sd_kind=row.sd_kind or "",  # type: ignore[arg-type]
-        parents=tuple(
-            key.removeprefix(f"{row.run_id}/") for key in json.loads(row.parents or "[]")
-        ),
+        parents=tuple(key.removeprefix(f"{row.run_id}/") for key in listed(row.parents)),
     )
+
+
+def listed(text: str | None) -> tuple[Any, ...]:
+    """Return the list that a column keeps; most are empty, and a page reads thousands."""
+    return () if text is None or text in ("", "[]") else tuple(json.loads(text))
 
 
 def decision_row(proposal: ProposalRow, action: DecisionAction, by: str, why: str) -> DecisionRow:

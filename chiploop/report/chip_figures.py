@@ -33,6 +33,9 @@ from chiploop.report.svg import (
 from chiploop.study import Study
 from chiploop.study_limits import concentration_limit_nm
 
+LINES_ACROSS = 4
+"""Panels of lines side by side: more, and what stands below them runs together."""
+
 
 def course_figure(
     study: Study,
@@ -170,12 +173,16 @@ def window_figure(
     own = [p for p in predicted if p.reading.readout == readout]
     if not own:
         raise ValueError(f"no {readout} was learned from")
-    figure = Figure(figsize=(WIDTH_IN, 2.5))
-    axes = np.atleast_1d(figure.subplots(1, len(study.lines), sharey=True))
-    set_margins(figure, 0.6, 0.1, 0.58, 0.48, wspace=0.06)
+    across = min(len(study.lines), LINES_ACROSS)
+    down = -(-len(study.lines) // across)
+    figure = Figure(figsize=(WIDTH_IN, 0.48 + 2.02 * down))
+    axes = figure.subplots(down, across, sharey=True, squeeze=False).ravel()
+    set_margins(figure, 0.6, 0.1, 0.58, 0.48, wspace=0.06, hspace=0.55)
+    for ax in axes[len(study.lines) :]:
+        ax.set_visible(False)
     cycles = sorted({exposure_read(r) for r in (*(p.reading for p in own), *failed)})
     aside = {d: 0.24 * (i - (len(styles) - 1) / 2) for i, d in enumerate(styles)}
-    for ax, line in zip(axes, study.lines, strict=True):
+    for ax, line in zip(axes, study.lines, strict=False):
         here = [p for p in own if p.reading.chip_id in line.chips]
         at = [
             cycles.index(exposure_read(p.reading)) + aside[line.chips[p.reading.chip_id]]
@@ -207,6 +214,7 @@ def window_figure(
             ax.axhline(0.0, color=QUIET, lw=0.6, ls=":")
     if not axis.unit.startswith("%"):
         axes[0].set_ylim(bottom=0.0)
-    axes[0].set_ylabel(axis.label)
+    for first in axes[: len(study.lines) : across]:
+        first.set_ylabel(axis.label)
     legend_on_top(figure, legend(styles, False), 5)
     return figure

@@ -158,14 +158,17 @@ def dose_response_figure(
     ax.axhline(k * curve.unstimulated, color=QUIET, lw=0.9, ls=":")
     styles = donor_style(list(study.donors))
     spots: dict[tuple[float, str], int] = {}
+    groups: dict[tuple[str, bool], list[tuple[float, float]]] = {}
     for reading in curve.readings:
         donor = study.donor_of(reading.chip_id).id
-        colour, marker = styles[donor]
         x = reading.drug_nm if reading.drug_nm > 0.0 else zero
         nth = spots[x, donor] = spots.get((x, donor), -1) + 1
         aside = 1.0 + 0.045 * (list(styles).index(donor) - (len(styles) - 1) / 2)
-        last = reading.cycle == last_cycle
-        ax.plot(x * aside * 1.012**nth, k * reading.value, marker, ms=4.6, mew=0.9, mec=colour,
+        group = groups.setdefault((donor, reading.cycle == last_cycle), [])
+        group.append((x * aside * 1.012**nth, k * reading.value))
+    for (donor, last), points in sorted(groups.items(), key=lambda one: one[0][1]):
+        colour, marker = styles[donor]
+        ax.plot(*zip(*points, strict=True), marker, ms=4.6, mew=0.9, mec=colour,
                 mfc=colour if last else "white", alpha=0.95, ls="none")  # fmt: skip
     half = k * float(curve.half)
     if on_axis:

@@ -6,7 +6,7 @@ dose_tables), judging (verdicts), bands (predictions), drawing (figures, chip_fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -407,28 +407,48 @@ def dose_figure(run: RunEvidence, goal: Goal) -> Drawn:
     return drawn(f"dose-{goal.name}{of_drug}", label, draw, run.run.simulated, run.refused)
 
 
-def course(run: RunEvidence, readout: str) -> Drawn:
-    """Return a readout over time, one panel per chip."""
+def course(run: RunEvidence, readout: str, lines: Sequence[str] = ()) -> Drawn:
+    """Return a readout over time, one panel per chip, of all lines or of some."""
 
     def draw() -> Any:
         own = [r for r in run.readouts if r.readout == readout]
         unit = own[0].unit if own else ""
-        return course_figure(run.study, readout, unit, run.courses[readout], own, run.schedules)
+        return course_figure(
+            of_lines(run.study, lines), readout, unit, run.courses[readout], own, run.schedules
+        )
 
-    label = f"{readout} of every chip over time, with bands"
-    return drawn(f"chips-{readout}", label, draw, run.run.simulated, run.refused)
+    label = f"{readout} of every chip over time, with bands{said_of(lines)}"
+    return drawn(chips_name(readout, lines), label, draw, run.run.simulated, run.refused)
 
 
-def window(run: RunEvidence, readout: str) -> Drawn:
-    """Return a collected readout by cycle, one panel per line."""
+def window(run: RunEvidence, readout: str, lines: Sequence[str] = ()) -> Drawn:
+    """Return a collected readout by cycle, one panel per line, of all lines or of some."""
 
     def draw() -> Any:
         failed = [r for r in run.readouts if r.readout == readout and r.qc == "fail"]
         unit = next((r.unit for r in run.readouts if r.readout == readout), "")
-        return window_figure(run.study, readout, unit, run.predicted, failed)
+        study = of_lines(run.study, lines)
+        return window_figure(study, readout, unit, run.predicted, failed)
 
-    label = f"{readout} of every chip and cycle, with bands"
-    return drawn(f"chips-{readout}", label, draw, run.run.simulated, run.refused)
+    label = f"{readout} of every chip and cycle, with bands{said_of(lines)}"
+    return drawn(chips_name(readout, lines), label, draw, run.run.simulated, run.refused)
+
+
+def of_lines(study: Study, lines: Sequence[str]) -> Study:
+    """Return a study with some of its lines; with all where none is named."""
+    if not lines:
+        return study
+    return study.model_copy(update={"lines": tuple(one for one in study.lines if one.id in lines)})
+
+
+def said_of(lines: Sequence[str]) -> str:
+    """Return which lines a figure is of, in words."""
+    return f", lines {lines[0]} to {lines[-1]}" if lines else ""
+
+
+def chips_name(readout: str, lines: Sequence[str]) -> str:
+    """Return the name of a figure of each chip."""
+    return f"chips-{readout}" + (f"-of-{lines[0]}-to-{lines[-1]}" if lines else "")
 
 
 def images(run: RunEvidence) -> list[ChipImage]:

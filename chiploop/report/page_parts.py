@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from html import unescape
 from pathlib import Path
@@ -32,10 +32,12 @@ from chiploop.report.svg import Drawn, axis_of
 from chiploop.report.verdicts import Verdict, verdicts
 
 FOLDER, PARTS_FILE = "page", "parts.json"
-FORM = 1
+FORM = 2
 """Of the file; another one is written anew."""
 FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 """The report's own; a figure in a file of its own hears nothing of the page's style."""
+LINES_A_LEAF = 8
+"""Whose chips are in one figure: of more the page has leaves."""
 NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 
 
@@ -71,6 +73,7 @@ def without_review(run: RunEvidence) -> dict[str, Any]:
         if dose["risk"] is not None
     ]
     goals = report.goals_drawn(study)
+    leaves = leaves_of(study.line_ids)
     return {
         "form": FORM,
         "cycle": run.calibrations[-1].cycle,
@@ -92,11 +95,14 @@ def without_review(run: RunEvidence) -> dict[str, Any]:
         "next_cycle": next_cycle,
         "outlook": outlook,
         "next_doses": doses,
+        "leaves": leaves,
         "course_figures": [
-            report.course(run, s.name) for s in run.model.readouts if s.kind == "moment"
+            [report.course(run, s.name, own) for s in run.model.readouts if s.kind == "moment"]
+            for own in leaves
         ],
         "window_figures": [
-            report.window(run, s.name) for s in run.model.readouts if s.kind != "moment"
+            [report.window(run, s.name, own) for s in run.model.readouts if s.kind != "moment"]
+            for own in leaves
         ],
         "coverage": report.guarded(lambda: report.coverage(run)),
         "parameters": report.guarded(lambda: report.parameters(run)),
@@ -110,6 +116,13 @@ def without_review(run: RunEvidence) -> dict[str, Any]:
         "files": tables.file_rows(run.folder, [c.content for c in run.calibrations]),
         "images": report.guarded(lambda: report.images(run)),
     }
+
+
+def leaves_of(lines: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the lines whose chips are shown together; one leaf without names where all are."""
+    if len(lines) <= LINES_A_LEAF:
+        return [()]
+    return [tuple(lines[i : i + LINES_A_LEAF]) for i in range(0, len(lines), LINES_A_LEAF)]
 
 
 def of_review(run: RunEvidence) -> dict[str, Any]:

@@ -13,10 +13,13 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from chiploop.report.lean_svg import lean
 
 MARK = "SIMULATED"
 FAILED_FIT = "FAILED FIT"
@@ -37,12 +40,6 @@ DOSE = "#EE7733"
 DONOR_COLOURS = ("#004488", "#BB5566", "#117733", "#997700", "#663388", "#000000")
 """Dark enough on a pale band; told apart by shape as well."""
 DONOR_MARKERS = ("o", "s", "^", "D", "v", "P")
-
-STYLE_OF_USE = re.compile(r' style="[^"]*"/>')
-SAME_MARKS = re.compile(
-    r'<use (?P<where>[^>]*?) style="(?P<style>[^"]*)"/>(?:\s*<use [^>]*? style="(?P=style)"/>){2,}'
-)
-"""Three markers and more of one look, one after another."""
 
 STYLE: dict[str, Any] = {
     "svg.hashsalt": "chiploop",
@@ -181,38 +178,26 @@ def inline(text: str, name: str, label: str, simulated: bool) -> str:
     text = text[text.index("<svg") :]
     for waste in (r"<metadata>.*?</metadata>\s*", r"<style.*?</style>\s*", r"<!--.*?-->\s*"):
         text = re.sub(waste, "", text, flags=re.DOTALL)
+    text = re.sub(r" font-family: [^;\"]*;", "", text)  # the page names it
+    own = short_name(name)
     used = dict.fromkeys(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
-    short = {one: f"{name}-{number}" for number, one in enumerate(used, start=1)}
+    short = {one: f"{own}-{number}" for number, one in enumerate(used, start=1)}
 
     def renamed(found: re.Match[str]) -> str:
         return f' id="{short[found[1]]}"' if found[1] in short else ""
 
     text = re.sub(r' id="([^"]*)"', renamed, text)
-    text = re.sub(r'(?<= d=")[^"]*', lambda path: shortened(path[0]), text)
-    text = re.sub(r'(?<= (?:x|y)=")-?[\d.]+(?=")', lambda place: shortened(place[0]), text)
-    text = re.sub(r'(?:xlink:)?(href="#|url\(#)([^")]+)', lambda at: at[1] + short[at[2]], text)
-    text = lean(text)
+    text = re.sub(r'(href="#|url\(#)([^")]+)', lambda at: at[1] + short[at[2]], text)
+    text = lean(text, own)
     viewbox = re.search(r'viewBox="[^"]*"', text)
     title = f"{MARK}: {label}" if simulated else label
     head = f'<svg {viewbox[0] if viewbox else ""} role="img" aria-label="{escape(title)}">'
     return re.sub(r"<svg[^>]*>", lambda _: head, text, count=1).strip()
 
 
-def lean(text: str) -> str:
-    """Return an SVG without indents, fonts that the page names anyway, and styles said again at each marker."""
-    text = re.sub(r"\n\s*", "\n", text)
-    text = re.sub(r" font-family: [^;\"]*;", "", text)
-
-    def hoisted(marks: re.Match[str]) -> str:
-        return f'<g style="{marks["style"]}">{re.sub(STYLE_OF_USE, "/>", marks[0])}</g>'
-
-    return re.sub(SAME_MARKS, hoisted, text)
-
-
-def shortened(path: str) -> str:
-    """Return a path with its places to a hundredth of a point, which is finer than any screen or printer."""
-    path = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", path)
-    return re.sub(r"\s*\n\s*", " ", path).strip()
+def short_name(name: str) -> str:
+    """Return a name for a figure's ids and classes that no other figure of its page has, in few letters."""
+    return f"f{crc32(name.encode()) & 0xFFFFF:05x}"
 
 
 def set_margins(

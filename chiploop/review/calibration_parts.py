@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chiploop.review.rack import outline
+from chiploop.review.rack import SHAPES, outline
 
-FOLDER, PARTS_FILE, FORM = "page", "parts.json", 1
+FOLDER, PARTS_FILE, FORM = "page", "parts.json", 2
 """As ``report.page_parts`` writes them; that file draws, so it is not imported here."""
 PICTURE = re.compile(r"[A-Za-z0-9_-]{1,80}\.(svg|png)")
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 960.0, 150.0, 46.0, 12.0, 20.0, 22.0
@@ -22,6 +22,8 @@ INNER = 1.6449
 FAR = 2.576
 """Residuals beyond it are 1 % of a right model's."""
 MOST_DOTS = 1500
+DOT_SHAPES = tuple(outline(i, 0.0, 0.0, 4.6) for i in range(len(SHAPES)))
+"""Marks of donors about their own middle: drawn once on a page, used at each reading."""
 FAR_SHOWN = 12
 
 
@@ -30,7 +32,10 @@ class Dot:
     """One reading."""
 
     chip: str
-    path: str
+    shape: int
+    """Of its donor; ``DOT_SHAPES`` counts them."""
+    x: float
+    y: float
     title: str
     classes: str
 
@@ -40,7 +45,8 @@ class DotPanel:
     """The residuals of one readout against study time."""
 
     name: str
-    dots: tuple[Dot, ...]
+    chips: tuple[tuple[str, tuple[Dot, ...]], ...]
+    """Chip -> its dots: what is said of a chip is said once."""
     ticks: tuple[tuple[float, str], ...]
     levels: tuple[tuple[float, str], ...]
     band: tuple[float, float]
@@ -75,6 +81,16 @@ def shown_figure(one: Mapping[str, Any], address: str) -> dict[str, Any]:
     return {**one, "src": f"{address}/{one['src']}" if one.get("src") else ""}
 
 
+def leaf_of(parts: dict[str, Any], page: int) -> tuple[dict[str, Any], int, tuple[str, ...]]:
+    """Return the parts with the figures of one leaf of chips, which leaf it is, and its lines.
+
+    The lines are empty where one leaf shows every chip.
+    """
+    at = min(max(1, page), len(parts["leaves"])) - 1
+    own = {name: parts[name][at] for name in ("course_figures", "window_figures")}
+    return {**parts, **own}, at + 1, tuple(parts["leaves"][at])
+
+
 def far_residuals(residuals: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return the readings that lie furthest from what all others say, the furthest first."""
     known = [row for row in residuals if row["residual"] is not None]
@@ -83,16 +99,18 @@ def far_residuals(residuals: Sequence[Mapping[str, Any]]) -> list[Mapping[str, A
 
 
 def dot_panels(
-    residuals: Sequence[Mapping[str, Any]], donors: Sequence[str], out: Mapping[str, int]
+    residuals: Sequence[Mapping[str, Any]],
+    donors: Sequence[str],
+    out: Mapping[str, int],
+    chips: Collection[str] | None = None,
 ) -> tuple[DotPanel, ...]:
-    """Return one panel a readout; of very many readings the last cycle alone.
+    """Return one panel a readout; of very many readings those of some chips alone.
 
     ``out``: chip -> how many of its readings were left out.
     """
     rows = [row for row in residuals if row["residual"] is not None]
-    if len(rows) > MOST_DOTS:
-        last = max(row["cycle"] for row in rows)
-        rows = [row for row in rows if row["cycle"] == last]
+    if len(rows) > MOST_DOTS and chips is not None:
+        rows = [row for row in rows if row["chip"] in chips]
     if not rows:
         return ()
     first_h, last_h = min(r["time_h"] for r in rows), max(r["time_h"] for r in rows)
@@ -113,22 +131,25 @@ def dot_panels(
     panels = []
     for name in dict.fromkeys(row["title"] for row in rows):
         own = [row for row in rows if row["title"] == name]
-        dots = []
+        dots: dict[str, list[Dot]] = {}
         for row in own:
             place = donors.index(row["donor"]) if row["donor"] in donors else 0
             aside = 9.0 * (place - (len(donors) - 1) / 2)
             words = ["far"] if abs(row["residual"]) > FAR else []
             words += ["hollow"] if row["censored"] else []
             words += ["out"] if out.get(row["chip"]) else []
-            dots.append(
+            dots.setdefault(row["chip"], []).append(
                 Dot(
                     row["chip"],
-                    outline(place, x(row["time_h"]) + aside, y(row["residual"]), 4.6),
+                    place % len(DOT_SHAPES),
+                    x(row["time_h"]) + aside,
+                    y(row["residual"]),
                     f"{row['chip']}, donor {row['donor']}, {row['time_h']:g} h: {row['residual']:+.1f} sd; "
                     f"read {row['observed']:.3g}, predicted {row['predicted']:.3g} {row['unit']}",
-                    " ".join(words),
+                    "".join(f" {word}" for word in words),
                 )
             )
         band = (y(INNER), y(-INNER) - y(INNER))
-        panels.append(DotPanel(name, tuple(dots), ticks, levels, band))
+        by_chip = tuple((chip, tuple(those)) for chip, those in dots.items())
+        panels.append(DotPanel(name, by_chip, ticks, levels, band))
     return tuple(panels)

@@ -80,7 +80,7 @@ def one_chip(record: Record, run_id: str, chip: str) -> OneChip | None:
     if place is None:
         return None
     own = sorted(
-        (r for r in record.readouts(run_id) if r.chip_id == chip),
+        record.readouts(run_id, chips=(chip,)),
         key=lambda r: (r.readout, r.time_h),
     )
     rows = tuple(

@@ -17,7 +17,7 @@ from chiploop.record.record import Record
 from chiploop.record.rows import RecordedRun
 from chiploop.review import calibration_parts as parts_on_disk
 from chiploop.review.fits_again import latest_fit
-from chiploop.review.front import Front, Handler, picture
+from chiploop.review.front import Front, Handler, number_in, picture
 from chiploop.review.guards import PICTURE_POLICY
 from chiploop.review.pages_of_runs import donor_marks
 
@@ -61,10 +61,16 @@ class FitPages:
             self.front.desk.hands.start("parts", run.run_id)
         excluded = {
             chip: sum(bool(r.reasons) and r.reasons[-1].startswith("excluded by") for r in own)
-            for chip, own in by_chip(record, run.run_id).items()
+            for chip, own in left_out(record, run.run_id).items()
         }
         donors = tuple(record.study_content(run.run_id)["donors"])
         residuals = parts["residuals"] if parts else []
+        leaf, leaves = 1, 1
+        lines: tuple[str, ...] = ()
+        if parts is not None:
+            leaves = len(parts["leaves"])
+            parts, leaf, lines = parts_on_disk.leaf_of(parts, number_in(request, "lines"))
+        of_leaf = {c for c, (line, _) in record.chips(run.run_id).items() if line in lines}
         address = f"/runs/{run.run_id}/figures/{cycle}"
         return self.front.show(
             request,
@@ -74,7 +80,14 @@ class FitPages:
                 "cycle": cycle,
                 "parts": with_addresses(parts, address),
                 "job": self.front.desk.hands.standing("parts", run.run_id),
-                "panels": parts_on_disk.dot_panels(residuals, donors, excluded),
+                "panels": parts_on_disk.dot_panels(
+                    residuals, donors, excluded, of_leaf if lines else None
+                ),
+                "shapes": parts_on_disk.DOT_SHAPES,
+                "leaf": leaf,
+                "leaves": leaves,
+                "leaf_lines": lines,
+                "are_some": len(residuals) > parts_on_disk.MOST_DOTS and bool(lines),
                 "far": parts_on_disk.far_residuals(residuals),
                 "donors": donor_marks(donors),
                 "out": {chip: n for chip, n in excluded.items() if n},
@@ -138,10 +151,11 @@ class FitPages:
         return picture(path)
 
 
-def by_chip(record: Record, run_id: str) -> dict[str, list[Any]]:
-    """Return chip -> its readings."""
+def left_out(record: Record, run_id: str) -> dict[str, list[Any]]:
+    """Return chip -> its readings, of chips of which a person has left any out or taken it in again."""
     found: dict[str, list[Any]] = {}
-    for readout in record.readouts(run_id):
+    chips = {one.chip_id for one in record.exclusions(run_id)}
+    for readout in record.readouts(run_id, chips=chips) if chips else ():
         found.setdefault(readout.chip_id, []).append(readout)
     return found
 

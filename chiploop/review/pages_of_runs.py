@@ -17,6 +17,7 @@ from starlette.responses import Response
 from chiploop.record.rows import RecordedRun
 from chiploop.review.campaigns import campaigns
 from chiploop.review.chip_view import one_chip
+from chiploop.review.choosing import MANY_CHIPS, Choice
 from chiploop.review.front import Front, Handler, number_in
 from chiploop.review.rack import SHAPES, outline, rack_of
 from chiploop.review.run_view import (
@@ -67,7 +68,9 @@ class RunPages:
     def campaign_values(self, request: Request) -> dict[str, Any]:
         """Return what the campaign page and its live part show."""
         run = self.front.run_of(request)
-        view = run_view(self.front.desk, self.front.record(), run, number_in(request, "lines"))
+        asked = request.query_params
+        choice = Choice(number_in(request, "lines"), asked.get("donor", ""), asked.get("state", ""))
+        view = run_view(self.front.desk, self.front.record(), run, choice)
         return {
             **self.front.about(run, "campaign", view.title),
             **pictures_of(view),
@@ -127,6 +130,7 @@ def pictures_of(view: RunView) -> dict[str, Any]:
         "rack": rack_of(view.lines, view.chips),
         "timeline": timeline_of(view),
         "state_words": STATE_WORDS,
+        "many": MANY_CHIPS,
         "donors": donor_marks(view.donors),
     }
 

@@ -6,7 +6,7 @@ Belongs here: reading record and journal into plain values. Not here: pictures (
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from chiploop.connections import Connection
@@ -16,6 +16,7 @@ from chiploop.record.exclusions import is_excluded
 from chiploop.record.journal import Journal
 from chiploop.record.record import Record
 from chiploop.record.rows import RecordedContent, RecordedRun
+from chiploop.review.choosing import Choice, Chosen, chosen_chips
 from chiploop.review.contracts import Desk, Status
 
 ChipState = Literal["idle", "medium", "stimulus", "dose", "held"]
@@ -26,8 +27,8 @@ STATE_WORDS: dict[ChipState, str] = {
     "dose": "drug",
     "held": "held: a person must look",
 }
-LINES_A_PAGE = 24
 EVENTS_SHOWN = 12
+EVERYTHING = Choice()
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,11 @@ class RunView:
     status: Status
     donors: tuple[str, ...]
     chips: tuple[ChipView, ...]
-    """Of the lines of this page."""
-    lines: tuple[str, ...]
-    page: int
-    pages: int
+    """Of this page."""
+    chosen: Chosen
+    """Which these are."""
+    of_all: int
+    """Chips of the run."""
     spans: tuple[Span, ...]
     readings: tuple[tuple[float, str], ...]
     """(study time, readout) at which anything was read."""
@@ -109,35 +111,40 @@ class RunView:
     seen: str
     """Another text where anything has changed."""
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The lines of this page."""
+        return self.chosen.lines
+
 
 def donors_of(study: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the donors of a study's plain values, in its order."""
     return tuple(study["donors"])
 
 
-def run_view(desk: Desk, record: Record, run: RecordedRun, page: int = 1) -> RunView:
-    """Return a run; ``page`` counts its lines by ``LINES_A_PAGE`` from 1."""
+def run_view(desk: Desk, record: Record, run: RecordedRun, asked: Choice = EVERYTHING) -> RunView:
+    """Return a run, of its chips those that were asked for: what others did is not even read."""
     run_id = run.run_id
+    if asked.state not in STATE_WORDS:
+        asked = replace(asked, state="")
     study = record.study_content(run_id)
-    chips = record.chips(run_id)
-    all_lines = tuple(
-        dict.fromkeys(line for line, _ in chips.values())
-    )  # at home: each has chips there
-    pages = max(1, -(-len(all_lines) // LINES_A_PAGE))
-    page = min(max(1, page), pages)
-    lines = all_lines[(page - 1) * LINES_A_PAGE : page * LINES_A_PAGE]
+    homes = record.chips(run_id)
     status = desk.status_of(run_id) or Status(run.state or "not begun", 0, 0, 0.0, 0.0)
     path = desk.journal_of(run_id)
-    actions: list[Action] = []
-    connection: Connection = {}
-    if path is not None and path.exists():
+    spans: tuple[Span, ...] = ()
+    fed: dict[str, str | None] = {chip: home for chip, (home, _) in homes.items()}
+    if path is None or not path.exists():
+        chosen = chosen_of(asked, homes, fed, spans, status)
+    else:
         with Journal(path) as journal:
-            actions, connection = journal.actions(run_id), journal.connection(run_id)
-    readouts = record.readouts(run_id)
+            connection = journal.connection(run_id)
+            fed = {chip: connection.get(chip, home) for chip, home in fed.items()}
+            now = () if asked.is_all else spans_of(journal.open_actions(run_id))
+            chosen = chosen_of(asked, homes, fed, now, status)
+            spans = spans_of(journal.actions(run_id, chosen.lines))
     of_chips: dict[str, list[Readout]] = {}
-    for readout in sorted(readouts, key=lambda one: one.time_h):
+    for readout in sorted(record.readouts(run_id, chips=chosen.chips), key=lambda one: one.time_h):
         of_chips.setdefault(readout.chip_id, []).append(readout)
-    spans = spans_of(actions)
     donors = donors_of(study)
     calibrations = record.calibrations(run_id)
     last = calibrations[-1] if calibrations else None
@@ -150,15 +157,16 @@ def run_view(desk: Desk, record: Record, run: RecordedRun, page: int = 1) -> Run
         status=status,
         donors=donors,
         chips=tuple(
-            chip_view(chip, (home, fed), donor, donors, spans, status, of_chips.get(chip, []))
-            for chip, (home, donor) in chips.items()
-            if ((fed := connection.get(chip, home)) or home) in lines
+            chip_view(
+                chip, (homes[chip][0], fed[chip]), homes[chip][1], donors, spans, status,
+                of_chips.get(chip, []),
+            )
+            for chip in chosen.chips
         ),
-        lines=lines,
-        page=page,
-        pages=pages,
-        spans=tuple(one for one in spans if one.line in lines),
-        readings=tuple(sorted({(r.time_h, r.readout) for r in readouts})),
+        chosen=chosen,
+        of_all=len(homes),
+        spans=spans,
+        readings=record.reading_times(run_id),
         happenings=happenings[:EVENTS_SHOWN],
         happened=len(happenings),
         verdict=verdict,
@@ -168,6 +176,26 @@ def run_view(desk: Desk, record: Record, run: RecordedRun, page: int = 1) -> Run
         is_open=status.state != "finished" and is_open(record, run_id),
         calibrated=last.cycle if last else 0,
         seen=seen_now(desk, record, run_id, status),
+    )  # fmt: skip
+
+
+def chosen_of(
+    asked: Choice,
+    homes: Mapping[str, tuple[str, str]],
+    fed: Mapping[str, str | None],
+    now: Sequence[Span],
+    status: Status,
+) -> Chosen:
+    """Return the chips of a page; one of which nobody knows who feeds it stands at home."""
+    return chosen_chips(
+        asked,
+        tuple(dict.fromkeys(home for home, _ in homes.values())),
+        {chip: donor for chip, (_, donor) in homes.items()},
+        {chip: fed[chip] or home for chip, (home, _) in homes.items()},
+        {
+            chip: flowing((home, fed[chip]), now, status)[0] if asked.state else ""
+            for chip, (home, _) in homes.items()
+        },
     )
 
 
@@ -228,13 +256,7 @@ def chip_view(
     """
     home, fed = lines
     line = fed or home
-    now = [one for one in spans if one.line == line and one.is_open]
-    state: ChipState = now[-1].kind if now else "idle"
-    told = now[-1].told if now else STATE_WORDS["idle"]
-    if fed is None:
-        state, told = "held", fed_by(home, fed)
-    elif line in status.held_lines:
-        state, told = "held", f"held: {status.held_lines[line]}"
+    state, told = flowing(lines, spans, status)
     newest = {r.readout: f"{r.readout} {value_of(r)}" for r in own}
     out = [r for r in own if is_excluded(r)]
     return ChipView(
@@ -249,6 +271,19 @@ def chip_view(
         sum(r.qc == "fail" and not is_excluded(r) for r in own),
         fed_by(home, fed),
     )
+
+
+def flowing(
+    lines: tuple[str, str | None], spans: Sequence[Span], status: Status
+) -> tuple[ChipState, str]:
+    """Return the state of a chip and its words; ``lines``: its own, and the one that feeds it."""
+    home, fed = lines
+    if fed is None:
+        return "held", fed_by(home, fed)
+    if fed in status.held_lines:
+        return "held", f"held: {status.held_lines[fed]}"
+    now = [one for one in spans if one.line == fed and one.is_open]
+    return (now[-1].kind, now[-1].told) if now else ("idle", STATE_WORDS["idle"])
 
 
 def fed_by(home: str, fed: str | None) -> str:

@@ -91,16 +91,20 @@ def serve(desk: Desk, listener: socket.socket, run: str, open_it: bool, viewer: 
 
     from chiploop.review.pages import application
     from chiploop.review.tickets import Tickets
+    from chiploop.review.warm_up import warm_up
 
     port, tickets = int(listener.getsockname()[1]), Tickets()
     hosts = {f"{name}:{port}" for name in (LOOPBACK, "localhost")}
+    page = application(desk, tickets, hosts, port)
+    warm_up(desk)
+    listener.listen()  # whoever follows the link at once is heard
     at = f"http://{LOOPBACK}:{port}/enter?run={quote(run)}&token="
     print(f"{at}{tickets.links['approver']}", flush=True)
     print(f"decides as {desk.login}; Ctrl-C ends the page, runs go on", file=sys.stderr)
     if viewer:
         print(f"only looks: {at}{tickets.links['viewer']}", flush=True)
     config = uvicorn.Config(
-        application(desk, tickets, hosts, port),
+        page,
         log_level="warning",
         access_log=False,
         server_header=False,

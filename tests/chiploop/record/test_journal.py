@@ -132,6 +132,21 @@ def test_an_ambiguous_intent_holds_its_line_until_a_person_has_spoken(journal: J
     assert journal.totals("r").delivered_ul == {"L1-low": 40.0}
 
 
+def test_actions_of_some_lines_and_open_ones_are_those_of_all_without_the_others(
+    journal: Journal,
+) -> None:
+    run_through(journal, intent("low"), intent("medium"))
+    journal.intend([intent("low", line="L2")])
+    journal.ambiguous(intent("low", line="L2").key, 1.0, "silent", None)
+    run_id, every = intent().run_id, journal.actions(intent().run_id)
+    assert [a.intent.programme.line for a in every] == ["L1", "L1", "L2"]
+    assert journal.actions(run_id, ["L1"]) == every[:2] and journal.actions(run_id, []) == []
+    assert journal.actions(run_id, ["L2", "L9"]) == every[2:]
+    assert journal.open_actions(run_id) == every[2:] == journal.open_actions()
+    assert journal.open_actions("another") == [] and journal.held("another") == {}
+    assert list(journal.held(run_id)) == ["L2"]
+
+
 def test_totals_count_what_was_measured_and_open_intents_in_full(journal: Journal) -> None:
     run_through(journal, LOW, STIMULUS)
     second = replace(intent("low", cycle=2), time_h=76.0)
