@@ -100,7 +100,7 @@ class Heart:
         self._touch()
 
     def write(self) -> None:
-        """Write the file whole or not at all; on a full disk in the room that it has: a run that waits there lives.
+        """Write the file whole or not at all; on a full disk in the room that it has, as a run waits there.
 
         Nothing before the flow has begun: another process may own the run, and its heart must be seen.
         """
