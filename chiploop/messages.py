@@ -136,6 +136,16 @@ def no_file(run_id: str, plate: str, deadline: str, where: str) -> Message:
     )
 
 
+def disk_low(run_id: str, number: int, why: str, where: str) -> Message:
+    """Return that a run holds for want of room on its disk; ``number`` counts how often that began."""
+    return Message(
+        f"disk/{number}",
+        run_id,
+        f"no further dose begins, chips hold without drug: make room on {why}",
+        command=f"chiploop status {run_id}{where}",
+    )
+
+
 def not_free(
     run_id: str, key: str, instrument: str, what: str, holder: str, outcome: str, where: str
 ) -> Message:

@@ -1,18 +1,28 @@
-"""Room on the disk: no dose begins below a floor, and chips hold until there is more.
+"""Room on the disk: no dose begins below a floor, chips hold until there is more, a run outlives a full disk.
 
-Belongs here: the floor and what is said. Not here: what a full disk raises (chiploop.record.disk), holds
-(closed_loop).
+Belongs here: the floor, the reserve, waiting for room, and what is said. Not here: what a full disk raises
+(chiploop.record.disk), holds (closed_loop).
 
-The floor is far above what a cycle writes, so journal and record still take what a hold needs.
+The floor is far above what a cycle writes, so journal and record still take what a hold needs. Where others fill
+the disk to the last byte, a write raises DiskFull with nothing of it on disk, so nothing of it is sent. The run
+then gives its reserve free, a file that only takes room, and is taken up again in the same process as after an
+interruption: record, journal and counters say what was done. It has room to hold for days by that. Where the
+reserve is gone, too, it waits: pumps go to their own targets, nothing begins, and a person is told.
 """
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chiploop.record.disk import free_bytes, size_words
+from chiploop.record.disk import free_bytes, is_full, size_words
+from flows.clock import RunStopped, refuse_when_stopped
 from flows.holding import held_by, held_now
+from flows.prefect_server import FlowEngineTrouble
 
 if TYPE_CHECKING:
     from flows.laboratory import Laboratory
@@ -23,6 +33,16 @@ AGAIN_H = 6.0
 """Between two events that say the same: they too need room."""
 LOW_DISK = "disk is low"
 """Kind of the record's event."""
+RESERVE_FILE = "disk_reserve"
+"""In the folder of a run on instruments."""
+RESERVE_BYTES = 32 * 2**20
+"""What bytes on the wire, journal and record of some two weeks of holds need."""
+PROBE_BYTES = 2**20
+"""That must be taken before the run tries again: more than one write, less than the reserve."""
+LOOK_S = 5.0
+"""Between two looks for room."""
+DISK_IS_FULL = "THE DISK IS FULL"
+"""How it begins that a run says of it."""
 
 
 def no_room(folder: Path) -> str:
@@ -49,7 +69,106 @@ def part_kept_back_by(lab: Laboratory) -> str:
 def _noted(lab: Laboratory) -> str:
     why = no_room(lab.folder)
     told_h = [event.time_h for event in lab.record.events(lab.run_id, LOW_DISK)] if why else []
+    if not why:
+        keep_reserve(lab)
     if why and not (told_h and lab.clock.now_h() - told_h[-1] < AGAIN_H):
         content = {"free_bytes": free_bytes(lab.folder), "floor_bytes": DOSE_FLOOR_BYTES}
         lab.record.add_event(lab.run_id, LOW_DISK, lab.clock.now_h(), content)
     return why
+
+
+def low_times(told_h: Sequence[float]) -> int:
+    """Return how often the disk became low, by when that was told; told on and on it is once."""
+    return sum(not i or h - told_h[i - 1] > 2.0 * AGAIN_H for i, h in enumerate(told_h))
+
+
+def keep_reserve(lab: Laboratory) -> None:
+    """Take the room of the reserve where it is not taken, for a run on instruments; a virtual lab needs none."""
+    path = lab.folder / RESERVE_FILE
+    if lab.simulated or path.exists() or no_room(lab.folder):
+        return
+    draft = path.with_name(f"{RESERVE_FILE}.unfinished")
+    try:
+        with draft.open("wb") as file:
+            for _ in range(RESERVE_BYTES // PROBE_BYTES):
+                file.write(os.urandom(PROBE_BYTES))  # zeros take no room where a disk packs them
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+
+
+def give_reserve(folder: Path) -> bool:
+    """Give the room of the reserve free; False where it was free already."""
+    try:
+        (folder / RESERVE_FILE).unlink()
+    except OSError:
+        return False
+    return True
+
+
+def has_room(folder: Path) -> bool:
+    """Return whether the disk takes something; what the system says is free may be others' by a quota."""
+    probe = folder / f"{RESERVE_FILE}.probe"
+    try:
+        with probe.open("wb") as file:
+            file.write(os.urandom(PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        return False
+    finally:
+        probe.unlink(missing_ok=True)
+    return True
+
+
+def outlived(lab: Laboratory, carry_out: Callable[[], None]) -> None:
+    """Carry out a run; where it meets a full disk wait for room and take it up again.
+
+    A simulated run ends by name instead: its virtual lab stands on the same disk.
+    """
+    try:
+        keep_reserve(lab)
+        while True:
+            try:
+                carry_out()
+                return
+            except Exception as trouble:
+                if (
+                    lab.simulated
+                    or isinstance(trouble, RunStopped)
+                    or not of_full_disk(lab, trouble)
+                ):
+                    raise
+                wait_for_room(lab, trouble)
+    finally:
+        give_reserve(lab.folder)
+
+
+def of_full_disk(lab: Laboratory, trouble: Exception) -> bool:
+    """Return whether trouble comes of a full disk, on which Prefect's server stands, too."""
+    return is_full(trouble) or (isinstance(trouble, FlowEngineTrouble) and not has_room(lab.folder))
+
+
+def wait_for_room(lab: Laboratory, trouble: Exception) -> None:
+    """Return once there is room again; say once what is waited for. RunStopped where somebody stops the bench."""
+    is_given = give_reserve(lab.folder)
+    if is_given and has_room(lab.folder):
+        say(lab, f"{DISK_IS_FULL} ({trouble}). Its reserve is free now: chips hold, make room")
+        return
+    say(
+        lab,
+        f"{DISK_IS_FULL} ({trouble}). The run WAITS for room and begins nothing; pumps go on to their targets and "
+        "stop by themselves. Make room",
+    )
+    while not has_room(lab.folder):
+        refuse_when_stopped(lab.clock.stopped_by())
+        time.sleep(LOOK_S)
+    say(lab, "there is room on the disk again: the run goes on")
+
+
+def say(lab: Laboratory, what: str) -> None:
+    """Tell it; the log of the run may be on the same disk."""
+    with suppress(OSError):
+        lab.say(0, what)

@@ -14,6 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -99,7 +100,7 @@ class Heart:
         self._touch()
 
     def write(self) -> None:
-        """Write the file whole or not at all; a full disk is not the heart's to tell.
+        """Write the file whole or not at all; on a full disk in the room that it has, as a run waits there.
 
         Nothing before the flow has begun: another process may own the run, and its heart must be seen.
         """
@@ -123,6 +124,13 @@ class Heart:
             draft.replace(self.path)
         except OSError:
             draft.unlink(missing_ok=True)
+            self._write_over(json.dumps(asdict(now)))
+
+    def _write_over(self, text: str) -> None:
+        """Write in place of what stands there, which needs no room; whoever reads in between reads nothing."""
+        with suppress(OSError), self.path.open("r+b") as file:
+            file.write(text.encode())
+            file.truncate()
 
     def _write_on(self) -> None:
         while not self._ends.wait(self.every_s):

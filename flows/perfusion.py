@@ -24,6 +24,7 @@ from chiploop.campaign_values import Campaign
 from chiploop.dosing import PumpProgramme, Purpose
 from chiploop.errors import ChiploopError, SafetyRefusal
 from chiploop.record.actions import Action, programme_key
+from chiploop.record.disk import DiskFull
 from chiploop.record.progress import ProgrammeProgress
 from chiploop.record.replay import schedules_of
 from chiploop.record.sessions import RecordAway
@@ -141,7 +142,7 @@ def start_lines(
                 kept += in_place_of_stopped(lab, progress, cycle, phase)
                 if progress.held:
                     kept += tell_held(lab, progress)
-            except RunStopped:
+            except (RunStopped, DiskFull):
                 raise
             except ChiploopError as met:
                 refuse_when_stopped(

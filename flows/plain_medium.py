@@ -14,6 +14,7 @@ from typing import Protocol
 from chiploop.dosing import PumpProgramme, Purpose, make_programme, pump_name, remaining_ul
 from chiploop.errors import ChiploopError
 from chiploop.record.actions import Action, JournalTotals, programme_key
+from chiploop.record.disk import DiskFull
 from chiploop.record.journal import Journal
 from chiploop.record.progress import ProgrammeProgress, pump_progress
 from chiploop.record.record import Record
@@ -129,7 +130,7 @@ def keep_alive(
             lab.clock.now_h(),
             guard(lab, cycle),
         )
-    except RunStopped:
+    except (RunStopped, DiskFull):
         raise
     except ChiploopError as trouble:
         refuse_when_stopped(lab.clock.stopped_by())

@@ -16,6 +16,7 @@ from chiploop.connections import without_home
 from chiploop.errors import InstrumentTrouble, WaitingForPerson
 from chiploop.record.journal import Journal
 from chiploop.record.record import Record
+from flows.disk_room import no_room
 from flows.heartbeat import Beat, last_beat
 from flows.holding import held_by
 from flows.record_place import place_of
@@ -63,7 +64,7 @@ class RunStatus:
     process: int | None
     """Who works on it; None where nobody does."""
     held_by: str
-    """Who holds it and why; empty where nobody does."""
+    """Who holds it and why, or that the disk does; empty where nothing does."""
     held_lines: dict[str, str]
     """Line -> why a person must look before it gets another dose."""
     proposal: OpenProposal | None
@@ -110,6 +111,8 @@ def status_of(files: RunFiles, steady_s: float) -> RunStatus:
                 now = without_home(files.study, journal.connection(files.run_id))
                 fed_by = {chip: line or "nobody knows which line" for chip, line in now.items()}
     is_asked = proposal is not None or last_state == "waiting for a person"
+    if alive and not by and last_state != "finished":
+        by = no_room(files.folder)
     state = state_of(last_state, alive, by, is_asked)
     ended = how_it_ended(files.folder)
     return RunStatus(

@@ -231,7 +231,9 @@ def _supervise(folder: Path, steady_s: Callable[[], float]) -> None:
                     told = True
                 safe_once(files, settings)
         except RunInUse:
-            told = False  # somebody has taken it up
+            told = False  # somebody has taken it up, or the one that was ended is not quite gone
+            time.sleep(EVERY_S)
+            continue
         except ChiploopError as trouble:
             say(files, f"chips can not be made safe: {trouble}; it is tried again")
         time.sleep(AGAIN_S)

@@ -24,6 +24,7 @@ from chiploop.connections import (
 from chiploop.dosing import PumpProgramme
 from chiploop.errors import ChiploopError, SafetyRefusal
 from chiploop.record.actions import cycle_in, is_part_of_dose, part_phase, programme_key
+from chiploop.record.disk import DiskFull
 from chiploop.record.turns import TurnAsked, next_turn_key
 from chiploop.study import Study
 from flows.clock import RunStopped, refuse_when_stopped
@@ -146,7 +147,7 @@ def turn(lab: Perfused, chip: str, line: str, cycle: int, before: str | None) ->
         stands = turn_valve(
             lab.journal, lab.bench.valves[chip], lab.bench.pumps, asked, lab.clock.now_h()
         )
-    except RunStopped:
+    except (RunStopped, DiskFull):
         raise
     except ChiploopError as trouble:
         refuse_when_stopped(lab.clock.stopped_by())

@@ -21,6 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from chiploop.record.disk import full
 from instruments import port_identity
 from instruments.errors import FrameError, InstrumentError, Interrupted, TransportTimeout
 from instruments.port_lock import PortLock, lock_name
@@ -156,6 +157,10 @@ class SerialTransport:
             if stop := self._turn.interruption():
                 raise NotSent(f"port {self.name}: {stop}; nothing was sent")
             self._recorder.bytes(self.name, "sent", sent)
+            if self._recorder.is_full and not self._turn.urgent:
+                raise full(
+                    self._recorder.path
+                )  # no silence of the device: whoever asks waits for room
             if self._recorder.trouble and not self._turn.urgent:
                 raise NotSent(
                     f"port {self.name}: the wire record {self._recorder.path} can not be written "

@@ -10,6 +10,7 @@ the record is what a dose is judged by.
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import threading
@@ -18,6 +19,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
+
+from chiploop.record.disk import is_full
 
 Direction = Literal["sent", "received", "dropped"]
 
@@ -42,8 +45,10 @@ class WireRecorder:
         self.path = path
         """Name of the record: its first piece."""
         self.trouble = ""
-        """Why the record is broken; empty while it is good. Set once, told by the transport before
-        the next byte."""
+        """Why the record is broken; empty while it is good. Told by the transport before the next byte. It ends
+        for a disk that was full and is not any more; any other trouble stays."""
+        self.is_full = False
+        """Whether ``trouble`` is that of a full disk."""
         self._rotate_bytes, self._keep = rotate_bytes, keep
         self._lock = threading.Lock()
         self._n = 0
@@ -58,7 +63,7 @@ class WireRecorder:
             if not self._size:
                 self._head(before=None)
         except OSError as trouble:
-            self.trouble = str(trouble)
+            self.trouble, self.is_full = str(trouble), is_full(trouble)
 
     def bytes(self, port: str, direction: Direction, data: bytes) -> None:
         """Write one piece as it was sent or received."""
@@ -76,11 +81,22 @@ class WireRecorder:
     def _write(self, entry: dict[str, Any]) -> None:
         with self._lock:
             try:
+                if self.is_full:
+                    self._go_on()
                 if self._size >= self._rotate_bytes:
                     self._rotate()
                 self._append(entry)
             except (OSError, ValueError) as trouble:  # a full disk; a file closed on the way out
+                self.is_full = is_full(trouble) and (self.is_full or not self.trouble)
                 self.trouble = self.trouble or str(trouble)
+
+    def _go_on(self) -> None:
+        """Say in the record that lines of it are missing, where there is room again."""
+        if self._size and not _ends_a_line(self._piece):
+            self._file.write(b"\n")
+        text = f"lines before this one are missing: {self.trouble}"
+        self._append({"port": "", "direction": "note", "text": text})
+        self.trouble, self.is_full = "", False
 
     def _append(self, entry: dict[str, Any]) -> None:
         self._n += 1
@@ -91,7 +107,7 @@ class WireRecorder:
         }
         line = json.dumps(stamp | entry).encode() + b"\n"
         if self._file.write(line) != len(line):
-            raise OSError(f"only a part of a line could be written to {self._piece}")
+            raise OSError(errno.ENOSPC, f"only a part of a line could be written to {self._piece}")
         self._size += len(line)
 
     def _head(self, before: str | None) -> None:

@@ -312,7 +312,7 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
         with (
             progress_display(files, quiet=quiet) as show,
             Heart(files.folder) as heart,
-            run_log(files.folder, both(show, heart.tell), show_devices=not files.simulated) as tell,
+            run_log(files.folder, both(heart.tell, show), show_devices=not files.simulated) as tell,
         ):
             from flows.telling import telling  # imports Prefect: the log must be there before
 
@@ -325,11 +325,12 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
                 open_laboratory(files, settings, tell, heart.beat) as lab,
             ):
                 server.wait_ready()
+                from flows.disk_room import outlived
                 from flows.ending import end_run
                 from flows.engine import came_of_ctrl_c, run_loop
 
                 try:
-                    run_loop(lab, files, server)
+                    outlived(lab, lambda: run_loop(lab, files, server))
                 except Exception as trouble:
                     if came_of_ctrl_c(trouble):
                         raise StoppedByPerson from None

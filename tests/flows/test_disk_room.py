@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from chiploop.errors import WaitingForPerson
+from chiploop.record.disk import DiskFull
+from chiploop.record.journal import Journal
 from chiploop.record.record import Record
 from chiploop.study import load_study
 from flows import disk_room
-from flows.disk_room import DOSE_FLOOR_BYTES, LOW_DISK, kept_back_by, no_room
+from flows.disk_room import (
+    AGAIN_H,
+    DISK_IS_FULL,
+    DOSE_FLOOR_BYTES,
+    LOW_DISK,
+    RESERVE_FILE,
+    kept_back_by,
+    low_times,
+    no_room,
+    outlived,
+)
+from flows.heartbeat import Heart, last_beat
+from flows.prefect_server import FlowEngineTrouble
 from tests.flows.conftest import SMALL_STUDY
 
 
@@ -24,7 +42,9 @@ def test_below_the_floor_nothing_is_dosed_and_it_is_on_record_now_and_then(
     with Record(str(tmp_path / "record.sqlite")) as record:
         record.add_run("r", load_study(SMALL_STUDY), 1, simulated=False)
         clock = SimpleNamespace(now_h=lambda: now[0])
-        lab: Any = SimpleNamespace(folder=tmp_path, record=record, run_id="r", clock=clock)
+        lab: Any = SimpleNamespace(
+            folder=tmp_path, record=record, run_id="r", clock=clock, simulated=True
+        )
         assert kept_back_by(lab) == "" and no_room(tmp_path) == ""
         for free[0] in (DOSE_FLOOR_BYTES - 1, DOSE_FLOOR_BYTES - 2, 10):
             now[0] += 0.5
@@ -35,3 +55,142 @@ def test_below_the_floor_nothing_is_dosed_and_it_is_on_record_now_and_then(
         assert len(record.events("r", LOW_DISK)) == 2
         free[0] = DOSE_FLOOR_BYTES
         assert kept_back_by(lab) == ""
+
+
+def fill(disk: Path) -> None:
+    """Take the disk to its last byte."""
+    with suppress(OSError), (disk / "others").open("ab", buffering=0) as file:
+        for size in (2**16, 2**12, 1):
+            with suppress(OSError):
+                while file.write(b"x" * size):
+                    pass
+
+
+@pytest.fixture
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A real disk of 8 MiB, with a floor and a reserve to its size."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "chiploop-test", str(place)]
+    try:
+        done = subprocess.run(mount, capture_output=True, text=True)
+    except OSError as problem:
+        pytest.skip(f"no small disk can be mounted here: {problem}")
+    if done.returncode:
+        pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
+    monkeypatch.setattr(disk_room, "DOSE_FLOOR_BYTES", 2**20)
+    monkeypatch.setattr(disk_room, "RESERVE_BYTES", 2**21)
+    monkeypatch.setattr(disk_room, "PROBE_BYTES", 2**16)
+    monkeypatch.setattr(disk_room, "LOOK_S", 0.0)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+class Run:
+    """What a run that works on a disk wants of a laboratory; ``looks`` is done at each look for room."""
+
+    def __init__(self, disk: Path, stack: ExitStack, simulated: bool = False) -> None:
+        self.folder, self.simulated, self.run_id = disk / "r", simulated, "r"
+        self.folder.mkdir()
+        self.record = stack.enter_context(Record(f"sqlite:///{disk}/record.sqlite"))
+        self.record.add_run("r", load_study(SMALL_STUDY), 1, simulated=simulated)
+        self.journal = stack.enter_context(Journal(disk / "journal.sqlite"))
+        self.said: list[str] = []
+        self.looks: list[Any] = []
+        self.clock = SimpleNamespace(now_h=lambda: 36.0, stopped_by=self.stopped_by)
+
+    def say(self, cycle: int, what: str) -> None:
+        self.said.append(what)
+        raise OSError(28, "No space left on device")  # the log stands on the same disk
+
+    def stopped_by(self) -> str:
+        return str((self.looks.pop(0)() if self.looks else "") or "")
+
+
+def test_a_run_that_meets_a_full_disk_goes_on_with_its_reserve_and_then_waits_until_there_is_room(
+    disk: Path,
+) -> None:
+    known: list[int] = []
+    """How many notes were on disk at the begin of each try."""
+    with ExitStack() as stack:
+        lab: Any = Run(disk, stack)
+        reserve = lab.folder / RESERVE_FILE
+
+        def carry_out() -> None:
+            known.append(len(lab.journal.events("k")))
+            if len(known) < 3:  # without and with the reserve others take what there is
+                assert reserve.exists() == (len(known) == 1)
+                fill(disk)
+            lab.journal.note("r", "k", 36.0, "x" * 300_000)
+
+        still_full: list[bool] = []
+        lab.looks = [
+            lambda: still_full.append(no_room(lab.folder) != ""),
+            lambda: (disk / "others").unlink(),
+        ]
+        outlived(lab, carry_out)
+        assert known == [0, 0, 0]  # nothing of a try that failed is on disk
+        assert len(lab.journal.events("k")) == 1 and lab.journal.verify().faults == ()
+        assert still_full == [True] and lab.looks == []
+        told = [one for one in lab.said if one.startswith(DISK_IS_FULL)]
+        assert [("reserve is free" in one, "WAITS" in one) for one in told] == [
+            (True, False),
+            (False, True),
+        ]
+        assert "goes on" in lab.said[-1]
+        assert [path.name for path in lab.folder.iterdir()] == []
+
+
+def test_a_run_that_waits_for_room_is_stopped_by_a_person(disk: Path) -> None:
+    with ExitStack() as stack:
+        lab: Any = Run(disk, stack)
+
+        def carry_out() -> None:
+            fill(disk)
+            lab.record.add_event("r", "kind", 36.0, {"text": "x" * 300_000})
+
+        lab.looks = [lambda: "", lambda: "stopped by maria"]
+        with pytest.raises(WaitingForPerson, match="stopped by maria"):
+            outlived(lab, carry_out)
+
+
+def test_trouble_of_another_kind_and_a_simulated_run_end_by_name(disk: Path) -> None:
+    def meets(lab: Any, trouble: Exception) -> None:
+        def carry_out() -> None:
+            raise trouble
+
+        outlived(lab, carry_out)
+
+    with ExitStack() as stack:
+        real: Any = Run(disk, stack)
+        with pytest.raises(PermissionError):
+            meets(real, PermissionError(13, "no"))
+        # Prefect's server failed: only on a full disk is that the disk's doing
+        with pytest.raises(FlowEngineTrouble):
+            meets(real, FlowEngineTrouble("lost"))
+        real.simulated = True
+        with pytest.raises(DiskFull):
+            meets(real, DiskFull("full"))
+        assert not (real.folder / RESERVE_FILE).exists()
+
+
+def test_on_a_full_disk_the_heart_is_seen_to_beat(disk: Path) -> None:
+    with Heart(disk, every_s=600.0) as heart:
+        heart.beat()
+        fill(disk)
+        heart.tell(37.5, 2, f"{DISK_IS_FULL}: waits")
+        heart.write()
+        beat = last_beat(disk)
+        assert beat is not None and beat.doing.startswith(DISK_IS_FULL) and beat.time_h == 37.5
+        heart.tell(38.0, 2, "a")
+        heart.write()
+        beat = last_beat(disk)
+        assert beat is not None and beat.doing == "a"
+
+
+def test_people_are_told_once_for_each_time_that_the_disk_became_low() -> None:
+    on_and_on = [1.0 + AGAIN_H * i for i in range(5)]
+    assert low_times(on_and_on[:1]) == low_times(on_and_on) == 1
+    assert low_times([*on_and_on, on_and_on[-1] + 3.0 * AGAIN_H]) == 2

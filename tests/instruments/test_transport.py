@@ -1,5 +1,6 @@
 """Ports: deadlines, owners, records, lost cables, and whose turn it is."""
 
+import errno
 import json
 import os
 import socket
@@ -15,6 +16,7 @@ from serial import rfc2217
 from serial.rfc2217 import PortManager
 from serial.urlhandler import protocol_socket
 
+from chiploop.record.disk import DiskFull
 from instruments import port_identity
 from instruments.errors import (
     FrameError,
@@ -179,6 +181,29 @@ def test_nothing_is_sent_where_it_can_not_be_recorded_but_a_stop_is(opened, tmp_
         with port.owned(urgent=True):
             port.exchange(b"STP\r", line_length, deadline_s=2, inter_byte_s=1)
     assert received == [b"STP\r"]
+
+
+def test_on_a_full_disk_the_disk_is_named_and_not_the_device_and_a_stop_goes_all_the_same(opened):
+    received = []
+
+    def answer(piece):
+        received.append(piece)
+        return [b"ok\n"]
+
+    class Full:
+        def write(self, line):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with device(answer) as url:
+        port = opened(url)
+        file, port._recorder._file = port._recorder._file, Full()
+        with pytest.raises(DiskFull, match="could not be written"):
+            port.exchange(b"RUN\r", line_length, deadline_s=2, inter_byte_s=1)
+        with port.owned(urgent=True):
+            port.exchange(b"STP\r", line_length, deadline_s=2, inter_byte_s=1)
+        port._recorder._file = file
+        port.exchange(b"DIS\r", line_length, deadline_s=2, inter_byte_s=1)
+    assert received == [b"STP\r", b"DIS\r"]
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="no pseudo terminals on this system")

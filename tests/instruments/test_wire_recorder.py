@@ -1,5 +1,6 @@
 """The wire record: one line a piece, in pieces that know what went before, read back in order."""
 
+import errno
 import json
 import os
 import threading
@@ -105,6 +106,49 @@ def test_full_disk_says_so(path):
     recorder = WireRecorder(path)
     recorder.close()
     assert "No space" in recorder.trouble
+
+
+def test_once_there_is_room_again_the_record_goes_on_and_says_that_lines_are_missing(path):
+    recorder = WireRecorder(path)
+    recorder.bytes("COM3", "sent", b"1")
+    file, left = recorder._file, [5]
+
+    class Full:
+        """A file of which only so much still goes in."""
+
+        def write(self, line):
+            if not left[0]:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            done, left[0] = line[: left[0]], 0
+            return file.write(done)
+
+    recorder._file = Full()
+    for byte in (b"2", b"3"):
+        recorder.bytes("COM3", "sent", byte)
+        assert recorder.is_full and recorder.trouble
+    recorder._file = file
+    recorder.bytes("COM3", "sent", b"4")
+    assert (recorder.is_full, recorder.trouble) == (False, "")
+    recorder.close()
+    entries = list(read_wire(path))
+    assert [entry["hex"] for entry in entries if "hex" in entry] == ["31", "34"]
+    assert "are missing" in entries[-2]["text"] and "torn line" in entries[-3]["text"]
+
+
+def test_trouble_that_is_not_of_a_full_disk_stays(path):
+    recorder = WireRecorder(path)
+    file = recorder._file
+
+    class Broken:
+        def write(self, line):
+            raise OSError(errno.EIO, "Input/output error")
+
+    recorder._file = Broken()
+    recorder.bytes("COM3", "sent", b"1")
+    recorder._file = file
+    recorder.bytes("COM3", "sent", b"2")
+    recorder.close()
+    assert "Input/output" in recorder.trouble and not recorder.is_full
 
 
 def test_two_writers_of_one_record_do_not_mix_their_lines(path):
