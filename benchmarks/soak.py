@@ -106,10 +106,11 @@ def give_up_lost_plates(lab: Any) -> None:
     """Say of every plate whose file is overdue that it is lost, as a person does with ``chiploop lost``."""
     from flows.late_plates import LOST, NOTED
 
-    read = {readout.plate for readout in lab.record.readouts(lab.run_id)}
+    done = {readout.plate for readout in lab.record.readouts(lab.run_id)}
+    done |= {event.content["plate"] for event in lab.record.events(lab.run_id, LOST)}
     for event in lab.record.events(lab.run_id, NOTED):
         plate, now_h = event.content["plate"], lab.clock.now_h()
-        if plate not in read and now_h - event.time_h > GIVEN_UP_AFTER_H:
+        if plate not in done and now_h - event.time_h > GIVEN_UP_AFTER_H:
             content = {"plate": plate, "by": "soak", "why": "its file has not come"}
             lab.record.add_event(lab.run_id, LOST, now_h, content, key=event.content["label"])
 
@@ -204,7 +205,7 @@ def accounted(
 
     ``truth`` is the virtual room's, ``events`` are (kind, content), ``held`` lines by the journal.
     """
-    met = {port: Counter(counts) for port, counts in truth["met"].items()}
+    met = {port: outcomes(counts) for port, counts in truth["met"].items()}
     wire = Counter[tuple[str, str]]()
     away = Counter[str]()
     for kind, content in events:
@@ -223,22 +224,39 @@ def accounted(
         Account("lines held for no stall", 0, len(held - stalled)),
     ]
     for port in met:
-        silent = sum(met[port][one] for one in ("drop_reply", "unplug", "unplugged"))
-        rows.append(Account(f"{port}: no answer", silent, wire[port, "no answer"]))
-        rows.append(Account(f"{port}: garbled", met[port]["flip_bit"], wire[port, "garbled"]))
+        for outcome in ("no answer", "garbled", "port lost"):
+            rows.append(Account(f"{port}: {outcome}", met[port][outcome], wire[port, outcome]))
     for port, name in (("reader", "reader"), ("teer", "meter")):
         rows.append(
-            Account(f"{port}: asked a person", met[port]["unplug"], away[f"instrument away {name}"])
+            Account(
+                f"{port}: asked a person", met[port]["port lost"], away[f"instrument away {name}"]
+            )
         )
         rows.append(
             Account(
-                f"{port}: back, or missed", met[port]["unplug"], away[f"instrument back {name}"]
+                f"{port}: back, or missed", met[port]["port lost"], away[f"instrument back {name}"]
             )
         )
     rows.append(Account("noisy sweeps flagged", len(noisy), len(noisy & flagged)))
     rows.append(Account("plate files late", files["cut"], n_late_files))
     rows.append(Account("plate files lost", files["lost"], n_lost))
     return rows
+
+
+def outcomes(counts: dict[str, int]) -> Counter[str]:
+    """Return what a driver sees of exchanges that went wrong: where two faults meet, the graver one."""
+    found = Counter[str]()
+    for kinds, times in counts.items():
+        for kind, outcome in (
+            ("unplug", "port lost"),
+            ("unplugged", "no answer"),
+            ("drop_reply", "no answer"),
+            ("flip_bit", "garbled"),
+        ):
+            if kind in kinds.split("+"):
+                found[outcome] += times
+                break
+    return found
 
 
 def growth(rss_mb: dict[int, float]) -> float:

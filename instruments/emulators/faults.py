@@ -59,7 +59,8 @@ class FaultyWire:
         self._plugged_in_at_s = -math.inf
         self._wedged = False
         self.met: Counter[str] = Counter()
-        """Exchanges that went wrong, by the fault's kind; ``unplugged`` for those behind a pulled plug."""
+        """Exchanges that went wrong, by the fault's kind, or kinds joined by +; ``unplugged`` for those behind a
+        pulled plug."""
 
     @property
     def unplugged(self) -> bool:
@@ -96,7 +97,8 @@ class FaultyWire:
             self.met["unplugged" if self.unplugged else "wedged"] += 1
             return b""
         due = self._take_due(data)
-        self.met.update(fault.kind for fault in due)
+        if due:
+            self.met["+".join(sorted({fault.kind for fault in due}))] += 1
         for fault in due:
             data = FAULTS[fault.kind].to_device(self, fault, data)
         answer = self.device.receive(data) if data and not self._wedged else b""

@@ -33,8 +33,8 @@ FAULTS: list[dict[str, Any]] = [
 ]
 TRUTH = {
     "met": {
-        "pumps": {"drop_reply": 2, "flip_bit": 1, "unplug": 1, "unplugged": 3},
-        "reader": {"unplug": 1},
+        "pumps": {"drop_reply": 2, "drop_reply+flip_bit": 1, "flip_bit": 1, "unplugged": 3},
+        "reader": {"drop_reply+unplug": 1},
         "teer": {},
     },
     "noisy_sweeps": [[48.0, "C01"]],
@@ -43,7 +43,7 @@ EVENTS: list[tuple[str, dict[str, Any]]] = [
     ("wire trouble", {"port": "pumps", "kind": "no answer", "times": 4}),
     ("wire trouble", {"port": "pumps", "kind": "no answer", "times": 2}),
     ("wire trouble", {"port": "pumps", "kind": "garbled", "times": 1}),
-    ("wire trouble", {"port": "reader", "kind": "no answer", "times": 1}),
+    ("wire trouble", {"port": "reader", "kind": "port lost", "times": 1}),
     ("instrument away", {"what": "reader of the CCL26 plate", "number": 1}),
     ("instrument back", {"what": "reader of the CCL26 plate", "number": 1}),
     ("plate lost", {"plate": "p"}),

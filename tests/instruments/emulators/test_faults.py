@@ -119,3 +119,11 @@ def test_a_wire_counts_what_went_wrong_on_it(wire: FaultyWire, clocks: Clocks) -
     clocks.wall_s += 1.0
     assert wire.receive(b"0VER\r") == VERSION
     assert wire.met == {"drop_reply": 2, "unplugged": 1}
+
+
+def test_an_exchange_that_two_faults_meet_is_one(wire: FaultyWire) -> None:
+    wire.arm(Fault("drop_reply"))
+    wire.arm(Fault("flip_bit"))
+    wire.arm(Fault("drop_reply"))
+    wire.receive(b"0VER\r")
+    assert wire.met == {"drop_reply+flip_bit": 1}
