@@ -128,7 +128,6 @@ def test_a_key_that_is_new_in_the_schema_is_new_in_the_reference(reference: Modu
 
 @pytest.mark.slow
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
-    pytest.importorskip("latex2mathml", reason="pip install 'chiploop[dev]'")
     command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", str(DOCS), str(tmp_path)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
