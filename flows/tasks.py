@@ -89,6 +89,7 @@ def measure_teer(lab: Laboratory, cycle: int, planned_h: float | None = None) ->
         how, readout = barrier_derivation(spectrum, fit, blank, readout)
         readouts.append(readout)
         resistances += how.measurements
+    tell_wires(lab, cycle)
     return on_record(lab, readouts, Derivation(tuple(resistances)))
 
 
@@ -137,6 +138,7 @@ def read_plate(
         plate = reader.read_absorbance(plate_id, kit.wavelengths_nm, lab.clock.now_h())
         reached("absorbance_read")
         plate = replace(plate, raw_sha256=keep(lab, f"{plate_id}_od.json", "absorbance", of(plate)))
+        tell_wires(lab, cycle)
     else:
         plate = exported_plate(lab, written, plate_id)
     reached("plate_read")
@@ -254,7 +256,6 @@ def on_record(
     ]
     lab.record.add_readouts(lab.run_id, marked, derivation)
     reached("readouts_recorded")
-    tell_wires(lab, max((r.cycle for r in marked), default=0))
     return marked
 
 
