@@ -40,7 +40,8 @@ from chiploop.plan import perfused_chip, plate_map
 from chiploop.record.next_event import Before, add_next_event
 from chiploop.record.posterior_file import read_posterior, write_posterior
 from chiploop.record.rows import RawFile
-from chiploop.refit import LEFT_OUT, UNEXPLAINED, evidence_of, rng_of_fit
+from chiploop.record.unexplained import LEFT_OUT, UNEXPLAINED
+from chiploop.refit import evidence_of, rng_of_fit
 from chiploop.stopping import Verdict
 from chiploop.study import Kit
 from flows import hands
