@@ -192,7 +192,7 @@ FULL: dict[str, Any] = {
         "stress": {"parameter": "d1", "ln_effect": 0.3, "ln_sd": 0.2, "source": "doi:10.1000/182"}
     },
     "treatment": "dupilumab",
-    "visits": [{"week": 4.0, "easi": 15.0}],
+    "visits": [{"week": 4.0, "easi": 15.0, "serum_ccl17_pg_ml": 400.0}],
     "data_use": {
         "export": "X-a1b2c3d4e5", "purpose": "research", "recipient": "Clinic B", "given_on": "2026-01-01",
         "given_by": "anna", "terms": list(TERMS),
