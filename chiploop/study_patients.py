@@ -41,7 +41,9 @@ class DonorPatient(Part):
     patient: Annotated[Identifier, AfterValidator(_code)]
     """The code of the patient's file; who it is stands elsewhere."""
     file: str
-    """The patient's file. It is read at the beginning, where it must be right, and for each report."""
+    """The patient's file, or the folder of the store that keeps the patient. It is read at the beginning, where it
+    must be right, and for each report.
+    """
     drugs: Annotated[
         tuple[Annotated[str, AfterValidator(_arm)], ...],
         BeforeValidator(as_tuple),

@@ -2,7 +2,8 @@
 
 Belongs here: reading one, and whether its consent lets it be used today. Not here: what a file may hold
 (chiploop.twin.patient_file), what it is used for (twin.donor_patient). Nothing is copied: once a patient's file is
-gone, a report that is made again has no forecast for this patient any more.
+gone, a report that is made again has no forecast for this patient any more. One who is kept in a store
+(chiploop.patients) is found there by code, and each reading stands on the store's audit.
 """
 
 from __future__ import annotations
@@ -23,10 +24,20 @@ def patient_at_hand(asked: DonorPatient) -> Patient:
     from chiploop.twin.patient_file import patient_of
 
     path = Path(asked.file)
-    patient = patient_of(path)
     today = datetime.date.today().isoformat()
+    if path.is_dir():
+        return _of_store(path, asked.patient, today)
+    patient = patient_of(path)
     check_use(patient.consent.scope, patient.consent.delete_after, "study", today, str(path))
     return patient
+
+
+def _of_store(folder: Path, code: str, today: str) -> Patient:
+    """Return a patient of a store. Its key comes as for every command; there may be no terminal to ask on."""
+    from flows.cli.patient_store import opened
+
+    with opened(folder, None) as books:
+        return books.read(books.find(code), "study", today, page=True)
 
 
 def refuse_unfit_patients(study: Study) -> None:

@@ -120,18 +120,42 @@ def of_virtual_patients(arms: Sequence[str], setting: str) -> Applicability:
     )  # fmt: skip
 
 
-def of_trial_file() -> Applicability:
-    """Return what is known of the patients of a trial whose file has arms, outcomes and prognoses alone."""
+def of_trial_file(
+    easi: Sequence[float | None] = (), age_years: Sequence[float | None] = ()
+) -> Applicability:
+    """Return what is known of the patients of a trial, from their EASI and ages before treatment where given."""
     why = "the trial's file does not say it, so whether the prognoses hold for these patients is not known"
     adults = "; the twin was built from adults with moderate to severe disease"
+    disease = source_populations().disease
     return Applicability(
         (
-            Aspect("age", NOT_KNOWN, why + adults),
-            Aspect("severity", NOT_KNOWN, why),
+            _in_span_of_all("age", "ages", age_years, disease.age_years, why + adults),
+            _in_span_of_all("severity", "EASI before treatment", easi, disease.easi, why),
             Aspect("ancestry", NOT_KNOWN, why + "; the disease model has none"),
             Aspect("FLG", NOT_KNOWN, why + "; the disease model has no genotypes"),
         )
     )
+
+
+def _in_span_of_all(
+    aspect: str,
+    what: str,
+    values: Sequence[float | None],
+    span: tuple[float, float] | None,
+    unsaid: str,
+) -> Aspect:
+    """Return whether the values of all patients lie in the span of the disease model; one missing is not known."""
+    given = [value for value in values if value is not None]
+    if not given or span is None:
+        return Aspect(aspect, NOT_KNOWN, unsaid)
+    ends = f"{span[0]:g} or more" if span[1] == float("inf") else f"{span[0]:g} to {span[1]:g}"
+    out = sum(not span[0] <= value <= span[1] for value in given)
+    missing = len(values) - len(given)
+    lacking = f"; {missing} of {len(values)} patients have none" if missing else ""
+    seen = f"{what} {min(given):.3g} to {max(given):.3g}, disease model {ends}"
+    if out:
+        return Aspect(aspect, OUTSIDE, f"{seen}: {out} of {len(values)} patients outside{lacking}")
+    return Aspect(aspect, NOT_KNOWN if missing else INSIDE, f"{seen}{lacking}")
 
 
 def _drugs(arms: Sequence[str]) -> list[str]:

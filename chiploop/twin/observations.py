@@ -136,3 +136,11 @@ def with_own_offset(apart: np.ndarray) -> np.ndarray:
     own, new = CCL17_LN_SD**2 - CCL17_READING_LN_SD**2, CCL17_READING_LN_SD**2
     together = own / (new + own * apart.shape[1])
     return np.asarray(-0.5 * ((apart**2).sum(axis=1) - together * apart.sum(axis=1) ** 2) / new)
+
+
+def own_offset(apart: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return draws (n,) of a person's own offset, given how far readings (n, any) lie from what the state says."""
+    own, new = CCL17_LN_SD**2 - CCL17_READING_LN_SD**2, CCL17_READING_LN_SD**2
+    kept = own / (new + own * apart.shape[1])
+    sd = np.sqrt(new * kept)
+    return np.asarray(kept * apart.sum(axis=1) + sd * rng.standard_normal(len(apart)))

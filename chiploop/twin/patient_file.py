@@ -90,7 +90,8 @@ class Baseline(Part):
 class ChipRatio(Part):
     """Donor over reference, as this patient's chips showed it."""
 
-    ratio: Positive
+    ratio: Annotated[float, Field(ge=0.001, le=1000)]
+    """Beyond a thousandfold it is a mistake, and the disease has no numbers there."""
     ln_sd: Annotated[float, Field(ge=0, le=2)] = 0.1
 
 

@@ -15,16 +15,20 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from chiploop.errors import WrongUse
+from chiploop.errors import FileNotValid, WrongUse
 from chiploop.twin.applicability import Applicability, of_patient
 from chiploop.twin.drug_effect import PRIOR, PotencyDraws
 from chiploop.twin.drug_facts import PLACEBO_ARM, drug_of_arm
 from chiploop.twin.observations import (
+    CCL17,
+    CCL17_READING_LN_SD,
     EASI_FLOOR,
     EASI_LN_SD,
     LINKS,
     expected_at_baseline,
+    ln_ccl17_change,
     ln_easi,
+    own_offset,
 )
 from chiploop.twin.patient_file import Patient
 from chiploop.twin.patient_model import before_treatment, simulate
@@ -130,6 +134,8 @@ def what_if(
     ------
     WrongUse
         For drugs, weeks or a modifier that are not possible.
+    FileNotValid
+        Where virtual patients have no course with what the file says.
     """
     if not drugs or len(set(drugs)) != len(drugs):
         raise WrongUse(
@@ -146,6 +152,11 @@ def what_if(
     twin, infos = twin_of(patient, np.random.default_rng(seed), potencies=potencies, seed=seed, n=n)
     twin = twin.evened()
     names, easi, improvement = courses(twin, drugs, weeks, without)
+    if not np.isfinite(improvement).all():
+        raise FileNotValid(
+            f"{patient.patient}: {int(np.isnan(improvement).any(axis=1).sum())} of {n} virtual patients have no "
+            "course with these ratios and effects; nothing is foretold"
+        )
     bare = None
     if potencies or any(value is not None for value in patient.chip.model_dump().values()):
         other, _ = twin_of(patient, np.random.default_rng(seed), with_chip=False, seed=seed, n=n)
@@ -233,14 +244,27 @@ def offered(twin: Twin, drug: str, rng: np.random.Generator) -> dict[str, np.nda
         for name, expected in expected_at_baseline(started[0]).items()
         if getattr(twin.patient.baseline, name) is None
     }
-    seen = max((v.week for v in twin.patient.visits if v.easi is not None), default=0.0)
+    under, visits = twin.patient.treatment or drug, twin.patient.visits
+    levels = {v.week: v.serum_ccl17_pg_ml for v in visits if v.serum_ccl17_pg_ml is not None}
+    weeks = np.unique([*VISIT_WEEKS, *levels])
+    course = simulate(values, [twin.effect(under)], weeks, started=started)
+    seen = max((v.week for v in visits if v.easi is not None), default=0.0)
     for week in [w for w in VISIT_WEEKS if w > seen][:1]:
-        under = twin.patient.treatment or drug
-        easi = simulate(values, [twin.effect(under)], np.array([week]), started=started).easi[
-            :, 0, 0
-        ]
+        easi = course.easi[:, 0, int(np.searchsorted(weeks, week))]
         noise = EASI_LN_SD * rng.standard_normal(len(values))
         found[f"EASI at week {week:g} under {under}"] = ln_easi(easi) + noise
+    before, expected = twin.patient.baseline.serum_ccl17_pg_ml, expected_at_baseline(started[0])
+    without_offset = expected[CCL17][:, None] + ln_ccl17_change(course.th2[:, 0])
+    apart = [] if before is None else [np.log(before) - expected[CCL17]]
+    apart += [
+        np.log(v) - without_offset[:, int(np.searchsorted(weeks, w))] for w, v in levels.items()
+    ]
+    # a level alone holds the person's own offset; after earlier ones the change counts
+    offset = own_offset(np.array(apart).reshape(-1, len(values)).T, rng)
+    for week in [w for w in VISIT_WEEKS if w > max(levels, default=0.0)][:1]:
+        noise = CCL17_READING_LN_SD * rng.standard_normal(len(values))
+        then = without_offset[:, int(np.searchsorted(weeks, week))]
+        found[f"serum CCL17 at week {week:g} under {under}"] = then + offset + noise
     return found
 
 

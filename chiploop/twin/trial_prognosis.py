@@ -103,6 +103,22 @@ def read_baselines(path: Path, patients: Sequence[str]) -> list[TrialBaseline]:
     return [found[code] for code in patients]
 
 
+def check_outcomes(path: Path, patients: Sequence[str], values: np.ndarray, outcome: str) -> None:
+    """Raise FileNotValid where the outcomes of a file can not be what they are said to be."""
+    if outcome == "improvement_pct":
+        fits, allowed = values <= 100.0, "100 at most"
+    elif outcome == "EASI":
+        fits, allowed = (values >= 0.0) & (values <= 72.0), "0 to 72"
+    else:
+        fits, allowed = (values == 0.0) | (values == 1.0), "0 or 1"
+    if not fits.all():
+        i = int(np.argmin(fits))
+        raise FileNotValid(
+            f"{path}: the outcome of {patients[i]} is {values[i]:g}, which is no {outcome} (allowed: {allowed}); "
+            f"{int((~fits).sum())} of {len(fits)} patients"
+        )
+
+
 @dataclass(frozen=True)
 class Bank:
     """Virtual patients under placebo."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from chiploop.twin.control_arm import Effect
     from chiploop.twin.randomisation_test import RandomisationTest
     from chiploop.twin.trial_data import TrialData
+    from chiploop.twin.trial_prognosis import TrialBaseline
 
 RESEARCH = "Research use only; not for clinical decisions."
 FEW = 40
@@ -51,7 +52,7 @@ def control_arm(
     simulate: bool = typer.Option(
         False, "--simulate", help="Simulate trials of this size, with right and wrong twins."
     ),
-    seed: int = typer.Option(1, "--seed", help="Of everything random."),
+    seed: int = typer.Option(1, "--seed", min=0, help="Of everything random."),
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Estimate a treatment's effect with the help of twins: fewer patients for the same answer.
@@ -76,13 +77,15 @@ def control_arm(
     from chiploop.twin.applicability import of_trial_file
     from chiploop.twin.randomisation_test import randomisation_test
     from chiploop.twin.trial_data import read_trial
+    from chiploop.twin.trial_prognosis import TrialBaseline, read_baselines
 
     if bias_sd is not None and not bias_sd > 0.0:
         raise WrongUse(f"--bias-sd {bias_sd:g} was given; it must be above 0")
     data = read_trial(trial, adjust)
-    foretold = None
+    foretold, known = None, list[TrialBaseline]()
     if twin:
-        data, foretold = with_twin(data, trial, twin, setting, week, seed)
+        known = [] if data.prognosis is not None else read_baselines(trial, data.patients)
+        data, foretold = with_twin(data, known, trial, twin, setting, week, seed)
     effects, not_made = made(data, bias_sd)
     saved = None
     if {"unadjusted", "adjusted"} <= {one.method for one in effects}:
@@ -91,7 +94,11 @@ def control_arm(
     if len(data.outcome) <= FEW and data.n_control:
         exact = randomisation_test(data, np.random.default_rng(seed))
     simulated = errors_of(data, bias_sd, seed) if simulate else []
-    holds = None if data.prognosis is None else of_trial_file()
+    holds = (
+        None
+        if data.prognosis is None
+        else of_trial_file([one.easi for one in known], [one.age_years for one in known])
+    )
     if as_json:
         print_json(
             {
@@ -121,16 +128,23 @@ def control_arm(
 
 
 def with_twin(
-    data: TrialData, path: Path, outcome: str, setting: str, week: float, seed: int
+    data: TrialData,
+    known: Sequence[TrialBaseline],
+    path: Path,
+    outcome: str,
+    setting: str,
+    week: float,
+    seed: int,
 ) -> tuple[TrialData, dict[str, Any]]:
     """Return the trial with the twin's own prognoses, and these as ``--json`` prints them."""
-    from chiploop.twin.trial_prognosis import prognoses, read_baselines
+    from chiploop.twin.trial_prognosis import check_outcomes, prognoses
 
     if data.prognosis is not None:
         raise WrongUse(
             f"{path} has a column prognosis already; leave --twin out, or the column: one of them counts"
         )
-    found = prognoses(read_baselines(path, data.patients), outcome, setting, week, seed)
+    found = prognoses(known, outcome, setting, week, seed)
+    check_outcomes(path, data.patients, data.outcome, outcome)
     rows = zip(data.patients, found.mean, found.sd, found.effective, strict=True)
     return replace(data, prognosis=found.mean), {
         "outcome": outcome,

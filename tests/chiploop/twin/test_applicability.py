@@ -94,6 +94,23 @@ def test_what_no_source_says_is_never_taken_for_inside() -> None:
     assert of_trial_file().verdict == NOT_KNOWN
 
 
+@pytest.mark.parametrize(
+    ("easi", "verdict", "words"),
+    [
+        ((20.0, 30.0), INSIDE, "EASI before treatment 20 to 30"),
+        ((20.0, None), NOT_KNOWN, "1 of 2 patients have none"),
+        ((2.0, 60.0, 30.0, None), OUTSIDE, "2 of 4 patients outside; 1 of 4 patients have none"),
+        ((), NOT_KNOWN, "does not say it"),
+    ],
+)
+def test_severity_of_a_trial_is_that_of_its_patients_before_treatment(
+    easi: tuple[float | None, ...], verdict: str, words: str
+) -> None:
+    found = {one.aspect: one for one in of_trial_file(easi, [12.0 for _ in easi]).aspects}
+    assert found["severity"].verdict == verdict and words in found["severity"].reason
+    assert found["age"].verdict == (OUTSIDE if easi else NOT_KNOWN)
+
+
 def test_a_trial_on_virtual_patients_says_which_of_its_endpoints_are_missed() -> None:
     found = {
         one.aspect: one for one in of_virtual_patients(["upadacitinib"], "monotherapy").aspects

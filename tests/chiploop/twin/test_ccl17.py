@@ -16,11 +16,13 @@ from chiploop.twin.observations import (
     expected_at_baseline,
     ln_ccl17_change,
     log_likelihood,
+    own_offset,
     with_own_offset,
 )
 from chiploop.twin.patient_file import Visit
 from chiploop.twin.patient_model import Courses, before_treatment, simulate
-from chiploop.twin.patient_what_if import what_if
+from chiploop.twin.patient_twin import new_twin
+from chiploop.twin.patient_what_if import offered, what_if
 from chiploop.twin.population import published_population
 from chiploop.twin.trial import settings_shift
 from tests.chiploop.twin.patients import patient
@@ -95,3 +97,30 @@ def test_forecasts_that_heard_of_ccl17_cover_hidden_patients_and_are_narrower() 
     assert abs(inside - 0.9 * HIDDEN) < 3.0 * np.sqrt(HIDDEN * 0.9 * 0.1)
     low, high = np.quantile(improvement, (0.05, 0.95))
     assert np.mean(widths) < 0.95 * (high - low)
+
+
+@pytest.mark.parametrize("readings", [0, 1, 3])
+def test_what_is_left_open_of_an_offset_is_that_of_plain_regression_on_the_readings(
+    readings: int,
+) -> None:
+    rng = np.random.default_rng(2)
+    own = np.sqrt(CCL17_LN_SD**2 - CCL17_READING_LN_SD**2)
+    hidden = own * rng.standard_normal(40_000)
+    apart = hidden[:, None] + CCL17_READING_LN_SD * rng.standard_normal((40_000, readings))
+    drawn = own_offset(apart, rng)
+    # draws of a posterior are as the hidden ones are, alone and with the readings
+    assert drawn.std() == pytest.approx(own, rel=0.02)
+    for v in range(readings):
+        assert np.cov(drawn, apart[:, v])[0, 1] == pytest.approx(own**2, rel=0.05)
+
+
+def test_a_level_at_a_visit_is_offered_until_it_was_drawn_and_scatters_less_after_another() -> None:
+    def level(**more: object) -> tuple[str, np.ndarray]:
+        twin, _ = new_twin(patient(treatment="dupilumab", **more), np.random.default_rng(1), n=800)
+        found = offered(twin.evened(), "dupilumab", np.random.default_rng(2))
+        (name,) = (name for name in found if name.startswith("serum CCL17 at"))
+        return name, found[name]
+
+    name, alone = level()
+    _, after = level(baseline={"serum_ccl17_pg_ml": 1500.0})
+    assert name == "serum CCL17 at week 4 under dupilumab" and after.std() < 0.8 * alone.std()

@@ -57,6 +57,8 @@ WRONG = [
     ("  stress: {parameter: d1}", "  stress: {parameter: mood}", 12, "is not a parameter"),
     ("  - {week: 8.0}", "  - {week: 2.0}", None, "do not ascend"),
     ("  easi: 28.0", "  easi: 80.0", 7, "72.0 or less"),
+    ("ratio: 0.8", "ratio: 1.0e+300", 10, "1000.0 or less"),
+    ("ratio: 0.8", "ratio: 1.0e-300", 10, "0.001 or more"),
 ]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chiploop.errors import WrongUse
+from chiploop.errors import FileNotValid, WrongUse
 from chiploop.twin.drug_effect import POTENCIES, PotencyDraws
 from chiploop.twin.hidden_patients import forecast, in_file
 from chiploop.twin.observations import LINKS
@@ -155,6 +155,9 @@ def left_by(
     if name in LINKS:
         more = {**known.get("baseline", {}), name: in_file(name, shown)}  # type: ignore[dict-item]
         twin, _ = new_twin(patient(**{**known, "baseline": more}), rng, n=n)
+    elif name.startswith("serum CCL17 at week 4"):
+        level = Visit(week=4.0, serum_ccl17_pg_ml=float(np.exp(shown)))
+        twin, _ = updated(twin, (level,), rng)
     else:
         easi = in_file("easi", shown)
         twin, _ = updated(twin, (Visit(week=4.0, easi=min(easi, 72.0)),), rng)
@@ -190,3 +193,16 @@ def test_the_measurement_that_is_named_first_narrows_most(known: dict[str, objec
     # the one named last does narrow less, beyond doubt: the check can tell measurements apart
     lead = left[shares[-1][0]] - left[first]
     assert lead.mean() > 3.0 * lead.std(ddof=1) / np.sqrt(len(hidden))
+
+
+def test_virtual_patients_without_a_course_are_told_and_never_averaged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*given: object, **more: object) -> tuple[list[str], np.ndarray, np.ndarray]:
+        names, easi, improvement = courses(*given, **more)  # type: ignore[arg-type]
+        improvement[:3] = np.nan
+        return names, easi, improvement
+
+    monkeypatch.setattr("chiploop.twin.patient_what_if.courses", broken)
+    with pytest.raises(FileNotValid, match="3 of 200 virtual patients have no course"):
+        what_if(patient(), ["placebo"], n=200)

@@ -9,7 +9,7 @@ import pytest
 
 from chiploop.errors import FileNotValid, WrongUse
 from chiploop.twin.prognosis_simulation import TWINS, hidden_patients, rates_of_twin
-from chiploop.twin.trial_prognosis import TrialBaseline, prognoses, read_baselines
+from chiploop.twin.trial_prognosis import TrialBaseline, check_outcomes, prognoses, read_baselines
 
 HEAD = "patient,arm,outcome,easi,serum_ccl17_pg_ml,flg,age_years\n"
 
@@ -85,3 +85,16 @@ def test_the_error_of_the_first_kind_holds_with_this_prognosis_right_or_wrong(tw
 def test_an_effect_is_found_more_often_with_the_twin_than_without() -> None:
     found = rates_of_twin("right", 40, 500, 3, hidden=500, outcome="EASI", effect=-4.0)
     assert found.type_1_error["adjusted"] > found.type_1_error["unadjusted"] + 0.1
+
+
+@pytest.mark.parametrize(
+    ("outcome", "fits", "does_not"),
+    [("EASI75", (0.0, 1.0), 0.5), ("EASI", (0.0, 72.0), 72.5), ("improvement_pct", (-200.0, 100.0), 101.0)],
+)  # fmt: skip
+def test_an_outcome_that_can_not_be_what_it_is_said_to_be_is_refused(
+    outcome: str, fits: tuple[float, ...], does_not: float
+) -> None:
+    path = Path("trial.csv")
+    check_outcomes(path, ("P1", "P2"), np.array(fits), outcome)
+    with pytest.raises(FileNotValid, match=f"P2 is {does_not:g}, which is no {outcome}"):
+        check_outcomes(path, ("P1", "P2"), np.array([fits[0], does_not]), outcome)

@@ -85,7 +85,12 @@ def test_a_trial_of_one_arm_has_its_twins_alone(
 
 @pytest.mark.parametrize(
     ("options", "code"),
-    [(["--bias-sd", "0"], 2), (["--adjust", "age"], 3), (["--adjust", "prognosis"], 3)],
+    [
+        (["--bias-sd", "0"], 2),
+        (["--adjust", "age"], 3),
+        (["--adjust", "prognosis"], 3),
+        (["--seed", "-1"], 2),
+    ],
 )
 def test_what_does_not_go_together_is_refused(
     options: list[str], code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -113,11 +118,18 @@ def test_the_twin_makes_the_prognosis_itself_from_baseline_columns(
         "unadjusted", "adjusted", "borrowed", "external"
     }  # fmt: skip
     assert told["saved"] > 0.2
+    severity = told["applicability"]["aspects"][1]
+    assert (severity["aspect"], severity["verdict"]) == ("severity", "not known")
+    assert "1 of 30 patients have none" in severity["reason"]
     patients = {one["patient"]: one for one in told["prognosis"]["patients"]}
     assert told["prognosis"]["known"] == {"easi": 29} and len(patients) == 30
     assert patients["P07"]["sd"] == max(one["sd"] for one in patients.values())
     assert command_line(asked) == 0
     assert "prognosis by the twin: EASI under placebo" in capsys.readouterr().out
     assert command_line(["twin", "control-arm", str(path), "--twin", "IGA"]) == 2
+    assert command_line(["twin", "control-arm", str(path), "--twin", "EASI75"]) == 3
+    assert "which is no EASI75 (allowed: 0 or 1); 30 of 30" in " ".join(
+        capsys.readouterr().err.split()
+    )
     assert command_line(["twin", "control-arm", str(written(tmp_path)), "--twin", "EASI"]) == 2
     assert "has a column prognosis already" in " ".join(capsys.readouterr().err.split())

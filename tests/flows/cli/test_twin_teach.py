@@ -149,9 +149,19 @@ def test_no_file_of_answers_ends_in_a_bug(
 def test_a_person_at_a_terminal_is_asked_and_leaves_with_ctrl_c() -> None:
     command = [sys.executable, "-c", "from flows.cli.main import main; main()", *TEACH]
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, close_fds=True, start_new_session=True
-    )
+    # who runs the tests in the background may have them ignore Ctrl-C, and a child inherits that
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            close_fds=True,
+            start_new_session=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     os.close(theirs)
     try:
         seen = until(ours, "go on): ")
