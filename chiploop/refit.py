@@ -38,6 +38,7 @@ from chiploop.models.study_model import model_of
 from chiploop.next_exposure import likelihood_of
 from chiploop.record.actions import Action
 from chiploop.record.replay import schedules_by, unknown_chips_since
+from chiploop.record.unexplained import UNEXPLAINED
 from chiploop.study import MODEL_FOLDER, STUDY_FILE, Study, load_study
 from chiploop.study_checks import check_parts
 from chiploop.study_yaml import YamlText
@@ -48,10 +49,6 @@ LEARNED = 0.5
 """Shrinkage from which a parameter counts as learned: its sd is at most half of the prior's."""
 ROUNDING_H = 0.25
 """How long before the planned end a pump may be done: the rounding of rate and volume."""
-UNEXPLAINED = "what its line delivered until then is not known"
-"""Why a reading that was taken well is not learned from."""
-LEFT_OUT = "left out of the fit"
-"""Kind of the record's event that names such readings."""
 FIT_STEP, REVIEW_STEP = 1, 2
 """Places in the keys of random numbers."""
 

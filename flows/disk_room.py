@@ -162,9 +162,13 @@ def wait_for_room(lab: Laboratory, trouble: Exception) -> None:
         f"{DISK_IS_FULL} ({trouble}). The run WAITS for room and begins nothing; pumps go on to their targets and "
         "stop by themselves. Make room",
     )
-    while not has_room(lab.folder):
+    while (
+        True
+    ):  # not at once: another disk may be the full one, or a quota that the probe does not meet
         refuse_when_stopped(lab.clock.stopped_by())
         time.sleep(LOOK_S)
+        if has_room(lab.folder):
+            break
     say(lab, "there is room on the disk again: the run goes on")
 
 

@@ -29,11 +29,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from chiploop.errors import ChiploopError
+from chiploop.record.disk import is_full
 from chiploop.record.journal import Journal
 from chiploop.record.progress import pump_progress
 from chiploop.safe_state import LineFlow, SafeStep, safe_steps
 from chiploop.study import Study
 from flows.clock import Clock, WallClock, since_boot_s
+from flows.disk_room import give_reserve
 from flows.fault_points import reached
 from flows.heartbeat import Beat, last_beat
 from flows.opening import SETTINGS_FILE, RunFiles, RunInUse, known_run, only_owner
@@ -234,8 +236,11 @@ def _supervise(folder: Path, steady_s: Callable[[], float]) -> None:
             told = False  # somebody has taken it up, or the one that was ended is not quite gone
             time.sleep(EVERY_S)
             continue
-        except ChiploopError as trouble:
+        except (ChiploopError, OSError) as trouble:  # OSError: a full disk where no one names it
             say(files, f"chips can not be made safe: {trouble}; it is tried again")
+            if is_full(trouble) and give_reserve(folder):
+                say(files, "the reserve of the disk is free now")
+                continue
         time.sleep(AGAIN_S)
 
 
@@ -297,8 +302,9 @@ def alarm(files: RunFiles, why: str) -> None:
 
 
 def say(files: RunFiles, what: str) -> None:
-    """Write a line to the supervisor's log, which is where its output goes."""
-    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {files.run_id}: {what}", flush=True)
+    """Write a line to the supervisor's log, which is where its output goes; chips do not wait for it."""
+    with suppress(OSError):  # the disk is full
+        print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {files.run_id}: {what}", flush=True)
 
 
 if __name__ == "__main__":

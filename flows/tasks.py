@@ -40,7 +40,8 @@ from chiploop.plan import perfused_chip, plate_map
 from chiploop.record.next_event import Before, add_next_event
 from chiploop.record.posterior_file import read_posterior, write_posterior
 from chiploop.record.rows import RawFile
-from chiploop.refit import LEFT_OUT, UNEXPLAINED, evidence_of, rng_of_fit
+from chiploop.record.unexplained import LEFT_OUT, UNEXPLAINED
+from chiploop.refit import evidence_of, rng_of_fit
 from chiploop.stopping import Verdict
 from chiploop.study import Kit
 from flows import hands
@@ -89,6 +90,7 @@ def measure_teer(lab: Laboratory, cycle: int, planned_h: float | None = None) ->
         how, readout = barrier_derivation(spectrum, fit, blank, readout)
         readouts.append(readout)
         resistances += how.measurements
+    tell_wires(lab, cycle)
     return on_record(lab, readouts, Derivation(tuple(resistances)))
 
 
@@ -137,6 +139,7 @@ def read_plate(
         plate = reader.read_absorbance(plate_id, kit.wavelengths_nm, lab.clock.now_h())
         reached("absorbance_read")
         plate = replace(plate, raw_sha256=keep(lab, f"{plate_id}_od.json", "absorbance", of(plate)))
+        tell_wires(lab, cycle)
     else:
         plate = exported_plate(lab, written, plate_id)
     reached("plate_read")
@@ -254,7 +257,6 @@ def on_record(
     ]
     lab.record.add_readouts(lab.run_id, marked, derivation)
     reached("readouts_recorded")
-    tell_wires(lab, max((r.cycle for r in marked), default=0))
     return marked
 
 

@@ -22,7 +22,8 @@ from chiploop.record.actions import Action
 from chiploop.record.posterior_file import read_posterior
 from chiploop.record.record import Record
 from chiploop.record.rows import Decision, RecordedContent
-from chiploop.refit import LEARNED, LEFT_OUT
+from chiploop.record.unexplained import LEFT_OUT
+from chiploop.refit import LEARNED
 from chiploop.report.run_summary import delivered_facts
 from chiploop.report.run_tables import number, percent
 from chiploop.report.verdicts import WORDS, fit_verdict, predictive_verdict

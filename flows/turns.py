@@ -131,11 +131,12 @@ def measured(
 ) -> tuple[Holds, list[Readout] | None]:
     """Read TEER now; with a meter that does not answer again and again while pumps run.
 
-    None where none runs that could be waited beside: it is to be tried again.
+    None where nothing runs and whoever asks gives the chips something first: it is to be tried again.
     """
-    if not running:
+    is_now = until_h == -math.inf
+    if is_now and not running:
         return running, away.teer_now(lab, cycle, planned_h, work=work)
-    last_h = until_h if math.isfinite(until_h) else None
+    last_h = None if is_now else until_h
     read, running = away.teer_when_it_answers(lab, running, cycle, planned_h, last_h, work)
     return running, read
 

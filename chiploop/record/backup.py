@@ -55,6 +55,8 @@ NOT_KEPT_NAMES = frozenset(
         "journal.head",
         PATIENTS,
         "patients.head",
+        "disk_reserve",  # random bytes that a run gives free on a full disk
+        "disk_reserve.probe",
     }
 )
 NOT_KEPT_ENDS = (".tmp", ".unfinished", ".lock", "-wal", "-shm", "-journal")

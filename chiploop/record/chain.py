@@ -17,7 +17,6 @@ import hashlib
 import json
 import math
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -121,8 +120,8 @@ def plain(value: Any) -> Any:
     """
     if value is None or isinstance(value, bool | str):
         return value
-    numpy = sys.modules.get("numpy")  # its numbers come only from those who have loaded it
-    if numpy is not None and isinstance(value, numpy.ndarray | numpy.generic):
+    # told by name: NumPy is not loaded for it, and another thread may be loading it just now
+    if any(kind.__module__ == "numpy" for kind in type(value).__mro__):
         return plain(value.tolist())
     if isinstance(value, int):
         return int(value)

@@ -27,6 +27,8 @@ def is_full(problem: BaseException) -> bool:
     """Return whether an error, or what it came of, is that of a full disk."""
     seen: BaseException | None = problem
     while seen is not None:
+        if isinstance(seen, DiskFull):  # told by name, without what it came of: the wire record
+            return True
         if isinstance(seen, OSError) and seen.errno in _FULL:
             return True
         if isinstance(seen, sqlite3.Error) and "disk is full" in str(seen):

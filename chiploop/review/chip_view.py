@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from chiploop.measurement import Readout
 from chiploop.record.exclusions import Exclusion, is_excluded
 from chiploop.record.record import Record
+from chiploop.record.unexplained import LEFT_OUT, as_fitted
 from chiploop.review.run_view import digits, value_of
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 460.0, 120.0, 52.0, 12.0, 22.0, 20.0
@@ -80,7 +81,7 @@ def one_chip(record: Record, run_id: str, chip: str) -> OneChip | None:
     if place is None:
         return None
     own = sorted(
-        record.readouts(run_id, chips=(chip,)),
+        as_fitted(record.readouts(run_id, chips=(chip,)), record.events(run_id, LEFT_OUT)),
         key=lambda r: (r.readout, r.time_h),
     )
     rows = tuple(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from chiploop.measurement import Measurement, Readout
 from chiploop.record.record import Record
+from chiploop.record.unexplained import LEFT_OUT, as_fitted
 from chiploop.record.well_exclusions import WellExclusion, wells_left_out
 from chiploop.review.run_view import digits, value_of
 
@@ -89,7 +90,8 @@ class PlateView:
 
 def one_plate(record: Record, run_id: str, plate: str) -> PlateView | None:
     """Return a plate of a run; None where nothing was read from one of that name."""
-    readouts = [one for one in record.readouts(run_id) if one.plate == plate]
+    known = as_fitted(record.readouts(run_id), record.events(run_id, LEFT_OUT))
+    readouts = [one for one in known if one.plate == plate]
     rows = [one for one in record.measurements(run_id, plate) if one.well]
     if not readouts or not rows:
         return None

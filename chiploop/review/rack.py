@@ -88,7 +88,7 @@ def title_of(one: ChipView) -> str:
     if one.excluded:
         parts.append(f"{one.excluded} readings left out by a person")
     if one.failed:
-        parts.append(f"{one.failed} readings failed")
+        parts.append(f"{one.failed} readings failed or left out of a fit")
     return "; ".join(parts)
 
 

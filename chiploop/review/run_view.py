@@ -16,6 +16,7 @@ from chiploop.record.exclusions import is_excluded
 from chiploop.record.journal import Journal
 from chiploop.record.record import Record
 from chiploop.record.rows import RecordedContent, RecordedRun
+from chiploop.record.unexplained import LEFT_OUT, as_fitted
 from chiploop.review.choosing import Choice, Chosen, chosen_chips
 from chiploop.review.contracts import Desk, Status
 
@@ -61,7 +62,7 @@ class ChipView:
     excluded: int
     """Readings that a person has taken out."""
     failed: int
-    """Readings that failed quality control."""
+    """Readings that failed quality control, or that a fit left out."""
     fed_by: str = ""
     """``fed by L1 in place of L2`` where a valve has moved it or may have; empty where it is at home."""
 
@@ -143,7 +144,8 @@ def run_view(desk: Desk, record: Record, run: RecordedRun, asked: Choice = EVERY
             chosen = chosen_of(asked, homes, fed, now, status)
             spans = spans_of(journal.actions(run_id, chosen.lines))
     of_chips: dict[str, list[Readout]] = {}
-    for readout in sorted(record.readouts(run_id, chips=chosen.chips), key=lambda one: one.time_h):
+    known = as_fitted(record.readouts(run_id, chips=chosen.chips), record.events(run_id, LEFT_OUT))
+    for readout in sorted(known, key=lambda one: one.time_h):
         of_chips.setdefault(readout.chip_id, []).append(readout)
     donors = donors_of(study)
     calibrations = record.calibrations(run_id)
@@ -363,6 +365,11 @@ EVENT_WORDS = {
     "exclusion": lambda c: (
         f"{c['chip_id']} {c['readout'] or 'every reading'} "
         f"{'left out' if c['excluded'] else 'taken in again'} by {c['by']}: {c['why']}"
+    ),
+    LEFT_OUT: lambda c: (
+        f"{LEFT_OUT} of cycle {c['cycle']}: "
+        + ", ".join(f"{r['readout']} of {r['chip']} at {r['time_h']:g} h" for r in c["readouts"])
+        + "".join(f"; {why}" for why in dict.fromkeys(r["why"] for r in c["readouts"]))
     ),
     "hold": lambda c: (
         f"{'held' if c['on'] else 'let go on'} by {c['by']}" + (f": {c['why']}" if c["why"] else "")

@@ -11,6 +11,7 @@ from typing import Any
 
 from chiploop.record.record import Record
 from chiploop.record.rows import RecordedRun
+from chiploop.record.unexplained import LEFT_OUT, as_fitted
 from chiploop.review.fits_again import interval
 
 
@@ -89,7 +90,8 @@ def _facts(record: Record, run: RecordedRun) -> tuple[dict[str, str], ...]:
             "searches at the best mode": f"{info['starts_at_mode']} of {info['starts']}",
             "warnings": "; ".join(str(w).partition(":")[0] for w in info["warnings"]) or "none",
         }
-    left_out = sum(r.qc == "fail" for r in record.readouts(run.run_id))
+    known = as_fitted(record.readouts(run.run_id), record.events(run.run_id, LEFT_OUT))
+    left_out = sum(r.qc == "fail" for r in known)
     trusted["readings that failed or were left out"] = str(left_out)
     doses = {}
     for proposal in record.proposals(run.run_id):

@@ -12,7 +12,8 @@ import pytest
 from chiploop.measurement import Readout
 from chiploop.record.actions import programme_key
 from chiploop.record.journal import Journal
-from chiploop.refit import UNEXPLAINED, Evidence, evidence_of
+from chiploop.record.unexplained import UNEXPLAINED
+from chiploop.refit import Evidence, evidence_of
 from tests.chiploop.campaigns import STUDY, readings
 from tests.chiploop.test_refit import LINES, flow
 

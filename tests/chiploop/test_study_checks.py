@@ -70,6 +70,13 @@ BROKEN = [
     ),
     ("_donors_are_known", "C05: D2", "C05: D9", "lines[1].chips.C05", 'donor "D9"'),
     (
+        "_patients_are_donors",
+        "stimulus:                 ",
+        "patients: {D9: {patient: P-1, file: protocols/patients/P-0107.yaml, drugs: [placebo]}}\nstimulus: ",
+        "patients.D9",
+        "donor of this study",
+    ),
+    (
         "_stimulus_is_there",
         "IL-4: 0.5 ng/mL\n  IL-13: 1 ",
         "IL-4: 0 ng/mL\n  IL-13: 0 ",

@@ -19,23 +19,10 @@ from tests.flows.mutants import MUTANTS
 from tests.instruments.fault_matrix import World
 from tests.instruments.matrix_makes import MAKES
 
-USUAL = (
-    *map(
-        Case,
-        (
-            "after_intent",
-            "after_sent",
-            "after_start",
-            "before_outcome",
-            "line_finished",
-            "plate_read",
-            "posterior_written",
-            "proposal_recorded",
-        ),
-    ),
-    Case("plain_wanted", "lost start"),
+USUAL = tuple(
+    map(Case, ("after_sent", "after_start", "line_finished", "plate_read", "posterior_written"))
 )
-"""Carried out in every test run. Of the steps of one dose these four; the others are killed for every make of pump
+"""Carried out in every test run. Of the steps of one dose these two; the others are killed for every make of pump
 in tests/instruments (test_kill_matrix, test_fault_matrix), and here by the slow tests."""
 USUAL_BUGS = ("key protects nothing",)
 

@@ -143,6 +143,25 @@ def test_a_run_that_meets_a_full_disk_goes_on_with_its_reserve_and_then_waits_un
         assert [path.name for path in lab.folder.iterdir()] == []
 
 
+def test_where_another_disk_is_the_full_one_a_run_does_not_try_again_without_a_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept_s: list[float] = []
+    monkeypatch.setattr(disk_room, "RESERVE_BYTES", 2**20)
+    monkeypatch.setattr(disk_room.time, "sleep", slept_s.append)
+    tries: list[int] = []
+
+    def carry_out() -> None:
+        tries.append(len(slept_s))
+        if len(tries) < 4:
+            raise DiskFull("the disk of temporary files is full")
+
+    with ExitStack() as stack:
+        outlived(Run(tmp_path, stack), carry_out)  # type: ignore[arg-type]
+    assert tries == [0, 0, 1, 2]  # the first is tried with the reserve given free
+    assert slept_s == [disk_room.LOOK_S] * 2
+
+
 def test_a_run_that_waits_for_room_is_stopped_by_a_person(disk: Path) -> None:
     with ExitStack() as stack:
         lab: Any = Run(disk, stack)

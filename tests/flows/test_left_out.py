@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from chiploop.record.record import Record
-from chiploop.refit import LEFT_OUT, UNEXPLAINED
+from chiploop.record.unexplained import LEFT_OUT, UNEXPLAINED
 from flows import timeline_pages
 from flows.tasks import note_left_out
 from tests.chiploop.campaigns import STUDY, readings

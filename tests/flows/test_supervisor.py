@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from chiploop.record.disk import DiskFull
 from chiploop.record.journal import Journal
 from chiploop.record.replay import schedules_of
-from flows import perfusion
+from flows import perfusion, supervisor
+from flows.disk_room import RESERVE_FILE
 from flows.heartbeat import Beat
 from flows.perfusion import Wanted
 from flows.supervisor import Keeper, is_gone, make_safe
@@ -185,6 +189,40 @@ def test_a_run_is_left_alone_once_its_process_is_gone_or_does_nothing_for_long()
     fits = replace(alive, flow_awake_s=900.0)
     assert is_gone(fits, SETTINGS, 1000.0 + 10 * hung, 900.0 + 600.0) == ""
     assert "has done nothing" in is_gone(fits, SETTINGS, 1000.0 + 10 * hung, 901.0 + hung)
+
+
+def test_on_a_full_disk_the_supervisor_gives_the_reserve_free_and_lives_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserve = tmp_path / RESERVE_FILE
+    reserve.write_bytes(b"room")
+    files, slept_s, tries = SimpleNamespace(run_id="r"), list[float](), list[bool]()
+    monkeypatch.setattr(supervisor, "known_run", lambda *_: files)
+    monkeypatch.setattr(
+        supervisor, "load_lab_settings", lambda _: SimpleNamespace(supervisor=SETTINGS)
+    )
+    monkeypatch.setattr(supervisor, "has_ended", lambda _: len(tries) == 3)
+    monkeypatch.setattr(supervisor, "is_gone", lambda *_: "process 7 has ended")
+    monkeypatch.setattr(supervisor, "alarm", lambda *_: None)
+    monkeypatch.setattr(supervisor.time, "sleep", slept_s.append)
+    monkeypatch.setattr("builtins.print", full_log)
+
+    def safe_once(*_: object) -> None:
+        tries.append(reserve.exists())
+        if len(tries) == 1:
+            raise DiskFull("the journal can not be written") from OSError(errno.ENOSPC, "full")
+        if len(tries) == 2:  # others have taken that room, too
+            raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(supervisor, "safe_once", safe_once)
+    supervisor.supervise(tmp_path)
+    assert tries == [True, False, False]
+    # with the room of the reserve at once; afterwards as always
+    assert slept_s == [supervisor.EVERY_S, supervisor.AGAIN_S, supervisor.AGAIN_S]
+
+
+def full_log(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_the_supervisor_knows_no_flow_engine() -> None:

@@ -19,6 +19,7 @@ from flows.reserving import IN_VAIN, TURN
 from flows.turns import Due
 from instruments.errors import TransportTimeout
 from instruments.shared import SharedMeter, SharedPort, SharedReader
+from instruments.wire_troubles import TroubleBook
 from tests.flows.conftest import SMALL_STUDY
 
 STUDY = load_study(SMALL_STUDY)
@@ -93,7 +94,9 @@ class Lab:
 
     @property
     def bench(self) -> Any:
-        return SimpleNamespace(meters={"teer": self.meter}, readers={"reader": self.reader})
+        return SimpleNamespace(
+            meters={"teer": self.meter}, readers={"reader": self.reader}, troubles=TroubleBook()
+        )
 
     def say(self, cycle: int, what: str) -> None:
         self.said.append(what)
@@ -265,7 +268,7 @@ def test_teer_before_the_stimulus_waits_for_a_silent_meter_on_plain_medium_and_a
     lab.clock.time_h, lab.wall_s, lab.meter.held_by = begin_h, 0.0, ""
     back_h += begin_h - 36.0
     if not is_shared:
-        own = SimpleNamespace(meters={"teer": object()}, readers={})
+        own = SimpleNamespace(meters={"teer": object()}, readers={}, troubles=TroubleBook())
         monkeypatch.setattr(Lab, "bench", own)
     lab.record.add_run("r1", STUDY, 1, simulated=False)
     monkeypatch.setattr(turns.tasks, "measure_teer", silent_until(lab, back_h))
@@ -293,6 +296,30 @@ def test_teer_before_the_stimulus_waits_for_a_silent_meter_on_plain_medium_and_a
     _, again = turns.read_before_stimulus(lab, "known", give)
     assert again == ["TEER"] * is_read
     assert len(given) == round(hours / turns.PIECE_H)
+
+
+def test_a_late_reading_with_a_silent_meter_lets_time_pass_where_every_line_is_held(
+    lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.meter.held_by, lab.clock.time_h = "", 37.0
+    lab.record.add_run("r1", STUDY, 1, simulated=False)
+    monkeypatch.setattr(turns.tasks, "measure_teer", silent_until(lab, 39.0))
+
+    def watch(lab: Any, running: Any, until_h: float, cycle: int) -> Any:
+        lab.clock.wait_until_h(until_h)
+        return running
+
+    def hold(lab: Any, cycle: int, phase: str) -> list[Any]:
+        pytest.fail("no line can have a hold: there is nothing to end and begin anew")
+
+    monkeypatch.setattr(away.perfusion, "watch_pumps", watch)
+    running, read = turns.read_late(lab, 1, [Due(36.0)], [], hold)
+    assert running == [] and read == ["TEER"]
+    assert 39.0 <= lab.taken[0][1] < 39.0 + 2.0 * away.REAL_RETRY_H
+    monkeypatch.setattr(turns.tasks, "measure_teer", silent_until(lab, 1e9))
+    assert turns.read_late(lab, 1, [Due(37.0)], [], hold) == ([], [])
+    assert lab.clock.now_h() == pytest.approx(37.0 + turns.tasks.SAME_READING_H)
+    assert len(lab.record.events("r1", MISSED)) == 1
 
 
 def test_a_turn_counts_the_time_at_work_and_not_that_in_which_the_meter_was_silent(

@@ -45,8 +45,9 @@ def runs(tmp_path: Path) -> Path:
     folder = tmp_path / "runs"
     (folder / "r1" / "prefect").mkdir(parents=True)
     (folder / "r1" / "run.json").write_text("{}")
-    for name in ("r1/run.lock", "r1/prefect/x.db", "record.url", "r1/half.json.unfinished"):
+    for name in ("r1/run.lock", "r1/prefect/x.db", "record.url", "r1/disk_reserve"):
         (folder / name).write_text("not kept")
+    (folder / "r1" / "half.json.unfinished").write_text("not kept")
     with Journal(folder / "r1" / "journal.sqlite") as journal:
         journal.note("r1", "r1/c01/L1/dose", 1.0, "first")
     return folder

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -50,6 +52,15 @@ def test_the_same_value_has_one_text_whatever_it_is_made_of() -> None:
     assert canonical({"b": np.float64(0.1), "a": np.arange(3)}) == '{"a":[0,1,2],"b":0.1}'
     assert canonical([math.nan, math.inf, -math.inf]) == '["NaN","Infinity","-Infinity"]'
     assert canonical(np.array([True])) == "[true]"
+
+
+def test_values_go_on_record_while_another_thread_loads_numpy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(
+        sys.modules, "numpy", ModuleType("numpy")
+    )  # as it stands at the begin of its loading
+    assert canonical({"time_h": 1.5}) == '{"time_h":1.5}'
 
 
 @pytest.mark.parametrize("value", [{1: 2}, object(), {"a": b"bytes"}])

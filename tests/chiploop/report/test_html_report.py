@@ -12,7 +12,7 @@ from typing import Any
 import html5lib
 import pytest
 
-from chiploop.refit import UNEXPLAINED
+from chiploop.record.unexplained import UNEXPLAINED
 from chiploop.report import html_report
 from chiploop.report.html_report import RunEvidence, write_report
 from chiploop.report.run_tables import readout_counts, unusual_readouts

@@ -37,7 +37,7 @@ FORM = {"proposal": "r1/c02/p1", "why": ""}
 PLATE = "small-CCL26-cycle1"
 EVERY_PAGE = ["/", f"/runs/{RUN}", f"/runs/{RUN}/fit", PROPOSAL, f"/runs/{RUN}/chips/C01",
               f"/runs/{RUN}/plates/{PLATE}", f"/runs/{RUN}/signals", f"/runs/{RUN}/models",
-              f"/compare?one={RUN}&other={RUN}"]  # fmt: skip
+              f"/compare?one={RUN}&other={RUN}", "/teach"]  # fmt: skip
 
 
 def lesson_after(words: Sequence[str]) -> Answer:

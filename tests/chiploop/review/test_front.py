@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.routing import Route
 
 from chiploop.record.exclusions import ANY_TIME, Exclusion
 from chiploop.review.contracts import Answer
@@ -249,9 +250,84 @@ def test_who_only_looks_sees_no_form_and_decides_nothing(page: Page) -> None:
     page.client.cookies.clear()
     page.enter("viewer")
     for path in EVERY_PAGE:
-        assert 'method="post"' not in page.client.get(path).text, path
+        # learning decides nothing
+        assert path == "/teach" or 'method="post"' not in page.client.get(path).text, path
     assert page.client.post(APPROVE, data=form, headers=ORIGIN).status_code == 403
     assert page.hands.asked == []
+
+
+FRAGMENTS = {
+    "/enter", "/static/{name}", "/teach/{lesson}", "/runs/{run}/live", "/runs/{run}/fit/state",
+    "/runs/{run}/fit/again", "/runs/{run}/fit/again/page", "/runs/{run}/figures/{cycle:int}/{name}",
+    "/runs/{run}/signals/{name}", "/runs/{run}/proposal/state", "/runs/{run}/models/state",
+}  # fmt: skip
+"""Addresses of parts, files and what needs something begun: not pages that ``EVERY_PAGE`` can name."""
+
+
+def routes_of(page: Page) -> list[Route]:
+    """Return every route."""
+    return [one for one in page.client.app.routes if isinstance(one, Route)]
+
+
+def test_every_page_is_in_the_table_of_pages(page: Page) -> None:
+    shown = {one.path: one for one in routes_of(page) if "GET" in (one.methods or ())}
+    named = {
+        path
+        for path, route in shown.items()
+        if any(route.path_regex.match(page_.partition("?")[0]) for page_ in EVERY_PAGE)
+    }
+    assert set(shown) - FRAGMENTS == named - FRAGMENTS and set(shown) >= FRAGMENTS
+
+
+def forms_of(page: Page) -> list[str]:
+    """Return the address of every form."""
+    places = {"run": RUN, "chip": "C01", "plate": PLATE, "lesson": "1"}
+    paths = [one.path for one in routes_of(page) if "POST" in (one.methods or ())]
+    return [re.sub(r"{(\w+)}", lambda found: places[found[1]], path) for path in paths]
+
+
+def test_no_form_of_any_address_is_taken_from_elsewhere_twice_or_without_its_number(
+    page: Page,
+) -> None:
+    page.enter()
+    session = session_of(page)
+    token = page.tickets.form_token(session)
+    more = {"why": "so", "proposal": "r1/c02/p1", "well-B7": "1", "model": "own_model"}
+    for path in forms_of(page):
+        once = page.tickets.number(session)
+        for form, headers, status in (
+            ({"form": token, "once": once}, {"origin": "http://evil.example"}, 403),
+            ({"form": token, "once": once}, {}, 403),
+            ({"form": "0" * 64, "once": once}, ORIGIN, 403),
+            ({"form": token, "once": "guess"}, ORIGIN, 409),
+        ):
+            answer = page.client.post(path, data={**more, **form}, headers=headers)
+            assert answer.status_code == status, (path, form, headers)
+    assert len(forms_of(page)) == 10 and page.hands.asked == [] and page.hands.jobs == []
+
+
+def test_who_only_looks_can_send_no_form_but_those_of_lessons(page: Page) -> None:
+    page.enter("viewer")
+    session = session_of(page)
+    for path in forms_of(page):
+        form = {
+            "form": page.tickets.form_token(session), "once": page.tickets.number(session),
+            "why": "so", "proposal": "r1/c02/p1", "well-B7": "1", "model": "own_model",
+        }  # fmt: skip
+        answer = page.client.post(path, data=form, headers=ORIGIN)
+        looks = answer.status_code == 403 and "only looks" in answer.text
+        assert looks != path.startswith("/teach/"), path
+    assert page.hands.asked == [] and page.hands.jobs == []
+
+
+def test_a_form_with_a_dose_and_a_schedule_for_each_of_300_lines_is_taken(page: Page) -> None:
+    page.enter()
+    doses = {f"dose-L{i}": "60.5 nM" for i in range(3, 301)}
+    schedules = {f"schedule-L{i}": "two pulses" for i in range(3, 301)}
+    own = {"dose-L1": "90 nM", "dose-L2": "60 nM"}
+    form = {**FORM, "why": "nearer", **own, **doses, **schedules}
+    answer = page.post(APPROVE, form)
+    assert answer.status_code == 200 and "--dose=L1=90 nM" in page.hands.asked[0]
 
 
 def test_a_huge_form_is_refused_unread(page: Page) -> None:

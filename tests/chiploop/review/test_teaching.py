@@ -164,3 +164,11 @@ def test_the_picture_holds_every_reading_and_keeps_names_apart() -> None:
     assert all(b - a >= 14.9 for a, b in zip(places, places[1:], strict=False))
     assert max(places) <= over.bottom
     assert list(apart({"a": 200.0, "b": 100.0})) == ["b", "a"]
+
+
+def test_on_paper_a_lesson_keeps_its_tests_and_prices(page: Page) -> None:
+    page.enter("viewer")
+    text = page.client.get(begin(page)).text
+    assert text.count('<fieldset class="printed">') == text.count("<fieldset") == 2
+    paper = page.client.get("/static/style.css").text.rpartition("@media print")[2]
+    assert "fieldset:not(.printed)" in paper and " fieldset," not in paper

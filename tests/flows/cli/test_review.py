@@ -23,7 +23,7 @@ from chiploop.report.svg import Drawn
 from flows.cli.main import command_line
 from flows.review_jobs import write_page_parts
 from tests.chiploop.report.conftest import INFO, RUN_ID, build
-from tests.chromium import a_person, barriers
+from tests.chromium import a_person, barriers, refuse_barriers
 from tests.flows.cli.served_page import Served, served
 
 LONGEST_S = 180.0
@@ -122,3 +122,50 @@ def test_a_page_that_is_closed_leaves_no_process(tmp_path: Path) -> None:
     assert "there is no run nothing" in hands.standing("parts", "nothing").said
     hands.close()
     assert worker.poll() is not None
+
+
+def test_a_lesson_is_calculated_in_a_process_of_its_own_that_ends_with_the_page(
+    tmp_path: Path,
+) -> None:
+    from flows.review_hands import LEARNERS, ProcessHands
+
+    hands = ProcessHands(tmp_path)
+    try:
+        begun = hands.teach(["--seed=3", "--case=4"])
+        assert begun.exit_code == 0 and begun.told["asks"] == "tests"
+        bad = hands.teach(["--seed=3", "--case=4", "--answer=blood"])
+        assert bad.exit_code == 2 and "'blood' is no test" in bad.refusal
+        worker = hands._lessons._process
+        assert worker is not None and worker.poll() is None
+        assert hands._decisions._process is None
+        for _ in range(LEARNERS):
+            assert hands._learners.acquire(blocking=False)
+        assert "too many lessons" in hands.teach(["--seed=3", "--case=4"]).refusal
+    finally:
+        hands.close()
+    assert worker.poll() is not None
+
+
+@pytest.mark.slow
+def test_a_learner_plays_a_case_on_a_page_without_script(chromium: Any, tmp_path: Path) -> None:
+    with served(tmp_path) as own:
+        page = chromium.new_context(java_script_enabled=False).new_page()
+        page.goto(own.link)
+        page.goto(f"{own.base}/teach")
+        page.get_by_label("Case").fill("4")
+        page.get_by_role("button", name="Begin").click()
+        page.get_by_label("serum CCL17").check()
+        page.get_by_role("button", name="Order the chosen tests").click()
+        for week in (4, 8, 16):
+            page.get_by_role("radio", name="price 8, dupilumab", exact=True).check()
+            page.get_by_label("Probability").fill("60")
+            page.get_by_role("button", name=f"Treat until week {week}").click()
+        page.get_by_role("heading", name="Score").wait_for()
+        assert page.get_by_text("Research use only").count() >= 2
+        assert own.rss_mb < 90.0
+        # the same page with script: nothing that keeps a screen reader out
+        scripted = chromium.new_context()
+        scripted.add_cookies(page.context.cookies())
+        again = scripted.new_page()
+        again.goto(page.url)
+        refuse_barriers(again)
