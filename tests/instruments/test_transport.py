@@ -131,7 +131,7 @@ def test_drain_returns_what_still_comes_until_the_line_is_quiet(opened):
     with device(lambda piece: [b"a\n", b"b", b"c"]) as url:
         port = opened(url)
         port.exchange(b"1\r", line_length, deadline_s=2, inter_byte_s=1)
-        assert port.drain(quiet_s=0.2, limit_s=2) == b"bc"
+        assert port.drain(quiet_s=0.6, limit_s=3) == b"bc"
 
 
 def test_device_that_hangs_up_is_an_instrument_error_and_can_be_reopened(opened):
