@@ -62,6 +62,7 @@ def test_a_person_opens_a_campaign_and_looks_at_a_fit_and_nobody_is_kept_out(
 ) -> None:
     with a_person(chromium) as person:
         person.page.goto(page.link)
+        person.page.wait_for_url(lambda url: "/enter" not in url)
         person.page.get_by_role("heading", name="Rack").wait_for()
         assert person.page.locator("#simulated").inner_text().startswith("SIMULATED")
         assert barriers(person.page) == []
@@ -151,6 +152,7 @@ def test_a_learner_plays_a_case_on_a_page_without_script(chromium: Any, tmp_path
     with served(tmp_path) as own:
         page = chromium.new_context(java_script_enabled=False).new_page()
         page.goto(own.link)
+        page.wait_for_url(lambda url: "/enter" not in url)
         page.goto(f"{own.base}/teach")
         page.get_by_label("Case").fill("4")
         page.get_by_role("button", name="Begin").click()

@@ -48,6 +48,9 @@ def test_two_persons_look_exclude_refit_edit_and_approve_and_the_pumps_deliver(
     run_id = only_run(runs)
     with served(runs) as own, served(runs, login=SECOND) as hers:
         first.page.goto(own.link)
+        first.page.wait_for_url(lambda url: "/enter" not in url)
+        # the link's own page goes on to the campaigns by itself; nothing is looked at on the way
+        first.page.get_by_role("link", name=run_id).wait_for()
         refuse_barriers(first.page)
         first.page.get_by_role("link", name=run_id).click()
         first.page.get_by_text("The doses of cycle 1 wait for a decision").wait_for()
@@ -101,6 +104,7 @@ def two_persons_approve_the_pilot(
     first.get_by_role("link", name="Look at the doses").click()
     first.get_by_text("Two persons must approve").wait_for()
     second.goto(her_link)
+    second.wait_for_url(lambda url: "/enter" not in url)
     second.get_by_role("link", name=run_id).click()
     second.get_by_role("link", name="Look at the doses").click()
     second.get_by_text("So far: nobody").wait_for()
@@ -187,6 +191,7 @@ def who_only_looks_has_no_form(chromium: Any, link: str, address: str) -> None:
     """A third person with the link of those who look sees the doses and can not decide."""
     with a_person(chromium, PATIENCE_S) as third:
         third.page.goto(link)
+        third.page.wait_for_url(lambda url: "/enter" not in url)
         third.page.goto(f"{address}/proposal")
         third.page.get_by_text("This session only looks").wait_for()
         assert third.page.locator("form").count() == 0
