@@ -31,6 +31,7 @@ from flows.disk_room import (
 from flows.heartbeat import Heart, last_beat
 from flows.prefect_server import FlowEngineTrouble
 from tests.flows.conftest import SMALL_STUDY
+from tests.flows.small_disk import mount_small_disk
 
 
 def test_below_the_floor_nothing_is_dosed_and_it_is_on_record_now_and_then(
@@ -71,13 +72,7 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A real disk of 8 MiB, with a floor and a reserve to its size."""
     place = tmp_path / "disk"
     place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "chiploop-test", str(place)]
-    try:
-        done = subprocess.run(mount, capture_output=True, text=True)
-    except OSError as problem:
-        pytest.skip(f"no small disk can be mounted here: {problem}")
-    if done.returncode:
-        pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
+    mount_small_disk(place, "8m")
     monkeypatch.setattr(disk_room, "DOSE_FLOOR_BYTES", 2**20)
     monkeypatch.setattr(disk_room, "RESERVE_BYTES", 2**21)
     monkeypatch.setattr(disk_room, "PROBE_BYTES", 2**16)

@@ -24,6 +24,7 @@ from flows.opening import known_run
 from flows.run_status import now_s, status_of
 from instruments.emulators.control import start_lab_process
 from tests.flows.conftest import SMALL_STUDY, edited
+from tests.flows.small_disk import mount_small_disk
 from tests.flows.test_killed_service import Bench
 
 LONG = [
@@ -61,13 +62,7 @@ class Others:
 def bench(tmp_path: Path) -> Iterator[Bench]:
     runs = tmp_path / "runs"
     runs.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=384m", "chiploop-test", str(runs)]
-    try:
-        done = subprocess.run(mount, capture_output=True, text=True)
-    except OSError as problem:
-        pytest.skip(f"no small disk can be mounted here: {problem}")
-    if done.returncode:
-        pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
+    mount_small_disk(runs, "384m")
     try:
         study = edited(SMALL_STUDY, tmp_path, LONG)
         state = tmp_path / "lab"
