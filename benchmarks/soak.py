@@ -5,7 +5,7 @@
 Faults come by a Poisson process for each kind, at the rates below, on virtual time, and each kind at least once. A
 fault on a wire waits for its exchange. The emulators count what happened to them, the record is read, and the two
 must agree: nothing that happened may be missing there, and no trouble be told that was none. A person is played
-who gives up a plate whose file has not come.
+who gives up a plate whose file has not come, and plugs in what they were asked to look at.
 
 The truth is the fitted model itself: the loop is under test here, the fit elsewhere.
 """
@@ -35,6 +35,8 @@ FLAT = 0.10
 BUDGET_S = 600.0
 GIVEN_UP_AFTER_H = 6.0
 """A plate's file that has not come by then is said to be lost."""
+COMES_AFTER_H = 4.0
+"""So long after being asked a person plugs in a reader or meter."""
 FILE_IS_LATE_H = 2.0
 """One that hangs half written is whole after 2.25 h; a good one comes after 1.25 h."""
 
@@ -57,13 +59,14 @@ FAULTS: dict[str, FaultKind] = {
         2.0, {"port": "pumps", "kind": "unplug", "matching": "DIS", "seconds": 0.7}
     ),
     "reader answer lost": FaultKind(3.0, {"port": "reader", "kind": "drop_reply"}),
-    "reader away": FaultKind(1.0, {"port": "reader", "kind": "unplug", "seconds": 12.0}),
-    "meter away": FaultKind(1.0, {"port": "teer", "kind": "unplug", "seconds": 12.0}),
+    "reader away": FaultKind(1.0, {"port": "reader", "kind": "unplug"}),
+    "meter away": FaultKind(1.0, {"port": "teer", "kind": "unplug"}),
     "meter noise": FaultKind(4.0, {"noise": 0.3, "sweeps": 2}),
     "plate file late": FaultKind(1.5, {"file": True, "kind": "cut"}),
     "plate file lost": FaultKind(0.7, {"file": True, "kind": "lost"}),
 }
-"""Rates of a bench with good cables, roundly; nobody has measured them. Plugs are out for real seconds."""
+"""Rates of a bench with good cables, roundly; nobody has measured them. The pumps' plug is out for real seconds, as
+its driver waits in them; reader and meter until a person comes."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,18 @@ def give_up_lost_plates(lab: Any) -> None:
             lab.record.add_event(lab.run_id, LOST, now_h, content, key=event.content["label"])
 
 
+def plug_in(lab: Any, control: Any, done: set[tuple[str, int]]) -> None:
+    """Plug in every reader and meter about which a person was asked some hours ago, once; ``done`` grows."""
+    from flows.away import AWAY
+
+    for event in lab.record.events(lab.run_id, AWAY):
+        what = (event.content["what"], event.content["number"])
+        if what not in done and lab.clock.now_h() - event.time_h >= COMES_AFTER_H:
+            port = {"reader": "reader", "meter": "teer"}[event.content["what"].split()[0]]
+            control.call("fault", port=port, kind="plug_in")
+            done.add(what)
+
+
 def measure(study: Path, seed: int, folder: Path) -> dict[str, Any]:
     """Run the study with its faults and return what came of it."""
     from flows.prefect_server import start_in_background
@@ -137,12 +152,14 @@ def measure(study: Path, seed: int, folder: Path) -> dict[str, Any]:
             control = lab.clock.control  # type: ignore[attr-defined]
             for one in faults:
                 control.call("fault", **one["request"])
+            plugged_in = set[tuple[str, int]]()
             wait = lab.clock.wait_until_h
 
             def wait_and_look(time_h: float) -> None:
                 wait(time_h)
                 daily.setdefault(int(lab.clock.now_h() // 24), rss_mb())
                 give_up_lost_plates(lab)
+                plug_in(lab, control, plugged_in)
 
             lab.clock.wait_until_h = wait_and_look  # type: ignore[method-assign]
             closed_loop(lab)

@@ -106,9 +106,10 @@ def wait_for(lab: Path, said: str, process: subprocess.Popen[str]) -> None:
 def test_two_processes_read_in_turns_and_every_turn_is_whole(lab: Path) -> None:
     turns = 6
     with ExitStack() as stack:
-        users = {name: stack.enter_context(user(lab, name, str(turns))) for name in ("an", "bo")}
-        for name, process in users.items():
-            wait_for(lab, f"{name} ready", process)
+        users = {}
+        for name in ("an", "bo"):  # one after the other: whoever finds a device taken meets it later
+            users[name] = stack.enter_context(user(lab, name, str(turns)))
+            wait_for(lab, f"{name} ready", users[name])
         (lab.parent / "begin").touch()
         for process in users.values():
             assert process.wait(60.0) == 0, process.communicate()[1]
