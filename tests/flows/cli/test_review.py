@@ -5,8 +5,10 @@ Belongs here: a record that is ready-made. Not here: people who decide in a run 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -21,6 +23,7 @@ import pytest
 from chiploop.report import fit_page, html_report
 from chiploop.report.svg import Drawn
 from flows.cli.main import command_line
+from flows.cli.review import listen
 from flows.review_jobs import write_page_parts
 from tests.chiploop.report.conftest import INFO, RUN_ID, build
 from tests.chromium import a_person, barriers, refuse_barriers
@@ -104,6 +107,25 @@ def test_a_run_that_is_not_there_is_told_before_anything_is_served(
 ) -> None:
     assert command_line(["review", "nothing", "--runs", str(tmp_path), "--no-open"]) == 2
     assert "there is no run nothing" in capsys.readouterr().err
+
+
+def test_a_reply_never_waits_for_the_acknowledgement_of_the_one_before() -> None:
+    async def is_sent_at_once() -> bool:
+        met: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+        with listen(0) as listener:
+            server = await asyncio.start_server(lambda _, writer: met.put(writer), sock=listener)
+            _, visitor = await asyncio.open_connection(*listener.getsockname())
+            writer = await met.get()
+            sent_at_once = writer.get_extra_info("socket").getsockopt(
+                socket.IPPROTO_TCP, socket.TCP_NODELAY
+            )
+            for one in (visitor, writer):
+                one.close()
+                await one.wait_closed()
+            server.close()
+        return bool(sent_at_once)
+
+    assert asyncio.run(is_sent_at_once())
 
 
 def test_a_page_that_is_closed_leaves_no_process(tmp_path: Path) -> None:
