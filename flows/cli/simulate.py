@@ -150,7 +150,7 @@ def refuse_reserved(study: Study, settings: LabSettings, runs: Path) -> None:
 
     fit = fit_of(study, settings, runs, time.time())
     told = "\n".join(fit.lines())
-    if any(one.alone for one in fit.conflicts):
+    if fit.alike or any(one.alone for one in fit.conflicts):
         raise InstrumentReserved(
             f"an instrument is reserved by another run; nothing was sent to any.\n{told}\nWait for it, use other "
             "instruments, or see chiploop reservations --help"
