@@ -39,8 +39,9 @@ def reservations(
 
     Such a run keeps its pumps, because its chips may stand on them, until it is taken up and ends, or a person
     says with --release that they do not. What its pumps have open is ended then, and its supervisor starts nothing
-    more; where they may still run, chiploop stop RUN comes first (exit code 2). With --json: {"ok", "reservations":
-    [{"run", "left", "simulated", "host", "process", "moved_utc", "stretches": [{"name", "device", "from", "to", "alone", "what"}]}]}.
+    more; where they may still run, chiploop stop RUN comes first (exit code 2). With --json: {"ok",
+    "reservations": [{"run", "left", "simulated", "host", "process", "moved_utc", "stretches": [{"name", "device",
+    "from", "to", "alone", "what"}]}]}, with --release {"ok", "run", "released_by", "pumps"}.
     """
     from flows.record_place import place_of
     from flows.reserving import standing
