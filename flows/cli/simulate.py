@@ -173,7 +173,7 @@ def resume(
     is ended, with --json {"ok", "run", "held_by", "new"}.
     """
     from flows.cli.hold import set_hold
-    from flows.opening import SETTINGS_FILE, known_run
+    from flows.opening import SETTINGS_FILE, RunInUse, known_run
     from flows.run_status import now_s, status_of
 
     files = known_run(run_id, runs)
@@ -181,6 +181,11 @@ def resume(
     if now.process is not None and now.held_by:
         set_hold(run_id, runs, False, why, as_json)
         return
+    if now.process is not None:  # before anything of that process's folder is touched
+        raise RunInUse(
+            f"run {files.run_id} is being worked on by process {now.process} and nobody holds it: it goes on by "
+            f"itself. It is {now.state}; see chiploop status {files.run_id}. Nothing was sent from here"
+        )
     if now.held_by:
         print(
             f"note: {files.run_id} stays on hold ({now.held_by}); chiploop resume while it runs ends that",
@@ -296,7 +301,6 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
     from flows.heartbeat import Heart
     from flows.opening import PREFECT_FOLDER
     from flows.prefect_server import start_in_background
-    from flows.stop_mark import lift_stop
 
     server = start_in_background(files.folder / PREFECT_FOLDER, pages=not files.simulated)
     try:
@@ -319,7 +323,6 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
             tell(0.0, 0, "starting: model, instruments, flow engine")
             model_of(files.study)
             ways = NotifySettings() if settings is None else load_lab_settings(settings).notify
-            lift_stop(files.folder)
             with (
                 telling(files, ways),
                 open_laboratory(files, settings, tell, heart.beat) as lab,

@@ -245,8 +245,13 @@ def test_a_run_that_somebody_works_on_is_not_resumed_by_another(warm: Warm, tmp_
     study = edited(SMALL_STUDY, tmp_path, [("by: auto", "by: person")])
     running = warm.start("simulate", study, "--runs", tmp_path)
     running.wait_until("WAITING FOR A PERSON")
+    folder = tmp_path / only_run(tmp_path)
+    address = (folder / "prefect" / "server.json").read_text()
     second = warm.run("resume", only_run(tmp_path), "--runs", tmp_path)
     assert second.code == 4
+    assert (folder / "prefect" / "server.json").read_text() == address, (
+        "its pages stay where they are"
+    )
     assert second.err.splitlines()[-1].startswith("CL-403: ")
     assert f"process {running.pid}" in second.err
     running.kill()
