@@ -41,5 +41,5 @@ def give_up(
                     )
                 for action in left:
                     journal.abandon(action.intent.key, time_h, by, f"given up: {why}")
-        mark_stopped(folder, f"given up by {by}: {why}")
+        mark_stopped(folder, f"given up by {by}: {why}", given_up=True)
     return pumps

@@ -46,7 +46,7 @@ from flows.plain_medium import SUPERVISED, keep_alive
 from flows.readouts_at_hand import ReadoutsAtHand
 from flows.record_place import place_of
 from flows.service import how_it_ended
-from flows.stop_mark import is_stopped
+from flows.stop_mark import given_up, is_stopped
 from instruments.bench import Bench, open_bench
 from instruments.delivery import look_at_programme, stop_programme
 from instruments.drivers import load_lab_settings
@@ -229,7 +229,7 @@ def _watch(
     files: RunFiles, settings: LabSettings, bell: Bell, steady_s: Callable[[], float]
 ) -> None:
     folder, told, looks, failed = files.folder, False, 0, 0
-    while not has_ended(files):
+    while not (has_ended(files) or given_up(folder)):
         beat = last_beat(folder)
         why = is_gone(beat, settings.supervisor, steady_s(), time.monotonic())
         if why and is_stopped(folder):

@@ -21,6 +21,7 @@ from chiploop.record.record import Record
 from chiploop.record.reservations import reserve
 from chiploop.reservations import Stretch
 from chiploop.study import load_study
+from flows import supervisor
 from flows.cli.main import command_line
 from flows.cli.reservations import start_time_s
 from flows.opening import RunFiles, new_run, virtual_settings
@@ -209,6 +210,11 @@ def test_a_run_is_given_up_once_its_pumps_were_stopped_and_neither_they_nor_its_
         and action.end.body["reason"] == "given up: chips off"
     )
     assert is_stopped(files.folder)
+    supervisor.supervise(files.folder)  # it has nothing to look after any more
+    code, told = asked(capsys, "status", "--runs", files.runs)
+    assert (code, told["runs"]) == (0, [])
+    code, told = asked(capsys, "status", files.run_id, "--runs", files.runs)
+    assert code == 0 and told["runs"][0]["given_up"].endswith("chips off")
 
 
 def test_a_run_whose_pumps_stand_is_given_up_at_once_and_its_supervisor_starts_nothing_more(
