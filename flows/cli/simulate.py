@@ -220,7 +220,7 @@ def show_and_ask(files: RunFiles) -> None:
     A hold that somebody else has put on is not ended from here.
     """
     from flows.cli.hold import set_hold
-    from flows.cli.watch import follow
+    from flows.cli.watch import follow, noticed_ctrl_c
 
     run, runs = str(files.folder), files.runs
     while True:
@@ -230,10 +230,16 @@ def show_and_ask(files: RunFiles) -> None:
                 raise typer.Exit(code)
             return
         except KeyboardInterrupt:
-            is_mine = set_hold(run, runs, True, "Ctrl-C", False)
-        answer = asked_what_now()
-        if is_mine and answer != "l":
-            set_hold(run, runs, False, "", False)
+            pass
+        try:
+            with noticed_ctrl_c():  # a second one must not come before the hold
+                is_mine = set_hold(run, runs, True, "Ctrl-C", False)
+            answer = asked_what_now()
+            if is_mine and answer != "l":
+                set_hold(run, runs, False, "", False)
+        except WrongUse as told:  # it has ended meanwhile
+            print(told)
+            continue
         if answer != "g":
             return
 
