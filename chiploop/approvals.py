@@ -48,6 +48,8 @@ class Until:
     """From now; zero or less where it has expired."""
     told: str
     """The end, as people read it."""
+    at: datetime | None = None
+    """The end by the wall clock; None in a simulation."""
 
     @property
     def over(self) -> bool:
@@ -78,7 +80,7 @@ def until(rule: Approval, asked: Moment, now: Moment, simulated: bool) -> Until 
         return Until(rule.expires_h, end_h - now.time_h, f"{end_h:.4g} h of study time")
     end = asked.utc + timedelta(hours=rule.expires_h)
     left_h = (end - now.utc) / timedelta(hours=1)
-    return Until(rule.expires_h, left_h, f"{end:%Y-%m-%d %H:%M} UTC")
+    return Until(rule.expires_h, left_h, f"{end:%Y-%m-%d %H:%M} UTC", end)
 
 
 def asked_at(record: Record, run_id: str, proposal: RecordedContent) -> Moment:

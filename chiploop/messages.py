@@ -176,6 +176,28 @@ def by_hand(run_id: str, group: str, what: str, state: str, due: str, where: str
     )
 
 
+def alone(run_id: str, process: str, why: str, where: str) -> Message:
+    """Return that nobody works on a run that has not ended; ``process`` names the one that did."""
+    return Message(
+        f"alarm/{process}",
+        run_id,
+        f"NOBODY WORKS ON THIS RUN: {why}. Its supervisor stops drug and keeps plain medium on, as lab.toml says, "
+        "while syringes last. Look at the bench",
+        command=f"chiploop resume {run_id}{where}",
+    )
+
+
+def not_safe(run_id: str, process: str, where: str) -> Message:
+    """Return that the supervisor of such a run could not deal with its pumps; it goes on trying."""
+    return Message(
+        f"not-safe/{process}",
+        run_id,
+        "CHIPS COULD NOT BE MADE SAFE: the supervisor does not get at the pumps, drug may flow on to its volume, "
+        "chips may stand dry. It tries again; look at the bench now",
+        command=f"chiploop status {run_id}{where}",
+    )
+
+
 def ended(run_id: str) -> Message:
     """Return that a study has ended."""
     return Message("ended", run_id, "the study has ended; its report is there")

@@ -4,7 +4,8 @@ Belongs here: sending, trying again, what became of it on record. Not here: word
 something is due (telling), keys of lab.toml (instruments.notify_settings).
 
 A message that was delivered on a way is not sent there again, also not by a process that takes the run up later. A
-process that dies between sending and its row may send once more: better twice than never.
+process that dies between sending and its row may send once more: better twice than never. So does one whose record
+is away: that is news that people must have, and nobody can say then what was sent before.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from chiploop.errors import ChiploopError
 from chiploop.messages import NOTIFICATION, Message
 from chiploop.record.record import Record
 from instruments.notify_settings import (
@@ -145,6 +148,11 @@ def _words(problem: Exception) -> str:
     return f"{type(problem).__name__}" + (f": {strerror}" if strerror else "")
 
 
+def runs_option(runs: Path) -> str:
+    """Return the option that names the folder of the runs; empty where it is the usual one."""
+    return "" if runs == Path("runs").resolve() else f" --runs {runs}"
+
+
 Send = Callable[[Any, Message], str]
 SENDERS: Mapping[str, Send] = {
     "mail": send_mail,
@@ -232,18 +240,31 @@ class Notifier:
                 _log.exception("message %s by %s was lost", message.key, way)
 
     def _deliver(self, way: str, settings: Any, message: Message) -> None:
-        with Record(self._url) as record:
-            before = [
-                e.content
-                for e in record.events(self._run_id, NOTIFICATION)
-                if (e.content["way"], e.content["question"]) == (way, message.key)
-            ]
-            if any(one["delivered"] for one in before):
+        before = self._attempts(way, message)
+        if any(one["delivered"] for one in before):
+            return
+        for number, wait_s in enumerate((*self._waits_s, None), start=len(before) + 1):
+            done = attempt(way, settings, message, number)
+            self._keep(done)
+            if done.delivered or wait_s is None or self._ending.wait(wait_s):
                 return
-            for number, wait_s in enumerate((*self._waits_s, None), start=len(before) + 1):
-                done = attempt(way, settings, message, number)
-                content = {key: value for key, value in vars(done).items() if key != "took_s"}
-                key = f"{message.key}/{way}/{number}"
+
+    def _attempts(self, way: str, message: Message) -> list[Any]:
+        """Return what became of a message on a way before; nothing where the record is away."""
+        try:
+            with Record(self._url) as record:
+                events = [e.content for e in record.events(self._run_id, NOTIFICATION)]
+        except ChiploopError as trouble:
+            _log.warning("what was sent of %s before is not known: %s", message.key, trouble)
+            return []
+        return [one for one in events if (one["way"], one["question"]) == (way, message.key)]
+
+    def _keep(self, done: Attempt) -> None:
+        """Put an attempt on record; in the log alone where the record is away."""
+        content = {key: value for key, value in vars(done).items() if key != "took_s"}
+        key = f"{done.question}/{done.way}/{done.number}"
+        try:
+            with Record(self._url) as record:
                 record.add_event(self._run_id, NOTIFICATION, self._time_h(), content, key=key)
-                if done.delivered or wait_s is None or self._ending.wait(wait_s):
-                    return
+        except ChiploopError as trouble:
+            _log.warning("%s is not on record: %s", content, trouble)

@@ -34,6 +34,7 @@ from flows.laboratory import Laboratory, Tell
 from flows.mirroring import mirrored
 from flows.record_place import place_of
 from flows.reserving import reserved
+from flows.stop_mark import lift_stop
 from flows.technician import PersonAtTheBench, Technician, VirtualTechnician
 from flows.whole_files import write_whole
 from instruments.bench import open_bench
@@ -237,6 +238,9 @@ def open_laboratory(
         folder, study = files.folder, files.study
         stack.enter_context(only_owner(folder))
         beat()  # the run is this process's from here on
+        lift_stop(
+            folder
+        )  # not before: who stopped it wants its pumps to stand until it is taken up
         reached("run_owned")
         place = place_of(files.runs)
         record = stack.enter_context(place.open())

@@ -23,7 +23,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chiploop.errors import InstrumentTrouble
+from chiploop.errors import FileNotValid, InstrumentTrouble
 from chiploop.record.journal import Journal
 from chiploop.record.record import Record
 from chiploop.record.reservations import (
@@ -38,6 +38,7 @@ from chiploop.timetable import Need, ReadingTimes, needs_of
 from flows.hands import begun_exposures_h
 from flows.laboratory import reserve_nothing
 from instruments.bench import BenchPort, bench_ports
+from instruments.drivers import load_lab_settings
 from instruments.lab_settings import LabSettings
 from instruments.port_identity import device_at, lock_name_now
 from instruments.port_lock import held_ports, process_started, same_process
@@ -204,9 +205,12 @@ def reserve_or_refuse(
         one for one in standing(record, now_s, files.run_id) if one.recorded.since < own.since
     ]
     barred = [one for one in conflicts_with(mine, before, files.simulated) if one.alone]
-    if barred:
+    alike = () if files.simulated else named_alike(settings, files.runs, before)
+    if barred or alike:
         release(record, files.run_id, now_h, "chiploop", "refused: reserved by another run")
-        raise InstrumentReserved(told_refusal(barred, before))
+        if barred:
+            raise InstrumentReserved(told_refusal(barred, before))
+        raise InstrumentReserved(f"nothing was sent to any instrument: {'; '.join(alike)}")
 
 
 @contextmanager
@@ -268,6 +272,31 @@ def who(files: RunFiles) -> dict[str, Any]:
     }
 
 
+def named_alike(settings: LabSettings, runs: Path, others: Sequence[Standing]) -> tuple[str, ...]:
+    """Return which runs that have not ended have pumps of the same names as a bench, in words.
+
+    The runs of a folder have one journal, which knows a pump by its name: what one run has open on it would bar
+    the other's doses.
+    """
+    found = []
+    for one in others:
+        folder = Path(one.recorded.folder)
+        if one.recorded.simulated or folder.parent != runs.resolve():
+            continue
+        try:
+            theirs = load_lab_settings(folder / "lab.toml").pumps
+        except FileNotValid:
+            continue  # its folder is not here
+        alike = [name for name in settings.pumps if name in theirs]
+        if alike:
+            names = ", ".join(alike[:3]) + (f" and {len(alike) - 3} more" if len(alike) > 3 else "")
+            found.append(
+                f"run {one.recorded.run_id} has pumps of the same names ({names}) in the same folder of runs: "
+                "give this study's lines other names, or use another folder with --runs"
+            )
+    return tuple(found)
+
+
 def told_refusal(barred: Sequence[Conflict], others: Sequence[Standing]) -> str:
     """Return why a run can not begin, and what a person can do."""
     left = {one.recorded.run_id for one in others if one.left}
@@ -276,7 +305,7 @@ def told_refusal(barred: Sequence[Conflict], others: Sequence[Standing]) -> str:
     return (
         f"an instrument is reserved by another run; nothing was sent:{''.join(lines)}\n"
         f"Wait for {names}, use other instruments, or, where its chips are off the bench: "
-        f"chiploop reservations --release RUN --why TEXT"
+        f"chiploop stop RUN, then chiploop reservations --release RUN --why TEXT"
     )
 
 

@@ -7,6 +7,7 @@ Prefect nor the models: asking must be quick, and must work where the flow has d
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -21,12 +22,15 @@ from flows.heartbeat import Beat, last_beat
 from flows.holding import held_by
 from flows.record_place import place_of
 from flows.service import Ended, how_it_ended
+from flows.stop_mark import given_up
 
 if TYPE_CHECKING:
     from flows.opening import RunFiles
 
 State = Literal["running", "waiting for a person", "on hold", "finished", "interrupted"]
 NEEDS_A_PERSON: tuple[State, ...] = ("waiting for a person", "on hold")
+CODED = re.compile(r"CL-\d{3}: ")
+"""How the one message begins with which a command ends in trouble."""
 STALE_S = 30.0 * 60.0
 """A flow that has done nothing for so long is told of; a fit of 300 chips takes minutes."""
 
@@ -72,10 +76,16 @@ class RunStatus:
     """How the last process ended, where that was no good end."""
     fed_by: dict[str, str] = field(default_factory=dict)
     """Chip -> line that a valve lets feed it in place of its own; empty where none does."""
+    given_up: str = ""
+    """Who gave it up and why, where nobody has taken it up since."""
 
     @property
     def exit_code(self) -> int:
-        """0 where all is well, 7 where a person is needed, 4 where nobody works on a run that has not ended."""
+        """0 where all is well or given up, 7 where a person is needed, 4 where nobody works on a run that has not
+        ended.
+        """
+        if self.given_up:
+            return 0
         if self.state == "interrupted":
             return InstrumentTrouble.exit_code
         if self.state in NEEDS_A_PERSON or self.held_lines:
@@ -85,7 +95,8 @@ class RunStatus:
     def facts(self) -> dict[str, Any]:
         """Return it as plain values."""
         content = asdict(self) | {"exit_code": self.exit_code}
-        return {name: value for name, value in content.items() if name != "fed_by" or value}
+        told_if_any = ("fed_by", "given_up")
+        return {name: value for name, value in content.items() if name not in told_if_any or value}
 
 
 def status_of(files: RunFiles, steady_s: float) -> RunStatus:
@@ -132,6 +143,7 @@ def status_of(files: RunFiles, steady_s: float) -> RunStatus:
         proposal,
         _told(ended, beat) if state == "interrupted" else "",
         fed_by,
+        given_up(files.folder) if state == "interrupted" else "",
     )
 
 
@@ -159,11 +171,18 @@ def state_of(last_state: str, alive: bool, by: str, is_open: bool) -> State:
 
 def _told(ended: Ended | None, beat: Beat | None) -> str:
     if ended is not None:
-        return f"its process ended with {ended.exit_code}: {ended.said}"
+        return f"its process ended with {ended.exit_code}: {why_it_ended(ended.said)}"
     if beat is None:
         return "no process has worked on it"
     when = datetime.fromtimestamp(beat.unix_s).astimezone()
     return f"its process was killed or the computer went down; last seen {when:%Y-%m-%d %H:%M:%S}"
+
+
+def why_it_ended(said: str) -> str:
+    """Return the trouble that the end of a log tells, without the steps and warnings before it."""
+    lines = said.splitlines()
+    coded = [n for n, line in enumerate(lines) if CODED.match(line)]
+    return "\n".join(lines[coded[-1] :] if coded else lines[-3:]) or "it said nothing"
 
 
 def open_proposal(record: Record, run_id: str) -> OpenProposal | None:

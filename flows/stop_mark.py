@@ -12,9 +12,19 @@ from pathlib import Path
 FILE_NAME = "stopped.json"
 
 
-def mark_stopped(folder: Path, why: str) -> None:
-    """Leave the word in a run's folder."""
-    (folder / FILE_NAME).write_text(json.dumps({"why": why}), encoding="utf-8")
+def mark_stopped(folder: Path, why: str, given_up: bool = False) -> None:
+    """Leave the word in a run's folder; ``given_up``: its chips are off the bench."""
+    content = {"why": why, "given_up": given_up}
+    (folder / FILE_NAME).write_text(json.dumps(content), encoding="utf-8")
+
+
+def given_up(folder: Path) -> str:
+    """Return who gave a run up and why; empty where nobody did, or somebody has taken it up since."""
+    try:
+        said = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+        return str(said["why"]) if said.get("given_up") else ""
+    except (OSError, ValueError, KeyError, AttributeError):
+        return ""
 
 
 def is_stopped(folder: Path) -> bool:

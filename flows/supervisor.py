@@ -1,7 +1,8 @@
 """The supervisor: when the process of a run dies or hangs, drug stops and plain medium keeps the chips alive.
 
-Belongs here: watching the heartbeat, taking over the pumps, telling people once. Not here: what is done about a
-line (chiploop.safe_state), how (plain_medium, instruments.delivery). No Prefect: it must work where that has died.
+Belongs here: watching the heartbeat, taking over the pumps. Not here: what is done about a line
+(chiploop.safe_state), how (plain_medium, instruments.delivery), telling people (alarming). No Prefect: it must
+work where that has died.
 
 A process of its own beside the run's (``python -m flows.supervisor FOLDER``), on the machine with the cables. It
 touches no pump while the run's process lives; then it takes the run's lock, so that nobody takes the run up in
@@ -19,8 +20,9 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +36,7 @@ from chiploop.record.journal import Journal
 from chiploop.record.progress import pump_progress
 from chiploop.safe_state import LineFlow, SafeStep, safe_steps
 from chiploop.study import Study
+from flows.alarming import Bell, alarm, say
 from flows.clock import Clock, WallClock, since_boot_s
 from flows.disk_room import give_reserve
 from flows.fault_points import reached
@@ -43,7 +46,7 @@ from flows.plain_medium import SUPERVISED, keep_alive
 from flows.readouts_at_hand import ReadoutsAtHand
 from flows.record_place import place_of
 from flows.service import how_it_ended
-from flows.stop_mark import is_stopped
+from flows.stop_mark import given_up, is_stopped
 from instruments.bench import Bench, open_bench
 from instruments.delivery import look_at_programme, stop_programme
 from instruments.drivers import load_lab_settings
@@ -55,7 +58,9 @@ LOOKS = 2
 """Looks in a row at which a run must seem left alone."""
 AGAIN_S = 60.0
 """Between two looks at the pumps of a run that nobody works on."""
-ALARM_FILE, LOG_NAME, LOCK_NAME = "ALARM.txt", "supervisor.log", "supervisor.lock"
+FAILED_LOOKS = 2
+"""Looks in a row that did not get at the pumps, before people are told: a port may still be on its way to us."""
+LOG_NAME, LOCK_NAME = "supervisor.log", "supervisor.lock"
 
 
 class Nothing:
@@ -213,8 +218,18 @@ def supervise(folder: Path, steady_s: Callable[[], float] = since_boot_s) -> Non
 def _supervise(folder: Path, steady_s: Callable[[], float]) -> None:
     files = known_run(str(folder), folder.parent)
     settings = load_lab_settings(folder / SETTINGS_FILE)
-    told, looks = False, 0
-    while not has_ended(files):
+    bell = Bell(files, settings.notify)
+    try:
+        _watch(files, settings, bell, steady_s)
+    finally:
+        bell.close()
+
+
+def _watch(
+    files: RunFiles, settings: LabSettings, bell: Bell, steady_s: Callable[[], float]
+) -> None:
+    folder, told, looks, failed = files.folder, False, 0, 0
+    while not (has_ended(files) or given_up(folder)):
         beat = last_beat(folder)
         why = is_gone(beat, settings.supervisor, steady_s(), time.monotonic())
         if why and is_stopped(folder):
@@ -229,18 +244,25 @@ def _supervise(folder: Path, steady_s: Callable[[], float]) -> None:
         try:
             with only_owner(folder):
                 if not told:
+                    bell.alone(beat, why)
                     alarm(files, why)
                     told = True
                 safe_once(files, settings)
+            failed = 0
         except RunInUse:
             told = False  # somebody has taken it up, or the one that was ended is not quite gone
             time.sleep(EVERY_S)
             continue
-        except (ChiploopError, OSError) as trouble:  # OSError: a full disk where no one names it
+        except Exception as trouble:  # whatever it is: nobody else looks after these chips
+            if not isinstance(trouble, ChiploopError | OSError):
+                say(files, "".join(traceback.format_exception(trouble)))
             say(files, f"chips can not be made safe: {trouble}; it is tried again")
             if is_full(trouble) and give_reserve(folder):
                 say(files, "the reserve of the disk is free now")
                 continue
+            failed += 1
+            if failed == FAILED_LOOKS:
+                bell.not_safe(beat)
         time.sleep(AGAIN_S)
 
 
@@ -283,28 +305,6 @@ def has_ended(files: RunFiles) -> bool:
             return run is not None and run.state == "finished"
     except ChiploopError:
         return False  # a record that is away says nothing
-
-
-def alarm(files: RunFiles, why: str) -> None:
-    """Tell people, once, that nobody works on a run."""
-    text = (
-        f"{files.run_id}: NOBODY WORKS ON THIS RUN: {why}. Drug is stopped, plain medium flows, as lab.toml says. "
-        f"Look at the bench, then: chiploop resume {files.run_id}"
-    )
-    say(files, text)
-    with suppress(OSError):
-        (files.folder / ALARM_FILE).write_text(text + "\n", encoding="utf-8")
-    try:
-        with place_of(files.runs).open() as record:
-            record.add_event(files.run_id, "alarm", WallClock(files.folder).now_h(), {"why": why})
-    except ChiploopError as trouble:
-        say(files, f"the alarm is not on record: {trouble}")
-
-
-def say(files: RunFiles, what: str) -> None:
-    """Write a line to the supervisor's log, which is where its output goes; chips do not wait for it."""
-    with suppress(OSError):  # the disk is full
-        print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {files.run_id}: {what}", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chiploop import messages
+from chiploop.errors import ChiploopError
 from chiploop.messages import Message
 from chiploop.record.journal import Journal
 from chiploop.record.record import Record
@@ -27,7 +28,7 @@ from flows.away import AWAY, BACK
 from flows.away import MISSED as MISSED_READING
 from flows.disk_room import LOW_DISK, low_times, no_room
 from flows.hands import begun_exposures_h, states, teer_by_hand
-from flows.notify import NOTIFICATION, Notifier
+from flows.notify import NOTIFICATION, Notifier, runs_option
 from flows.opening import RunFiles, RunInUse
 from flows.record_place import place_of
 from flows.reserving import IN_VAIN
@@ -115,11 +116,6 @@ def by_hand(files: RunFiles, record: Record, journal: Journal) -> list[Message]:
     ]
 
 
-def runs_option(runs: Path) -> str:
-    """Return the option that names the folder of the runs; empty where it is the usual one."""
-    return "" if runs == Path("runs").resolve() else f" --runs {runs}"
-
-
 class Lookout:
     """Looks at a run beside it and hands what is due to its notifier."""
 
@@ -192,9 +188,14 @@ def message_of(files: RunFiles, url: str, trouble: BaseException) -> Message | N
     exit_code = int(getattr(trouble, "exit_code", 1))
     if isinstance(trouble, KeyboardInterrupt | RunInUse) or exit_code == 130:
         return None  # a person did that, at the keyboard
-    with Record(url) as record:
-        told = record.events(files.run_id, NOTIFICATION)
-    keys = {e.content["question"] for e in told}
-    number = 1 + sum(key.startswith("failed/") for key in keys)
+    try:
+        with Record(url) as record:
+            told = record.events(files.run_id, NOTIFICATION)
+        keys = {e.content["question"] for e in told}
+        number = 1 + sum(key.startswith("failed/") for key in keys)
+    except (
+        ChiploopError
+    ):  # the record's server may be why the run stands: people must hear of that above all
+        number = int(time.time())
     code = str(getattr(trouble, "code", "CL-100"))
     return messages.failed(files.run_id, number, code, exit_code, runs_option(files.runs))

@@ -15,6 +15,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -387,16 +388,31 @@ class Record:
                 raise RecordConflict(f"there is no proposal {proposal_id} on record to {action}")
             return self._add(session, decision_row(proposal, action, by, why))[1]
 
-    def add_approval(self, proposal_id: str, by: str, why: str, needs: int, time_h: float) -> bool:
+    def add_approval(
+        self,
+        proposal_id: str,
+        by: str,
+        why: str,
+        needs: int,
+        time_h: float,
+        not_after: datetime | None = None,
+    ) -> bool:
         """Add a person's approval of a proposal; return whether that decides, which ``needs`` persons do.
 
-        Raises RecordConflict without such a proposal, where it is decided, or the same person approved before.
+        Raises RecordConflict without such a proposal, where it is decided, the same person approved before, or
+        ``not_after`` has passed once the row could be written.
         """
         with self._writing() as session:
             proposal = by_key(session, ProposalRow, proposal_id)
             if proposal is None:
                 raise RecordConflict(f"there is no proposal {proposal_id} on record to approve")
+            self._refuse_late(proposal_id, not_after)
             return self._approve(session, proposal, by, why, needs, time_h)
+
+    def _refuse_late(self, proposal_id: str, not_after: datetime | None) -> None:
+        """Raise RecordConflict where a proposal has expired while its approval waited for others to write."""
+        if not_after is not None and datetime.fromisoformat(self.now_utc()) >= not_after:
+            raise RecordConflict(f"{proposal_id} expired before its approval could be written")
 
     def _approve(
         self, session: Session, proposal: ProposalRow, by: str, why: str, needs: int, time_h: float
@@ -428,6 +444,7 @@ class Record:
         card: Mapping[str, Any] | None = None,
         time_h: float = 0.0,
         needs: int = 1,
+        not_after: datetime | None = None,
     ) -> str:
         """Put a person's edit in the place of an open proposal, with its card, and approve it; return its id.
 
@@ -435,7 +452,8 @@ class Record:
 
         All in one transaction: who reads proposals and decisions together (``proposed``) never sees the open
         proposal turned down and nothing in its place.
-        RecordConflict where there is no such proposal, it is not the cycle's last, or it is decided.
+        RecordConflict where there is no such proposal, it is not the cycle's last, it is decided, or ``not_after``
+        has passed.
         """
         text = canonical(content)
         with self._writing() as session:
@@ -447,6 +465,7 @@ class Record:
             edit_id = f"{old.run_id}/c{old.cycle:02d}/p{old.attempt + 1}"
             if by_key(session, ProposalRow, edit_id) is not None:
                 raise RecordConflict(f"{proposal_id} was replaced before; nothing was changed")
+            self._refuse_late(proposal_id, not_after)
             edit = ProposalRow(
                 natural_key=edit_id,
                 run_id=old.run_id,

@@ -108,13 +108,14 @@ def _decide(
             if action == "approve":
                 question = asked_of(record, recorded, proposal, runs, by)
                 time_h = study_time_h(runs / run_id, recorded.simulated)
-                decided = record.add_approval(proposal.key, by, why, question.needs, time_h)
+                end = None if question.end is None else question.end.at
+                decided = record.add_approval(proposal.key, by, why, question.needs, time_h, end)
                 left = 0 if decided else question.needs - len(question.given) - 1
             else:
                 record.add_decision(proposal.key, action, by, why)
-        except RecordConflict:  # somebody decided meanwhile
+        except RecordConflict as problem:  # somebody decided meanwhile, or its time is over
             _open_proposal(record, run_id, proposal.key)
-            raise
+            raise WrongUse(f"{problem}. Nothing was decided") from None
     if as_json:
         told = {"ok": True, "proposal": proposal.key, "action": action, "by": by}
         print_json({**told, "decided": left == 0, "still_needed": left})
@@ -205,6 +206,7 @@ def _approve_edited(
                 None if found.card is None else plain(found.card.facts()),
                 max((r.time_h for r in books.record.readouts(books.run_id)), default=0.0),
                 needs=question.needs,
+                not_after=None if question.end is None else question.end.at,
             )
         except RecordConflict as problem:  # somebody decided meanwhile
             raise WrongUse(str(problem)) from None

@@ -38,8 +38,10 @@ def reservations(
     """Show which run has reserved which instrument, from when to when, and which runs nobody works on.
 
     Such a run keeps its pumps, because its chips may stand on them, until it is taken up and ends, or a person
-    says with --release that they do not. With --json: {"ok", "reservations": [{"run", "left", "simulated", "host",
-    "process", "moved_utc", "stretches": [{"name", "device", "from", "to", "alone", "what"}]}]}.
+    says with --release that they do not. What its pumps have open is ended then, and its supervisor starts nothing
+    more; where they may still run, chiploop stop RUN comes first (exit code 2). With --json: {"ok",
+    "reservations": [{"run", "left", "simulated", "host", "process", "moved_utc", "stretches": [{"name", "device",
+    "from", "to", "alone", "what"}]}]}, with --release {"ok", "run", "released_by", "pumps"}.
     """
     from flows.record_place import place_of
     from flows.reserving import standing
@@ -65,6 +67,7 @@ def _release(run: str, why: str, runs: Path, as_json: bool) -> None:
     from chiploop.record.reservations import release
     from flows.asking import study_time_h
     from flows.cli.decide import os_login
+    from flows.giving_up import give_up
     from flows.record_place import place_of
     from flows.reserving import standing
 
@@ -81,12 +84,16 @@ def _release(run: str, why: str, runs: Path, as_json: bool) -> None:
                 f"process {one.recorded.pid} on {one.recorded.host} works on {name}: it releases its instruments "
                 "itself when it ends. Nothing was changed"
             )
-        time_h = study_time_h(Path(one.recorded.folder), one.recorded.simulated)
+        folder, simulated = Path(one.recorded.folder), one.recorded.simulated
+        time_h = study_time_h(folder, simulated)
+        pumps = give_up(folder, name, simulated, time_h, by, why)
         release(record, name, time_h, by, why)
     if as_json:
-        print_json({"ok": True, "run": name, "released_by": by})
+        print_json({"ok": True, "run": name, "released_by": by, "pumps": pumps})
         return
     print(f"released  {name}, by {by}: {why}")
+    if pumps:
+        print(f"  what these were giving is on record as not known: {', '.join(pumps)}")
 
 
 def _facts(one: Standing) -> dict[str, Any]:
@@ -125,7 +132,7 @@ def _lines(one: Standing) -> list[str]:
     if one.left:
         lines.append(
             f"  Take it up with chiploop resume {recorded.run_id}; or, where its chips are off the bench: "
-            f"chiploop reservations --release {recorded.run_id} --why TEXT"
+            f"chiploop stop {recorded.run_id}, then chiploop reservations --release {recorded.run_id} --why TEXT"
         )
     return lines
 
@@ -176,11 +183,13 @@ class Fit:
     """Runs that nobody works on."""
     foreign: tuple[str, ...] = ()
     """Ports that are held by programs whose reservation is not on this record."""
+    alike: tuple[str, ...] = ()
+    """Runs of the same folder whose pumps have the same names, in words; the folder has one journal."""
 
     @property
     def is_barred(self) -> bool:
         """Whether the study can not begin then as planned."""
-        return bool(self.foreign) or any(one.bars for one in self.conflicts)
+        return bool(self.foreign or self.alike) or any(one.bars for one in self.conflicts)
 
     def facts(self) -> dict[str, Any]:
         """Return it for programs."""
@@ -188,6 +197,7 @@ class Fit:
             "start": iso(self.start_s),
             "earliest_start": iso(self.earliest_s),
             "held_by_others": list(self.foreign),
+            "named_alike": list(self.alike),
             "conflicts": [
                 {
                     **asdict(one),
@@ -207,12 +217,13 @@ class Fit:
         from flows.reserving import told
 
         found = [f"Instruments, for a start at {clock(self.start_s)}"]
-        if not self.conflicts and not self.foreign:
+        if not self.conflicts and not self.foreign and not self.alike:
             return [*found, "  nobody is in the way"]
         for one in sorted(self.conflicts, key=lambda one: not one.bars):
             mark = paint("CONFLICT", "red") if one.bars else "waits   "
             found.append(f"  {mark}  {told(one, one.other in self.left)}")
         found += [f"  {paint('HELD NOW', 'red')}  {one}" for one in self.foreign]
+        found += [f"  {paint('CONFLICT', 'red')}  {one}" for one in self.alike]
         if any(one.bars for one in self.conflicts):
             when = "none, as things are" if math.isinf(self.earliest_s) else clock(self.earliest_s)
             found.append(f"  Earliest start without conflict: {when}")
@@ -230,6 +241,7 @@ def fit_of(study: Study, settings: LabSettings, runs: Path, start_s: float) -> F
         by_hand,
         conflicts_with,
         held_unreserved,
+        named_alike,
         reading_times,
         standing,
         stretches_of,
@@ -243,10 +255,13 @@ def fit_of(study: Study, settings: LabSettings, runs: Path, start_s: float) -> F
         needs = needs_of(study, reading_times(record, settings), teer_by_hand=by_hand(settings))
     mine = stretches_of(settings, needs, start_s)
     real: Sequence[Any] = [one.reservation for one in others]
+    found = conflicts_with(mine, others)
+    barred = {one.other for one in found if one.alone}
     return Fit(
         start_s,
-        conflicts_with(mine, others),
+        found,
         earliest_start_s(mine, real, start_s),
         frozenset(one.recorded.run_id for one in others if one.left),
         held_unreserved(settings, others) if start_s < time.time() + 60.0 else (),
+        named_alike(settings, runs, [one for one in others if one.recorded.run_id not in barred]),
     )

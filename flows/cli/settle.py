@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import typer
@@ -40,6 +41,7 @@ def settle(
 ) -> None:
     """End a held action of a pump on a person's word, so that its line may go on at the next phase.
 
+    Also while the run goes on: other lines need not wait. A valve is settled while nobody works on the run.
     A pump that was told to stop and has not said that it stands is settled with --stands-still only.
     With "unknown" the line's readouts from then on are kept and not learned from. Moves no liquid.
     With --valve and --at: where a valve has stood since nobody could tell; turn it there by hand first where it
@@ -57,6 +59,7 @@ def settle(
     from flows.cli.decide import os_login
     from flows.cli.instruments_lab import BENCH_RUN, bench_folder
     from flows.fault_points import reached
+    from flows.heartbeat import last_beat
     from flows.opening import known_run, only_owner
 
     if not why.strip():
@@ -71,7 +74,13 @@ def settle(
         files = known_run(run, runs)
         run_id, folder, book = files.run_id, files.folder, files.journal
         following = f"chiploop resume {run_id}"
-    with only_owner(folder), Journal(book) as journal:
+        if (beat := last_beat(folder)) is not None and beat.is_alive:
+            following = "its line may go on at the next phase of the run, which goes on"
+    with ExitStack() as stack:
+        if run == BENCH_RUN:
+            stack.enter_context(only_owner(folder))
+        # a run at work adds nothing of weight to what it holds, and asks the journal anew at each phase
+        journal = stack.enter_context(Journal(book))
         held = [a for a in journal.open_on(pump) if a.intent.run_id == run_id and a.held]
         if not held:
             waiting = ", ".join(a.intent.pump for a in journal.actions(run_id) if a.open and a.held)

@@ -150,7 +150,7 @@ def refuse_reserved(study: Study, settings: LabSettings, runs: Path) -> None:
 
     fit = fit_of(study, settings, runs, time.time())
     told = "\n".join(fit.lines())
-    if any(one.alone for one in fit.conflicts):
+    if fit.alike or any(one.alone for one in fit.conflicts):
         raise InstrumentReserved(
             f"an instrument is reserved by another run; nothing was sent to any.\n{told}\nWait for it, use other "
             "instruments, or see chiploop reservations --help"
@@ -173,7 +173,7 @@ def resume(
     is ended, with --json {"ok", "run", "held_by", "new"}.
     """
     from flows.cli.hold import set_hold
-    from flows.opening import SETTINGS_FILE, known_run
+    from flows.opening import SETTINGS_FILE, RunInUse, known_run
     from flows.run_status import now_s, status_of
 
     files = known_run(run_id, runs)
@@ -181,6 +181,11 @@ def resume(
     if now.process is not None and now.held_by:
         set_hold(run_id, runs, False, why, as_json)
         return
+    if now.process is not None:  # before anything of that process's folder is touched
+        raise RunInUse(
+            f"run {files.run_id} is being worked on by process {now.process} and nobody holds it: it goes on by "
+            f"itself. It is {now.state}; see chiploop status {files.run_id}. Nothing was sent from here"
+        )
     if now.held_by:
         print(
             f"note: {files.run_id} stays on hold ({now.held_by}); chiploop resume while it runs ends that",
@@ -215,7 +220,7 @@ def show_and_ask(files: RunFiles) -> None:
     A hold that somebody else has put on is not ended from here.
     """
     from flows.cli.hold import set_hold
-    from flows.cli.watch import follow
+    from flows.cli.watch import follow, noticed_ctrl_c
 
     run, runs = str(files.folder), files.runs
     while True:
@@ -225,10 +230,16 @@ def show_and_ask(files: RunFiles) -> None:
                 raise typer.Exit(code)
             return
         except KeyboardInterrupt:
-            is_mine = set_hold(run, runs, True, "Ctrl-C", False)
-        answer = asked_what_now()
-        if is_mine and answer != "l":
-            set_hold(run, runs, False, "", False)
+            pass
+        try:
+            with noticed_ctrl_c():  # a second one must not come before the hold
+                is_mine = set_hold(run, runs, True, "Ctrl-C", False)
+            answer = asked_what_now()
+            if is_mine and answer != "l":
+                set_hold(run, runs, False, "", False)
+        except WrongUse as told:  # it has ended meanwhile
+            print(told)
+            continue
         if answer != "g":
             return
 
@@ -296,7 +307,6 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
     from flows.heartbeat import Heart
     from flows.opening import PREFECT_FOLDER
     from flows.prefect_server import start_in_background
-    from flows.stop_mark import lift_stop
 
     server = start_in_background(files.folder / PREFECT_FOLDER, pages=not files.simulated)
     try:
@@ -319,7 +329,6 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
             tell(0.0, 0, "starting: model, instruments, flow engine")
             model_of(files.study)
             ways = NotifySettings() if settings is None else load_lab_settings(settings).notify
-            lift_stop(files.folder)
             with (
                 telling(files, ways),
                 open_laboratory(files, settings, tell, heart.beat) as lab,

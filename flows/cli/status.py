@@ -49,7 +49,7 @@ def status(
         names = sorted(path.parent.name for path in runs.glob(f"*/{FACTS_FILE}"))
         found = [status_of(known_run(name, runs), now_s()) for name in names]
         if not every:
-            found = [one for one in found if one.state != "finished"]
+            found = [one for one in found if one.state != "finished" and not one.given_up]
     by_night = facts(runs) if run is None else None
     worst = max((one.exit_code for one in found), key=severity, default=0)
     if as_json:
@@ -108,6 +108,11 @@ def status_lines(one: RunStatus, runs: Path) -> list[str]:
     if one.fed_by and one.state != "finished":
         told = ", ".join(f"{chip} by {line}" for chip, line in one.fed_by.items())
         lines.append(f"  fed by     {told}; other chips by their own line")
+    if one.given_up:
+        return [
+            *lines,
+            f"  {one.given_up}; chiploop resume {one.run_id}{where} would take it up all the same",
+        ]
     for line, why in one.held_lines.items():
         lines.append(f"  line {line} HELD: {why}; chiploop settle {one.run_id}{where}")
     if one.state == "interrupted":

@@ -5,10 +5,12 @@ Belongs here: rows and keys of that table, what Ctrl-C asks. Not here: where a r
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from flows.run_status import RunStatus
 
 EVERY_S = 1.0
+NOTICE_S = 0.1
+"""Until Ctrl-C is noticed between two looks."""
 FLOW = {"medium": "plain medium", "stimulus": "stimulus", "dose": "dose"}
 
 
@@ -75,16 +79,38 @@ def follow(files: RunFiles, runs: Path, once: bool = False) -> int:
         return until_ended(files, draw, status_of(files, now_s()))
 
 
+@contextmanager
+def noticed_ctrl_c() -> Iterator[threading.Event]:
+    """Yield what is set by Ctrl-C, which raises nothing meanwhile.
+
+    Raised where it happens to come, it may meet a library's clean-up, and Python then drops it with a traceback.
+    """
+    pressed = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: pressed.set())
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def until_ended(files: RunFiles, show: Callable[[RunStatus], None], now: RunStatus) -> int:
-    """Show each look at a run until it has ended; return its exit code."""
+    """Show each look at a run until it has ended; return its exit code. KeyboardInterrupt after Ctrl-C."""
     from flows.run_status import now_s, status_of
 
-    while True:
-        show(now)
-        if now.state in ("finished", "interrupted"):
-            return now.exit_code
-        time.sleep(EVERY_S)
-        now = status_of(files, now_s())
+    with noticed_ctrl_c() as pressed:
+        while True:
+            show(now)
+            if now.state in ("finished", "interrupted"):
+                return now.exit_code
+            until_s = time.monotonic() + EVERY_S
+            while not pressed.is_set() and time.monotonic() < until_s:
+                time.sleep(NOTICE_S)
+            if pressed.is_set():
+                raise KeyboardInterrupt
+            now = status_of(files, now_s())
 
 
 def print_steps(files: RunFiles, runs: Path) -> Callable[[RunStatus], None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from chiploop.campaign import first_proposal, start
 from chiploop.dosing import remaining_ul
+from chiploop.record.chain import RecordConflict
 from chiploop.record.journal import Journal
 from chiploop.record.record import Record
 from chiploop.study import Study, load_study
@@ -99,6 +101,23 @@ def test_an_approval_after_the_end_counts_for_nothing_in_a_real_run(
         record.add_approval("r/c02/p1", "alice", "", 1, 0.0)  # 14 h, and 12 h was the end
         lab: Any = SimpleNamespace(record=record, run_id="r", study=one, simulated=False)
         assert "after it had expired, at 2026-11-23 12:00" in asking.fault_of(lab, "r/c02/p1")
+
+
+def test_an_approval_that_waited_for_others_past_the_end_is_not_kept(tmp_path: Path) -> None:
+    """It would be on record as the decision, given by nobody, and no fresh proposal would take its place."""
+    end = datetime(2026, 11, 23, 12, tzinfo=UTC)
+    now = ["2026-11-23T11:59:59.900000+00:00"]
+    with Record(str(tmp_path / "x.sqlite"), now_utc=lambda: now[0]) as record:
+        proposal = record.add_proposal("r", 2, {"doses": []})
+        now[0] = "2026-11-23T12:00:00.000000+00:00"
+        with pytest.raises(RecordConflict, match="expired before"):
+            record.add_approval(proposal, "alice", "", 1, 0.0, end)
+        with pytest.raises(RecordConflict, match="expired before"):
+            edit = {"doses": [], "edited_from": proposal}
+            record.replace_proposal(proposal, edit, "alice", "", not_after=end)
+        assert record.decision_for(proposal) is None and len(record.proposals("r")) == 1
+        now[0] = "2026-11-23T11:59:59.999999+00:00"
+        assert record.add_approval(proposal, "alice", "", 1, 0.0, end)
 
 
 def test_an_edit_buys_no_time(tmp_path: Path) -> None:

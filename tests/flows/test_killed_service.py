@@ -23,9 +23,9 @@ import pytest
 from chiploop.record.journal import Journal
 from chiploop.record.record import Record
 from chiploop.study import load_study
+from flows.alarming import ALARM_FILE
 from flows.heartbeat import last_beat
 from flows.opening import virtual_settings
-from flows.supervisor import ALARM_FILE
 from instruments.bench import open_bench
 from instruments.drivers import load_lab_settings
 from instruments.emulators.control import LabHandle, start_lab_process

@@ -169,6 +169,19 @@ def test_a_question_is_sent_once_per_way_also_by_the_process_that_takes_the_run_
     assert sorted(attempts(url)) == [("mail", True, ""), ("webhook", True, "")]
 
 
+def test_a_message_goes_out_though_the_record_is_away(tmp_path: Path) -> None:
+    spoilt = tmp_path / "record.sqlite"
+    spoilt.write_bytes(b"no record at all" * 100)
+    with smtp_server(MailRoom(refuse={"MAIL": "451 later"})) as room:
+        settings = NotifySettings(mail=mail(room.port))
+        one = Notifier(settings, f"sqlite:///{spoilt.as_posix()}", "run-1", lambda: 36.0, (0.2,))
+        one.tell(ASKED)
+        room.refuse.clear()
+        wait_until(lambda: bool(room.mails))
+        one.close(10.0)
+    assert len(room.mails) == 1
+
+
 def test_a_silent_server_delays_neither_the_run_nor_the_other_ways(
     url: str, notifier: Callable[..., Notifier]
 ) -> None:

@@ -185,6 +185,27 @@ def test_a_pump_that_stays_out_of_reach_is_told_to_stop_in_later_phases_too(
     assert on.times("says now that it stands still") == 1
 
 
+def test_a_line_that_a_person_settles_while_the_run_goes_on_has_its_programme_at_the_next_phase(
+    rig: Callable[..., Rig],
+) -> None:
+    on = rig(watch_every_h=12.0)
+    running = on.start("L1", "L2")
+    on.block("L1-low")
+    running = on.watch(running, 2.0)
+    assert set(on.journal.held("r")) == {"L1"} and on.runs("L1-medium")
+    for action in on.journal.open_on("L1-low"):
+        on.journal.abandon(action.intent.key, on.now_h(), "alice", "seen", 40.0)
+    running = on.watch(running, HOURS)
+    assert not on.runs("L1-low") and on.world.load()["pumps"]["L1-low"]["starts"] == 1
+    on.finish(running)
+    assert on.journal.held("r") == {} and on.journal.open_actions("r") == []
+    hold = on.programme("L1", 0.0, "stimulus", 2.0)
+    held = perfusion.start_pumps(on.lab, [Wanted("L1", 2.0, hold)], 1, "hold")
+    assert on.runs("L1-stimulus") and not on.runs("L1-medium")
+    on.finish(on.watch(held, 2.5))
+    assert len(on.said) == 1, "it was held once"
+
+
 def test_plain_medium_that_fails_is_told_while_it_is_watched_and_at_its_end(
     rig: Callable[..., Rig],
 ) -> None:

@@ -200,6 +200,20 @@ def test_a_run_that_nobody_works_on_keeps_its_pumps_and_is_told_as_such(
     assert standing(room.record, time.time()) == []
 
 
+def test_a_run_with_pumps_named_as_anothers_of_the_same_folder_does_not_begin(
+    room: Room, tmp_path: Path
+) -> None:
+    first, second = room.run([]), room.run([])
+    left_behind(room.record, first, lab_of(tmp_path, first, "/dev/test-a"))
+    other_bus = lab_of(tmp_path, second, "/dev/test-b")
+    with (
+        pytest.raises(InstrumentReserved, match=f"{first.run_id} has pumps of the same names"),
+        room.enter(second, other_bus, SetClock()),
+    ):
+        raise AssertionError("entered")
+    assert [one.run_id for one in reservations_on(room.record)] == [first.run_id]
+
+
 def test_a_run_of_another_computer_is_taken_at_its_word(room: Room, tmp_path: Path) -> None:
     files = room.run([])
     lab = lab_of(tmp_path, files, "/dev/test-a")

@@ -23,6 +23,7 @@ from flows.heartbeat import Beat
 from flows.perfusion import Wanted
 from flows.supervisor import Keeper, is_gone, make_safe
 from instruments.lab_settings import SupervisorSettings
+from instruments.notify_settings import NotifySettings
 from tests.flows.test_perfusion import HOURS, START_H, STUDY, Rig
 
 SETTINGS = SupervisorSettings(plain_medium_h=6.0)
@@ -196,10 +197,13 @@ def test_on_a_full_disk_the_supervisor_gives_the_reserve_free_and_lives_on(
 ) -> None:
     reserve = tmp_path / RESERVE_FILE
     reserve.write_bytes(b"room")
-    files, slept_s, tries = SimpleNamespace(run_id="r"), list[float](), list[bool]()
+    files = SimpleNamespace(run_id="r", folder=tmp_path, runs=tmp_path)
+    slept_s, tries = list[float](), list[bool]()
     monkeypatch.setattr(supervisor, "known_run", lambda *_: files)
     monkeypatch.setattr(
-        supervisor, "load_lab_settings", lambda _: SimpleNamespace(supervisor=SETTINGS)
+        supervisor,
+        "load_lab_settings",
+        lambda _: SimpleNamespace(supervisor=SETTINGS, notify=NotifySettings()),
     )
     monkeypatch.setattr(supervisor, "has_ended", lambda _: len(tries) == 3)
     monkeypatch.setattr(supervisor, "is_gone", lambda *_: "process 7 has ended")

@@ -150,6 +150,16 @@ def test_the_end_of_a_run_is_told_unless_a_person_at_the_keyboard_made_it(
         assert event.content["delivered"]
 
 
+def test_the_end_of_a_run_is_told_though_its_record_is_away(files: RunFiles) -> None:
+    (files.runs / "record.sqlite").write_bytes(b"no record at all" * 100)
+    trouble = InstrumentTrouble("the record's server does not answer")
+    with smtp_server(MailRoom()) as room, pytest.raises(InstrumentTrouble) as raised:
+        with telling(files, settings(room)):
+            raise trouble
+    assert raised.value is trouble
+    assert "IT FAILED (CL-400)" in room.mails[0].replace("=\n", "")
+
+
 def test_the_lookout_hands_on_what_is_due(
     files: RunFiles, books: tuple[Record, Journal, Any]
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import time
 from datetime import datetime
 from pathlib import Path
@@ -12,15 +13,20 @@ from typing import Any
 
 import pytest
 
+from chiploop.dosing import PumpProgramme, PumpStep
 from chiploop.errors import WrongUse
+from chiploop.record.actions import Intent, action_key, programme_key
+from chiploop.record.journal import Journal
 from chiploop.record.record import Record
 from chiploop.record.reservations import reserve
 from chiploop.reservations import Stretch
 from chiploop.study import load_study
+from flows import supervisor
 from flows.cli.main import command_line
 from flows.cli.reservations import start_time_s
-from flows.opening import virtual_settings
+from flows.opening import RunFiles, new_run, virtual_settings
 from flows.reserving import device_of
+from flows.stop_mark import is_stopped, mark_stopped
 from instruments.bench import bench_ports
 from instruments.drivers import load_lab_settings
 from instruments.port_lock import process_started
@@ -42,8 +48,15 @@ def lab(tmp_path: Path) -> Path:
     return path
 
 
-def other_run(tmp_path: Path, lab: Path, *which: tuple[str, float, float], alive: bool) -> None:
-    """Put on record that run r9 has ports of the bench: name, from and to in hours from now."""
+def other_run(
+    tmp_path: Path,
+    lab: Path,
+    *which: tuple[str, float, float],
+    alive: bool,
+    run_id: str = "r9",
+    folder: str = "/runs/r9",
+) -> None:
+    """Put on record that a run has ports of the bench: name, from and to in hours from now."""
     device = {port.name: device_of(port) for port in bench_ports(load_lab_settings(lab))}
     now_s = time.time()
     stretches = [
@@ -58,10 +71,10 @@ def other_run(tmp_path: Path, lab: Path, *which: tuple[str, float, float], alive
         for name, from_h, to_h in which
     ]
     pid = os.getpid()
-    who = {"simulated": False, "host": platform.node(), "pid": pid, "folder": "/runs/r9"}
+    who = {"simulated": False, "host": platform.node(), "pid": pid, "folder": folder}
     started = process_started(pid) if alive else -1e6
     with Record(f"sqlite:///{tmp_path / 'runs' / 'record.sqlite'}") as record:
-        reserve(record, "r9", 0.0, stretches, {**who, "process_started": started})
+        reserve(record, run_id, 0.0, stretches, {**who, "process_started": started})
 
 
 def asked(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, Any]:
@@ -143,6 +156,94 @@ def test_what_a_living_run_has_is_not_released_by_others(
     code, told = asked(capsys, *words)
     assert code == 2 and "releases its instruments itself" in told["error"]["message"]
     assert len(asked(capsys, *words[:3])[1]["reservations"]) == 1
+
+
+def left_on_pumps(tmp_path: Path, lab: Path) -> RunFiles:
+    """A run that nobody works on, whose medium flows in L1."""
+    files = new_run(load_study(SMALL_STUDY), tmp_path / "runs", 1, False, False)
+    shutil.copyfile(lab, files.folder / "lab.toml")
+    key = programme_key(files.run_id, 1, "L1", "supervised-1-plain")
+    step = PumpStep("L1-medium", "medium", 60.0, 120.0)
+    intent = Intent(
+        key=action_key(key, step.pump),
+        run_id=files.run_id,
+        programme_key=key,
+        pump=step.pump,
+        programme=PumpProgramme("L1", "medium", 0.0, 0.0, 2.0, (step,), 0.0, 1.0),
+        flow_rate_ul_h=60.0,
+        volume_ul=120.0,
+        counter_ul=0.0,
+        resolution_ul=1.0,
+        restarts=0,
+        session="one",
+        time_h=1.0,
+    )
+    with Journal(files.journal) as journal:
+        journal.intend([intent])
+        journal.sent(intent.key, 1.0)
+        journal.started(intent.key, 1.0, "its answer")
+    where = {"run_id": files.run_id, "folder": str(files.folder)}
+    other_run(tmp_path, lab, ("pumps", -5.0, 10.0), alive=False, **where)
+    return files
+
+
+def test_a_run_is_given_up_once_its_pumps_were_stopped_and_neither_they_nor_its_supervisor_go_on_then(
+    tmp_path: Path, lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = left_on_pumps(tmp_path, lab)
+    words = ("reservations", "--runs", files.runs, "--release", files.run_id, "--why", "chips off")
+    code, told = asked(capsys, *words)
+    assert (
+        code == 2
+        and f"L1-medium. Stop them first: chiploop stop {files.run_id}" in told["error"]["message"]
+    )
+    assert len(asked(capsys, *words[:3])[1]["reservations"]) == 1
+    mark_stopped(files.folder, "as chiploop stop does")
+    code, told = asked(capsys, *words)
+    assert (code, told["pumps"]) == (0, ["L1-medium"])
+    with Journal(files.journal) as journal:
+        assert journal.open_actions() == []
+        (action,) = journal.actions(files.run_id)
+    assert action.end is not None and action.end.kind == "abandoned"
+    assert (
+        action.end.body["delivered_ul"] is None
+        and action.end.body["reason"] == "given up: chips off"
+    )
+    assert is_stopped(files.folder)
+    supervisor.supervise(files.folder)  # it has nothing to look after any more
+    code, told = asked(capsys, "status", "--runs", files.runs)
+    assert (code, told["runs"]) == (0, [])
+    code, told = asked(capsys, "status", files.run_id, "--runs", files.runs)
+    assert code == 0 and told["runs"][0]["given_up"].endswith("chips off")
+
+
+def test_a_run_whose_pumps_stand_is_given_up_at_once_and_its_supervisor_starts_nothing_more(
+    tmp_path: Path, lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = left_on_pumps(tmp_path, lab)
+    with Journal(files.journal) as journal:
+        (action,) = journal.open_actions()
+        journal.outcome(action.intent.key, 3.0, 120.0, 120.0)
+    words = ("reservations", "--runs", files.runs, "--release", files.run_id, "--why", "chips off")
+    assert asked(capsys, *words)[0] == 0
+    assert is_stopped(files.folder)
+
+
+def test_pumps_of_the_same_names_as_those_of_a_run_of_the_same_folder_are_refused_by_name(
+    tmp_path: Path, lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = left_on_pumps(tmp_path, lab)
+    elsewhere = tmp_path / "elsewhere.toml"
+    elsewhere.write_text(lab.read_text().replace("/dev/test-pumps", "/dev/test-more"))
+    code, told = asked(capsys, "plan", SMALL_STUDY, "--lab", elsewhere, "--runs", files.runs)
+    assert code == 4 and told["instruments"]["conflicts"] == []
+    assert "(L1-medium, L1-stimulus, L1-low and 5 more)" in told["instruments"]["named_alike"][0]
+    code, told = asked(
+        capsys, "run", SMALL_STUDY, "--lab", elsewhere, "--runs", files.runs, "--yes"
+    )
+    assert code == 4 and told["error"]["code"] == "CL-405"
+    other = asked(capsys, "plan", SMALL_STUDY, "--lab", elsewhere, "--runs", tmp_path / "others")
+    assert other[0] == 0, "another folder has a journal of its own"
 
 
 def test_a_start_is_a_time_of_day_or_a_date_and_not_in_the_past() -> None:

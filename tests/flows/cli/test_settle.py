@@ -13,7 +13,8 @@ from chiploop.record.replay import schedules_of
 from chiploop.record.turns import TurnAsked
 from chiploop.study import load_study
 from flows.cli.main import command_line
-from flows.opening import RunFiles, new_run
+from flows.heartbeat import Heart
+from flows.opening import RunFiles, new_run, only_owner
 
 STUDY_FILE = Path(__file__).parents[3] / "protocols" / "studies" / "ad_jak_dose_finding.yaml"
 
@@ -90,6 +91,17 @@ def test_what_is_not_held_and_what_is_no_volume_are_refused(
     assert settle(files, "L1-low", "1,5 mL") == 2
     with Journal(files.journal) as journal:
         assert set(journal.held(files.run_id)) == {"L1"}
+
+
+def test_a_held_action_is_settled_while_the_run_goes_on(
+    files: RunFiles, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with only_owner(files.folder), Heart(files.folder) as heart:
+        heart.beat()
+        assert settle(files, "L1-low", "0.5 mL") == 0
+    assert "its line may go on at the next phase" in capsys.readouterr().out
+    with Journal(files.journal) as journal:
+        assert journal.held(files.run_id) == {}
 
 
 def test_a_pump_that_has_not_said_that_it_stands_is_settled_on_a_persons_word_only(

@@ -19,6 +19,7 @@ from chiploop.record.record import Record
 from flows.cli.main import command_line
 from flows.cli.progress import summary_lines
 from flows.engine import came_of_ctrl_c
+from flows.stop_mark import is_stopped, mark_stopped
 from tests.flows.conftest import SMALL_STUDY, Ended, Warm, edited
 from tests.flows.run_checks import check_volumes, only_run, science, wait_until_nobody_is_left
 
@@ -245,8 +246,11 @@ def test_a_run_that_somebody_works_on_is_not_resumed_by_another(warm: Warm, tmp_
     study = edited(SMALL_STUDY, tmp_path, [("by: auto", "by: person")])
     running = warm.start("simulate", study, "--runs", tmp_path)
     running.wait_until("WAITING FOR A PERSON")
+    folder = tmp_path / only_run(tmp_path)
+    mark_stopped(folder, "somebody stops it just now")
     second = warm.run("resume", only_run(tmp_path), "--runs", tmp_path)
     assert second.code == 4
+    assert is_stopped(folder), "that is for its owner to lift"
     assert second.err.splitlines()[-1].startswith("CL-403: ")
     assert f"process {running.pid}" in second.err
     running.kill()
