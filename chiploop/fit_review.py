@@ -22,6 +22,7 @@ from chiploop.inference.predictive_checks import (
     NULL_DRAWS,
     PlaceCheck,
     null_scores,
+    p_text,
     place_checks,
     places,
     predictive_p,
@@ -242,7 +243,7 @@ def sentences(review: FitReview) -> tuple[str, ...]:
     for name, p in review.predictive_p.items():
         if not low <= p <= 1.0 - low:
             way = "more than the model explains" if p < low else "less than the study assumes"
-            said.append(f"{name} scatters {way} (posterior predictive p {p:.2g}).")
+            said.append(f"{name} scatters {way} (posterior predictive p {p_text(p)}).")
     said += [f"{check.sentence}." for check in review.place_checks if not check.is_good]
     said += [f"{trend.sentence}." for trend in review.trends if trend.is_seen]
     if len(review.left_out.doubtful):

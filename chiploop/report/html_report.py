@@ -46,6 +46,7 @@ from chiploop.report.verdicts import Verdict, verdicts
 from chiploop.study import DonorPatient, Goal, Study
 from chiploop.twin import RESEARCH_USE
 from chiploop.twin.patient_file import Patient
+from chiploop.units import counted
 
 TEMPLATE = "report.html.j2"
 FILE = "report.html"
@@ -335,7 +336,8 @@ def header_facts(run: RunEvidence) -> list[tuple[str, str]]:
         ),
         (
             "Chips",
-            f"{len(run.study.chip_ids)} in {len(run.study.lines)} lines, {len(run.study.donors)} donors",
+            f"{len(run.study.chip_ids)} in {counted(len(run.study.lines), 'line')}, "
+            + counted(len(run.study.donors), "donor"),
         ),
         ("Model", f"{run.study.tissue.model}, sha256 {run.study.tissue.sha256[:16]}"),
         ("Software", f"chiploop {run.run.software_version}"),

@@ -34,7 +34,7 @@ def pair_figure(pairs: Sequence[ParameterPair]) -> Figure:
         ax.set_xlabel(pair.first, labelpad=1)
         ax.set_ylabel(pair.second, labelpad=1)
         said = f"r {pair.correlation:+.2f}".replace("-", "−")
-        ax.set_title(said, loc="right", fontsize=7)
+        ax.set_title(said, loc="left", fontsize=7, pad=3)
     for ax in panels[len(pairs) :]:
         ax.set_axis_off()
     return figure

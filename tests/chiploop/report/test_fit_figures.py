@@ -137,7 +137,7 @@ def test_pairs_are_the_strongest_first_with_the_particles_of_both(review: FitRev
         (dots,) = (line for line in ax.lines if line.get_linestyle() == "None")
         assert dots.get_xydata() == pytest.approx(pair.places)
         assert (ax.get_xlabel(), ax.get_ylabel()) == (pair.first, pair.second)
-        assert f"{pair.correlation:+.2f}".replace("-", "−") in ax.get_title("right")
+        assert f"{pair.correlation:+.2f}".replace("-", "−") in ax.get_title("left")
 
 
 def test_the_waterfall_counts_searches_at_the_best_and_shows_those_that_never_began() -> None:
