@@ -15,7 +15,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from chiploop.record.approvals import GivenApproval
+from chiploop.record.exclusions import EXCLUSION
+from chiploop.record.measurement_rows import REVISION
 from chiploop.record.rows import Decision, RecordedContent
+from chiploop.record.well_exclusions import WELL_EXCLUSION
 from chiploop.study_parts import Approval
 
 if TYPE_CHECKING:
@@ -94,6 +97,14 @@ def asked_at(record: Record, run_id: str, proposal: RecordedContent) -> Moment:
         first = before
     times = [e.time_h for e in record.events(run_id, ASKED) if e.content["proposal"] == first.key]
     return Moment(utc_of(first.at_utc), min(times, default=0.0))
+
+
+def readings_changed(record: Record, run_id: str, cycle: int) -> bool:
+    """Return whether readings were excluded, taken back or calculated again after the last fit of a cycle."""
+    fitted = max((c.at_utc for c in record.calibrations(run_id) if c.cycle == cycle), default="")
+    changes = (EXCLUSION, WELL_EXCLUSION, REVISION)
+    events = record.events(run_id)
+    return bool(fitted) and any(e.at_utc > fitted for e in events if e.kind in changes)
 
 
 def risk_above(rule: Approval, content: Mapping[str, Any]) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from chiploop.inference.predictive_checks import (
     NULL_DRAWS,
     PlaceCheck,
     null_scores,
+    p_text,
     place_checks,
     places,
     predictive_p,
@@ -36,6 +37,8 @@ PARTICLES = 512
 """That are simulated."""
 LEVEL = 0.9
 """Of the intervals of parameters; equal-tailed."""
+PAIRS, PAIR_PLACES = 6, 120
+"""Pairs of parameters that are kept, and particles of each."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,17 @@ class ParameterInterval:
 
 
 @dataclass(frozen=True)
+class ParameterPair:
+    """Two parameters in the same particles, both as standard normals of their priors."""
+
+    first: str
+    second: str
+    correlation: float
+    places: np.ndarray
+    """(n, 2) of some particles, to a hundredth."""
+
+
+@dataclass(frozen=True)
 class FitReview:
     """What a person looks at; ``dataclasses.asdict`` leaves numbers, texts and arrays."""
 
@@ -66,6 +80,8 @@ class FitReview:
     """Log posterior at each search's end, highest first."""
     starts_at_mode: int
     parameters: tuple[ParameterInterval, ...]
+    pairs: tuple[ParameterPair, ...]
+    """Those that hang together most, the strongest first."""
     residuals: tuple[ResidualRow, ...]
     trends: tuple[Trend, ...]
     place_checks: tuple[PlaceCheck, ...]
@@ -131,6 +147,7 @@ def fit_review(
         heights=info.heights,
         starts_at_mode=info.starts_at_mode,
         parameters=parameter_intervals(prior, posterior, shrinkage),
+        pairs=parameter_pairs(posterior),
         residuals=residual_rows(likelihood, predicted, place, loo.k),
         trends=trends(likelihood, mode, at_mode),
         place_checks=checks,
@@ -193,6 +210,27 @@ def parameter_intervals(
     )
 
 
+def parameter_pairs(posterior: Posterior) -> tuple[ParameterPair, ...]:
+    """Return the ``PAIRS`` pairs of population parameters that are correlated most."""
+    z = posterior.standard[:, : len(posterior.names)]
+    gaps = z - z.mean(axis=0)
+    spread = np.sqrt((gaps**2).sum(axis=0))
+    scaled = gaps / np.where(spread > 0.0, spread, 1.0)
+    correlation = scaled.T @ scaled
+    chosen = np.linspace(0, len(z) - 1, min(PAIR_PLACES, len(z))).round().astype(int)
+    above = zip(*np.triu_indices(len(posterior.names), 1), strict=True)
+    strongest = sorted(above, key=lambda pair: -abs(correlation[pair]))[:PAIRS]
+    return tuple(
+        ParameterPair(
+            posterior.names[i],
+            posterior.names[j],
+            float(correlation[i, j]),
+            z[np.ix_(chosen, [i, j])].round(2),
+        )
+        for i, j in strongest
+    )
+
+
 def sentences(review: FitReview) -> tuple[str, ...]:
     """Return what to look at, the gravest first."""
     said = []
@@ -205,7 +243,7 @@ def sentences(review: FitReview) -> tuple[str, ...]:
     for name, p in review.predictive_p.items():
         if not low <= p <= 1.0 - low:
             way = "more than the model explains" if p < low else "less than the study assumes"
-            said.append(f"{name} scatters {way} (posterior predictive p {p:.2g}).")
+            said.append(f"{name} scatters {way} (posterior predictive p {p_text(p)}).")
     said += [f"{check.sentence}." for check in review.place_checks if not check.is_good]
     said += [f"{trend.sentence}." for trend in review.trends if trend.is_seen]
     if len(review.left_out.doubtful):

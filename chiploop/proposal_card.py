@@ -15,6 +15,7 @@ import numpy as np
 from chiploop.campaign_values import Campaign, LineDose, Proposal
 from chiploop.goals import best_in_words
 from chiploop.policies.prediction_table import PredictionTable
+from chiploop.predictions_held import predictions_held
 from chiploop.proposal_alternatives import Alternative, alternatives_of
 from chiploop.proposal_predictions import (
     InformationPart,
@@ -307,7 +308,7 @@ def health_of(campaign: Campaign, last: Sequence[PredictedReading]) -> ModelHeal
     """Return how far the model behind a card can be believed."""
     info = campaign.info
     assert info is not None
-    inside, predicted = predictions_held(campaign, last)
+    inside, predicted = predictions_held(campaign.readouts, last)
     return ModelHealth(
         effective_particles=info.ess,
         population_gap_sd=info.population_gap_sd,
@@ -317,32 +318,3 @@ def health_of(campaign: Campaign, last: Sequence[PredictedReading]) -> ModelHeal
         inside=inside,
         predicted=predicted,
     )
-
-
-def predictions_held(campaign: Campaign, last: Sequence[PredictedReading]) -> tuple[int, int]:
-    """Return how many predicted readings lay inside their 90 % band, and how many were read.
-
-    A reading belongs to the prediction of its chip and readout that is nearest in time within an hour. Censored
-    readings count as inside where their bounds meet the band; failed ones are left out.
-    """
-    inside = count = 0
-    for reading in campaign.readouts:
-        if reading.qc == "fail":
-            continue
-        own = [
-            one
-            for one in last
-            if (one.chip, one.readout) == (reading.chip_id, reading.readout)
-            and abs(one.time_h - reading.time_h) <= 1.0
-        ]
-        if not own:
-            continue
-        one = min(own, key=lambda each: abs(each.time_h - reading.time_h))
-        count += 1
-        if reading.censoring == "none":
-            inside += one.outer[0] <= reading.value <= one.outer[1]
-        else:
-            low = -np.inf if reading.lower is None else reading.lower
-            high = np.inf if reading.upper is None else reading.upper
-            inside += low <= one.outer[1] and high >= one.outer[0]
-    return int(inside), count

@@ -244,3 +244,8 @@ def _bad_unit(number: str, unit: str, kind: str) -> UnitProblem:
     if kind == "temperature_c" and spelled in {"C", "degC", "K", "F", "°F", "° C"}:
         hint = f'write "{number} °C"'
     return UnitProblem(f"{message}; allowed: {allowed_units(kind)}", hint)
+
+
+def counted(n: int, one: str) -> str:
+    """Return how many of something there are, as people say it."""
+    return f"{n} {one}{'' if n == 1 else 's'}"

@@ -22,6 +22,7 @@ from chiploop.connections import Connection, lines_that_may_feed
 from chiploop.dosing import Quantise, remaining_ul
 from chiploop.errors import FileNotValid, WrongUse
 from chiploop.kept_predictions import KeptPredictions
+from chiploop.predictions_held import as_given, dose_begun_h
 from chiploop.proposal_card import Card, card_from_dict, card_of
 from chiploop.proposal_predictions import PredictedReading
 from chiploop.record.exclusions import SAME_TIME_H
@@ -209,32 +210,11 @@ def last_predictions(books: Books, cycle: int) -> Sequence[PredictedReading]:
     for p, decision in reversed(books.record.proposed(books.run_id, cycle)):
         if decision is not None and decision.action == "approve":
             card = card_on_record(books.record, books.run_id, p.key)
-            return () if card is None else as_given(card, dose_begin_h(books, cycle))
+            if card is None:
+                return ()
+            begun_h = dose_begun_h(books.journal.actions(books.run_id), cycle)
+            return as_given(card.predicted, card.begins_h, begun_h)
     return ()
-
-
-def dose_begin_h(books: Books, cycle: int) -> float | None:
-    """Return when a cycle's first dose began, by the journal; None where none did."""
-    begun = [
-        action.begun_h
-        for action in books.journal.actions(books.run_id)
-        if action.intent.programme_key.rsplit("/", 3)[1::2] == [f"c{cycle:02d}", "dose"]
-        and action.sent_h
-    ]
-    return min(begun, default=None)
-
-
-def as_given(card: Card, begin_h: float | None) -> tuple[PredictedReading, ...]:
-    """Return a card's predictions at the times that follow from when its exposure really began."""
-    later_h = 0.0 if begin_h is None else begin_h - card.begins_h
-    return tuple(
-        replace(
-            one,
-            time_h=one.time_h + later_h,
-            window_start_h=None if one.window_start_h is None else one.window_start_h + later_h,
-        )
-        for one in card.predicted
-    )
 
 
 def books_of(files: RunFiles, record: Record, journal: Journal) -> Books:

@@ -54,7 +54,7 @@ def diagnose(
     failures = tuple(text for good, text in checks if not good)
     predictive = predictive_p(target, np.concatenate([one.residuals for one in populations]))
     warnings = tuple(
-        f"{name}: posterior predictive p {p:.2g}: it scatters "
+        f"{name}: posterior predictive p {predictive_checks.p_text(p)}: it scatters "
         + ("more than the model explains" if p < 0.5 else "less than the study's variation assumes")
         for name, p in predictive.items()
         if not limits.predictive_p <= p <= 1 - limits.predictive_p

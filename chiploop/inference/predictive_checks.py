@@ -178,6 +178,11 @@ def two_sided(statistic: np.ndarray) -> np.ndarray:
     return np.minimum(1.0, 2.0 * tail)
 
 
+def p_text(p: float) -> str:
+    """Return a p value that is told apart from 0 and from 1."""
+    return "< 0.001" if p < 0.001 else "> 0.999" if p > 0.999 else f"{p:.3f}"
+
+
 def predictive_p(likelihood: Likelihood, white: np.ndarray) -> dict[str, float]:
     """Return per readout P(replicated squares >= observed), averaged over whitened gaps (n, exact).
 

@@ -100,10 +100,15 @@ def bands(ax: Any, course: Course, factor: float) -> None:
 def one_reading(
     ax: Any, x: float, reading: Readout, factor: float, colour: str, marker: str
 ) -> None:
-    """Draw a reading; an arrow at its bound where it is censored, a grey cross where it failed."""
-    if reading.censoring != "none":
-        low = reading.censoring == "left"
-        bound = reading.upper if low else reading.lower
+    """Draw a reading: a grey cross where it failed or was left out, an arrow at its bound where it is censored."""
+    is_censored, low = reading.censoring != "none", reading.censoring == "left"
+    bound = reading.upper if low else reading.lower
+    if reading.qc == "fail":
+        place = bound if is_censored else reading.value
+        if np.isfinite(place):
+            ax.plot(x, factor * place, "x", ms=4.5, color=QUIET, mew=1.0)
+        return
+    if is_censored:
         if np.isfinite(bound):
             ax.plot(
                 x, factor * bound, "v" if low else "^", ms=4.5, mfc="white", mec=colour, mew=0.9
@@ -114,9 +119,6 @@ def one_reading(
                 color=colour,
                 lw=0.9,
             )
-        return
-    if reading.qc == "fail":
-        ax.plot(x, factor * reading.value, "x", ms=4.5, color=QUIET, mew=1.0)
         return
     ax.plot(x, factor * reading.value, marker, ms=3.8, color=colour, mec="white", mew=0.5, zorder=4)
 

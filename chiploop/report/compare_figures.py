@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from scipy.stats import norm
 
 from chiploop.inference.posterior import Posterior, intervals
-from chiploop.report.figures import GoalAt
+from chiploop.report.figures import GoalAt, round_ticks
 from chiploop.report.predictions import LEVEL, DoseResponse
 from chiploop.report.svg import (
     BAND,
@@ -52,7 +52,9 @@ def goals_figure(runs: Sequence[Mapping[str, Sequence[GoalAt]]]) -> Figure:
                     handles.append(dot)
         unit = next((at.unit for run in runs for at in run.get(name, ()) if at.unit != "1"), "")
         ax.set_yscale("log")
+        ax.set_yticks(round_ticks(*ax.get_ylim()))
         plain_log_axis(ax.yaxis)
+        ax.minorticks_off()
         ax.set_xticks(sorted(cycles))
         ax.set_xlabel("after cycle")
         ax.set_title(f"{name}{f' ({unit})' if unit else ''}")

@@ -18,7 +18,6 @@ from chiploop.report.fit_page import environment
 from chiploop.report.html_report import RunEvidence, goals_drawn, header_facts
 from chiploop.report.predictions import LEVEL
 from chiploop.report.svg import MARK, Drawn, drawn
-from chiploop.report.verdicts import verdicts
 
 TEMPLATE = "compare.html.j2"
 FIRST, SECOND = "A", "B"
@@ -124,12 +123,14 @@ def doses(one: RunEvidence, other: RunEvidence) -> list[Beside]:
 
 def doubt(one: RunEvidence, other: RunEvidence) -> list[tuple[str, list[tuple[Any, Any]]]]:
     """Return each verdict's lines of both runs, beside each other."""
-    strips = [
-        verdicts(run.study, run.info, run.judged, run.actions, run.held, []) for run in (one, other)
-    ]  # fmt: skip
     return [
-        (first.name, list(zip_longest(first.lines, second.lines)))
-        for first, second in zip(*strips, strict=True)
+        (
+            first.name
+            if first.name == second.name
+            else f"{FIRST}: {first.name}; {SECOND}: {second.name}",
+            list(zip_longest(first.lines, second.lines)),
+        )
+        for first, second in zip(one.verdicts, other.verdicts, strict=True)
     ]
 
 

@@ -44,7 +44,7 @@ class ProposalRows:
     facts: str
     decision: str
     decided: str
-    """``approve``, ``reject``, ``open`` or ``none``."""
+    """``approve``, ``reject``, ``expire``, ``open`` or ``none``."""
     doses: tuple[DoseRow, ...]
     notes: tuple[str, ...] = ()
     """Why these are not the doses that would teach most, who changed them."""

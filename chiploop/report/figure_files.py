@@ -21,9 +21,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from chiploop.record.long_table_files import guarded
-from chiploop.report.svg import STYLE, Drawn, write_file
+from chiploop.report.svg import FAILED_FIT, MARK, STYLE, Drawn, write_file
 
-COLUMNS = ("panel", "title", "x_label", "y_label", "series", "kind", "x", "y")
+COLUMNS = ("panel", "title", "x_label", "y_label", "series", "kind", "x", "y", "mark")
 
 
 def figures_in(page: Any) -> Iterator[Drawn]:
@@ -64,17 +64,18 @@ def write_figures(figures: Iterable[Drawn], folder: Path) -> tuple[list[Path], d
 
 
 def drawn_table(figure: Figure) -> str:
-    """Return what is drawn in a figure as CSV; numbers in the units of its axes."""
+    """Return what is drawn in a figure as CSV; numbers in the units of its axes, its marks in each row."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(COLUMNS)
+    marks = [one for one in (MARK, FAILED_FIT) if one in {said.get_text() for said in figure.texts}]
     for number, ax in enumerate(figure.axes, start=1):
         titles = (ax.get_title("left") or ax.get_title(), ax.get_xlabel(), ax.get_ylabel())
         head = (number, *(guarded(title) for title in titles))
         for series, kind, points in drawn_in(ax):
             name = "" if series.startswith("_") else guarded(series)
             writer.writerows(
-                (*head, name, kind, f"{x:.10g}", f"{y:.10g}")
+                (*head, name, kind, f"{x:.10g}", f"{y:.10g}", ", ".join(marks))
                 for x, y in points
                 if np.isfinite(x) and np.isfinite(y)
             )

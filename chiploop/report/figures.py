@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from chiploop.report.predictions import DoseResponse
+from chiploop.report.run_tables import number
 from chiploop.report.svg import (
     DOSE,
     FAILED,
@@ -200,8 +201,8 @@ def dose_response_figure(
     concentration_axis(ax, low, high, zero)
     ax.tick_params(labelbottom=False)
     name = curve.goal.name + (f", {curve.goal.drug}" if curve.goal.drug else "")
-    strip_of_doses(strip, name, goal, doses, zero, limit_nm, on_axis)
     concentration_axis(strip, low, high, zero)
+    strip_of_doses(strip, name, goal, doses, zero, limit_nm, on_axis)
     strip.set_xlabel("concentration at the inlet (nM)")
     return figure
 
@@ -232,11 +233,15 @@ def strip_of_doses(
         ax.plot([goal.lower, goal.upper], [0, 0], color=colour, lw=2.4, solid_capstyle="butt")
         ax.plot(goal.median, 0, "|", color=colour, ms=8, mew=1.6)
     unit = " nM" if on_axis else ""
-    said = f"{name} {goal.median:.3g}{unit} ({goal.lower:.3g} to {goal.upper:.3g})" + (
+    said = f"{name} {number(goal.median)}{unit} ({number(goal.lower)} to {number(goal.upper)})" + (
         "" if goal.passed else ", FAILED fit"
     )
-    ax.annotate(said, (goal.upper if on_axis else zero, 0), xytext=(6, 0), textcoords="offset points", va="center",
-                fontsize=7, fontweight="bold", color=colour)  # fmt: skip
+    # beside the bar, on the side that has more room
+    low, high = ax.get_xlim()
+    is_left = on_axis and goal.lower / low > high / goal.upper
+    place = zero if not on_axis else goal.lower if is_left else goal.upper
+    ax.annotate(said, (place, 0), xytext=(-6 if is_left else 6, 0), textcoords="offset points", va="center",
+                ha="right" if is_left else "left", fontsize=7, fontweight="bold", color=colour)  # fmt: skip
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
     if doses:

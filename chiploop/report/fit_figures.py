@@ -18,6 +18,7 @@ from chiploop.fit_review import LEVEL, FitReview, ParameterInterval
 from chiploop.inference.predictive_checks import PlaceCheck
 from chiploop.inference.profile_verdicts import LEARNED
 from chiploop.inference.search import SAME_HEIGHT
+from chiploop.report.pair_figure import pair_figure
 from chiploop.report.profile_figure import profile_figure
 from chiploop.report.residual_figure import INNER, residual_figure
 from chiploop.report.run_tables import number
@@ -60,6 +61,11 @@ PROFILES = (
     "end (chi-squared with one degree of freedom); a curve that does not reach them has an open end. Grey: "
     f"{PERCENT} of the prior, equal-tailed."
 )
+PAIRS = (
+    "Each dot is a particle of the posterior; along and up, sd of the prior from its median. The pairs that hang "
+    f"together most, r their correlation. Grey: {PERCENT} of each prior, equal-tailed. A narrow slope: the "
+    "readouts tell a combination of the two, so neither is to be read by itself."
+)
 SEARCHES = (
     f"Log posterior at each search's end below the best one's. Filled: within {SAME_HEIGHT:g} of the best (blue "
     "band), as of one mode; the more the better. Crosses at the bottom: searches that could not begin."
@@ -99,6 +105,15 @@ def fit_figures(review: FitReview, donors: Sequence[str]) -> tuple[FitFigure, ..
             partial(place_figure, review.place_checks),
         ),
     ]
+    if review.pairs:
+        found.append(
+            FitFigure(
+                "fit-pairs",
+                "Parameters against each other",
+                PAIRS,
+                partial(pair_figure, review.pairs),
+            )
+        )
     if review.profiles is not None:
         found.append(
             FitFigure(

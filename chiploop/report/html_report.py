@@ -18,6 +18,8 @@ from chiploop.inference.posterior import CalibrationInfo, Posterior
 from chiploop.measurement import Readout
 from chiploop.models.study_model import model_of
 from chiploop.models.tissue_model import TissueModel
+from chiploop.predictions_held import as_given, dose_begun_h, predictions_held
+from chiploop.proposal_card import reading_from_dict
 from chiploop.record.journal import Journal
 from chiploop.record.posterior_file import read_posterior
 from chiploop.record.raw_files import RawFileStore
@@ -35,14 +37,16 @@ from chiploop.report.figures import (
 )
 from chiploop.report.fit_page import Checks, checks_of, environment
 from chiploop.report.image_overlays import ChipImage, end_point_rows, image_of_chips
+from chiploop.report.observed_figure import observed_figure
 from chiploop.report.patient_part import PatientPart, patient_parts
 from chiploop.report.predictions import DRAWS, LEVEL, Course, Predicted, Predictions
 from chiploop.report.run_summary import ended_because
 from chiploop.report.svg import MARK, Drawn, drawn
-from chiploop.report.verdicts import verdicts
+from chiploop.report.verdicts import Verdict, verdicts
 from chiploop.study import DonorPatient, Goal, Study
 from chiploop.twin import RESEARCH_USE
 from chiploop.twin.patient_file import Patient
+from chiploop.units import counted
 
 TEMPLATE = "report.html.j2"
 FILE = "report.html"
@@ -128,6 +132,18 @@ class RunEvidence:
         """Whether the last calibration failed."""
         return self.info is not None and not self.accepted
 
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """Whether the run is to be trusted, number by number."""
+        approved = [
+            dose["risk"]
+            for p in self.record.proposals(self.run.run_id)
+            if (d := self.record.decision_for(p.key)) is not None and d.action == "approve"
+            for dose in p.content["doses"]
+            if dose["risk"] is not None
+        ]
+        return verdicts(self.study, self.info, self.judged, self.actions, self.held, approved)
+
     @cached_property
     def model(self) -> TissueModel:
         """The model that was fitted."""
@@ -157,7 +173,7 @@ class RunEvidence:
         """What the last posterior says."""
         posterior = self.posterior
         last = self.calibrations[-1].cycle
-        known = [r for r in self.readouts if r.cycle <= last]
+        known = [r for r in self.judged if r.cycle <= last]
         return Predictions(self.study, self.schedules, known, posterior)
 
     @cached_property
@@ -254,13 +270,6 @@ def page(run: RunEvidence) -> dict[str, Any]:
     given = doses_of.given_doses(study, run.actions)
     proposals = doses_of.proposal_rows(study, record, run_id, given)
     doses, next_cycle, outlook = run.next_doses()
-    approved = [
-        dose["risk"]
-        for p in record.proposals(run_id)
-        if (d := record.decision_for(p.key)) is not None and d.action == "approve"
-        for dose in p.content["doses"]
-        if dose["risk"] is not None
-    ]
     return {
         "mark": MARK,
         "simulated": run.run.simulated,
@@ -269,7 +278,7 @@ def page(run: RunEvidence) -> dict[str, Any]:
         "level": f"{100 * LEVEL:g} %",
         "draws": DRAWS,
         "facts": header_facts(run),
-        "verdicts": verdicts(study, run.info, run.judged, run.actions, run.held, approved),
+        "verdicts": run.verdicts,
         "info": run.info,
         "accepted": run.accepted,
         "goals": tables.goal_rows(study, contents[-1]["goals"] if contents else [], run.truths),
@@ -281,6 +290,7 @@ def page(run: RunEvidence) -> dict[str, Any]:
         "next_cycle": next_cycle,
         "outlook": outlook,
         "next_doses": doses,
+        "observed_figure": observed(run),
         "course_figures": [course(run, s.name) for s in run.model.readouts if s.kind == "moment"],
         "window_figures": [window(run, s.name) for s in run.model.readouts if s.kind != "moment"],
         "end_points": end_point_rows(run.readouts),
@@ -326,7 +336,8 @@ def header_facts(run: RunEvidence) -> list[tuple[str, str]]:
         ),
         (
             "Chips",
-            f"{len(run.study.chip_ids)} in {len(run.study.lines)} lines, {len(run.study.donors)} donors",
+            f"{len(run.study.chip_ids)} in {counted(len(run.study.lines), 'line')}, "
+            + counted(len(run.study.donors), "donor"),
         ),
         ("Model", f"{run.study.tissue.model}, sha256 {run.study.tissue.sha256[:16]}"),
         ("Software", f"chiploop {run.run.software_version}"),
@@ -361,9 +372,27 @@ def tables_of_history(run: RunEvidence) -> list[dict[str, Any]]:
                 "failures": "; ".join(info["failures"]),
                 "readouts": info["n_readouts"],
                 "ess": f"{info['ess']:.0f}",
+                "foretold": foretold(run, calibration.cycle),
             }
         )
     return rows
+
+
+def foretold(run: RunEvidence, cycle: int) -> str:
+    """Return how many readings of a cycle lay in the band that the card of its doses had foretold, of how many."""
+    record, run_id = run.record, run.run.run_id
+    for proposal, decision in reversed(record.proposed(run_id, cycle)):
+        if decision is None or decision.action != "approve":
+            continue
+        content = record.card(run_id, proposal.key)
+        if content is None:
+            break
+        predicted = [reading_from_dict(one) for one in content["predicted"]]
+        begun_h = dose_begun_h(run.actions, cycle)
+        own = [r for r in run.judged if r.cycle == cycle]
+        inside, n = predictions_held(own, as_given(predicted, content["begins_h"], begun_h))
+        return f"{inside} of {n}" if n else "–"
+    return "–"
 
 
 def history(run: RunEvidence) -> Drawn:
@@ -407,11 +436,22 @@ def dose_figure(run: RunEvidence, goal: Goal) -> Drawn:
     return drawn(f"dose-{goal.name}{of_drug}", label, draw, run.run.simulated, run.refused)
 
 
+def observed(run: RunEvidence) -> Drawn:
+    """Return every reading that was learned from against what the fit says of it."""
+    return drawn(
+        "observed-predicted",
+        "Every reading against the fit's prediction for its dose, and for its own chip",
+        lambda: observed_figure(run.predicted, run.model, run.study),
+        run.run.simulated,
+        run.refused,
+    )
+
+
 def course(run: RunEvidence, readout: str, lines: Sequence[str] = ()) -> Drawn:
     """Return a readout over time, one panel per chip, of all lines or of some."""
 
     def draw() -> Any:
-        own = [r for r in run.readouts if r.readout == readout]
+        own = [r for r in run.judged if r.readout == readout]
         unit = own[0].unit if own else ""
         return course_figure(
             of_lines(run.study, lines), readout, unit, run.courses[readout], own, run.schedules
@@ -425,7 +465,7 @@ def window(run: RunEvidence, readout: str, lines: Sequence[str] = ()) -> Drawn:
     """Return a collected readout by cycle, one panel per line, of all lines or of some."""
 
     def draw() -> Any:
-        failed = [r for r in run.readouts if r.readout == readout and r.qc == "fail"]
+        failed = [r for r in run.judged if r.readout == readout and r.qc == "fail"]
         unit = next((r.unit for r in run.readouts if r.readout == readout), "")
         study = of_lines(run.study, lines)
         return window_figure(study, readout, unit, run.predicted, failed)

@@ -29,10 +29,10 @@ from chiploop.report.fit_page import checks_of
 from chiploop.report.html_report import RunEvidence
 from chiploop.report.predictions import LEVEL
 from chiploop.report.svg import Drawn, axis_of
-from chiploop.report.verdicts import Verdict, verdicts
+from chiploop.report.verdicts import Verdict
 
 FOLDER, PARTS_FILE = "page", "parts.json"
-FORM = 2
+FORM = 3
 """Of the file; another one is written anew."""
 FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 """The report's own; a figure in a file of its own hears nothing of the page's style."""
@@ -65,13 +65,6 @@ def without_review(run: RunEvidence) -> dict[str, Any]:
     """Return all parts but the review of the fit."""
     study, content = run.study, run.calibrations[-1].content
     doses, next_cycle, outlook = run.next_doses()
-    approved = [
-        dose["risk"]
-        for p in run.record.proposals(run.run.run_id)
-        if (d := run.record.decision_for(p.key)) is not None and d.action == "approve"
-        for dose in p.content["doses"]
-        if dose["risk"] is not None
-    ]
     goals = report.goals_drawn(study)
     leaves = leaves_of(study.line_ids)
     return {
@@ -80,7 +73,7 @@ def without_review(run: RunEvidence) -> dict[str, Any]:
         "calibration": run.calibrations[-1].key,
         "level": f"{100 * LEVEL:g} %",
         "facts": report.header_facts(run),
-        "verdicts": verdicts(study, run.info, run.judged, run.actions, run.held, approved),
+        "verdicts": run.verdicts,
         "info": run.info,
         "accepted": run.accepted,
         "goals": tables.goal_rows(study, content["goals"], run.truths),
@@ -96,6 +89,7 @@ def without_review(run: RunEvidence) -> dict[str, Any]:
         "outlook": outlook,
         "next_doses": doses,
         "leaves": leaves,
+        "observed_figure": report.observed(run),
         "course_figures": [
             [report.course(run, s.name, own) for s in run.model.readouts if s.kind == "moment"]
             for own in leaves

@@ -76,6 +76,8 @@ class Predicted:
     """Of the mean."""
     predictive_lower: float
     predictive_upper: float
+    own: float
+    """Median of the mean, moved by what this chip and its donor have shown."""
 
     @property
     def inside(self) -> bool | None:
@@ -256,11 +258,16 @@ class Predictions:
     def readings(self) -> tuple[Predicted, ...]:
         """Return every reading that was learned from beside its prediction."""
         found = []
+        shifts = {name: self.own_shift(name) for name in {r.readout for r in self.likelihood.used}}
+        chips = [inlet.chip_id for inlet in self.likelihood.inlets]
         for reading in self.likelihood.used:
             mean = self.at(reading)
             inner = band(mean)
+            spec = self.spec_of(reading.readout)
+            shift = shifts[reading.readout][:, chips.index(reading.chip_id)]
+            own = float(band(on_scale(mean, spec) + shift).median)
             sd = self.reading_sd(reading.readout, reading.sd)
-            outer = predictive_band(mean, sd, self.spec_of(reading.readout))
+            outer = predictive_band(mean, sd, spec)
             drug_nm = self.dose_at(reading.chip_id, reading.time_h)
             found.append(
                 Predicted(
@@ -271,6 +278,7 @@ class Predictions:
                     float(inner.upper),
                     float(outer.lower),
                     float(outer.upper),
+                    float(np.exp(own)) if spec.scale == "log" else own,
                 )
             )
         return tuple(found)

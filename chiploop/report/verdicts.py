@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from chiploop.inference.posterior import FROM_MODE, Limits
+from chiploop.inference.predictive_checks import p_text
 from chiploop.measurement import Readout
 from chiploop.record.actions import Action
 from chiploop.record.progress import pump_progress
@@ -119,7 +120,6 @@ def predictive_verdict(info: Mapping[str, Any] | None) -> Verdict:
     low = Limits().predictive_p
     lines = []
     for name, p in info["predictive_p"].items():
-        short = "< 0.001" if p < 0.001 else "> 0.999" if p > 0.999 else f"{p:.3f}"
         hint = (
             ": scatters more than explained"
             if p < low
@@ -129,7 +129,10 @@ def predictive_verdict(info: Mapping[str, Any] | None) -> Verdict:
         )
         lines.append(
             judged(
-                low <= p <= 1 - low, f"{name} p {short}{hint}", f"{low:g} to {1 - low:g}", "look"
+                low <= p <= 1 - low,
+                f"{name} p {p_text(p)}{hint}",
+                f"{low:g} to {1 - low:g}",
+                "look",
             )
         )
     return Verdict("Predictive check", tuple(lines))

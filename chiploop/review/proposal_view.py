@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from chiploop.approvals import Moment, Until, asked_at, needed, reason_against, risk_above, until
+from chiploop.approvals import (
+    Moment,
+    Until,
+    asked_at,
+    needed,
+    readings_changed,
+    reason_against,
+    risk_above,
+    until,
+)
 from chiploop.record.approvals import GivenApproval
 from chiploop.record.record import Record
 from chiploop.record.rows import Decision, RecordedRun
@@ -35,6 +44,8 @@ class ProposalView:
     """Why this login can not approve it now; empty where nothing stands against it."""
     limit_nm: float
     """The study's highest concentration."""
+    is_stale: bool
+    """Whether readings were left out, taken in again or calculated again after the fit on which it rests."""
 
     @property
     def is_open(self) -> bool:
@@ -74,4 +85,5 @@ def proposal_view(
         rule.approvers,
         reason_against(rule, latest.key, given, by, end),
         float(limits["concentration_nm"]),
+        readings_changed(record, run.run_id, latest.cycle - 1),
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from chiploop.units import counted
 from flows.cli.screen import JSON_OPTION, paint, print_json, problem_as_json, problem_lines
 
 if TYPE_CHECKING:
@@ -40,8 +41,9 @@ def check(
         print_json({"ok": True, "problems": [], "notes": list(noted)})
         return
     print(
-        f"{paint('ok', 'green')}  {study.name}: {len(study.chip_ids)} chips of {len(study.donors)} "
-        f"donors on {len(study.lines)} lines, {study.timeline.cycles} cycles, {study.end_h:g} h"
+        f"{paint('ok', 'green')}  {study.name}: {counted(len(study.chip_ids), 'chip')} of "
+        f"{counted(len(study.donors), 'donor')} on {counted(len(study.lines), 'line')}, "
+        f"{counted(study.timeline.cycles, 'cycle')}, {study.end_h:g} h"
     )
     for note in noted:
         print(f"note: {note}")

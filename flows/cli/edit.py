@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from chiploop.approvals import readings_changed
 from chiploop.errors import WrongUse
-from chiploop.record.exclusions import EXCLUSION
-from chiploop.record.measurement_rows import REVISION
-from chiploop.record.well_exclusions import WELL_EXCLUSION
 from chiploop.study_schedules import WHOLE, dose_words
 from chiploop.units import UnitProblem, parse_quantity
 
@@ -166,10 +164,7 @@ def edited(
 
 def stale_notes(books: Books, cycle: int) -> tuple[str, ...]:
     """Return that readouts were excluded, taken back or calculated again since the fit of a proposal."""
-    fitted = max(c.at_utc for c in books.record.calibrations(books.run_id) if c.cycle == cycle)
-    events = books.record.events(books.run_id)
-    changes = (EXCLUSION, WELL_EXCLUSION, REVISION)
-    if all(e.at_utc <= fitted for e in events if e.kind in changes):
+    if not readings_changed(books.record, books.run_id, cycle):
         return ()
     return (
         "readouts were excluded, taken back or calculated again after the last fit, on which these numbers rest",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from chiploop.units import counted
 from flows.laboratory import Tell, tell_nobody
 
 if TYPE_CHECKING:
@@ -39,8 +40,9 @@ def progress_display(files: RunFiles, quiet: bool) -> Iterator[Tell]:
     mark = "SIMULATED  " if files.simulated else ""
     cycles = files.study.timeline.cycles
     console.print(
-        f"{mark}{files.study.name}: {len(files.study.chip_ids)} chips, {len(files.study.donors)} donors, "
-        f"{cycles} cycles, {files.study.end_h / 24:.1f} days. Run {files.run_id}"
+        f"{mark}{files.study.name}: {counted(len(files.study.chip_ids), 'chip')}, "
+        f"{counted(len(files.study.donors), 'donor')}, {counted(cycles, 'cycle')}, "
+        f"{files.study.end_h / 24:.1f} days. Run {files.run_id}"
     )
     if not console.is_terminal:
 
@@ -157,7 +159,9 @@ def labelled(label: str, text: str) -> list[str]:
 
 def number(value: float, unit: str) -> str:
     """Return three digits; that a potency lies beyond all that was searched where it does."""
-    return f">{HIGHEST_NM:g}" if value >= HIGHEST_NM and unit == "nM" else f"{value:.3g}"
+    return (
+        f">{HIGHEST_NM:g}" if value >= HIGHEST_NM and unit == "nM" else f"{float(f'{value:.3g}'):g}"
+    )
 
 
 def interval_text(goal: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from chiploop import fit_review as module
-from chiploop.fit_review import FitReview, fit_review
+from chiploop.fit_review import FitReview, fit_review, parameter_pairs
 from chiploop.inference.compare import compared
 from chiploop.inference.likelihood import Likelihood
 from chiploop.inference.posterior import CalibrationInfo, Posterior
@@ -120,6 +120,19 @@ def test_intervals_of_parameters_stand_beside_their_priors() -> None:
     assert (one.lower, one.upper) == pytest.approx(posterior.interval(0.9)[0])
     assert (np.exp(one.z_lower), np.exp(one.z_upper)) == pytest.approx((one.lower, one.upper))
     assert one.shrinkage == pytest.approx(1.0 - posterior.standard[:, 0].std())
+
+
+def test_pairs_of_parameters_are_those_that_hang_together() -> None:
+    likelihood, posterior, info = made()
+    z = posterior.standard.copy()
+    z[:, 2] = -0.8 * z[:, 0] + 0.1 * z[:, 2]
+    first, *rest = parameter_pairs(replace(posterior, standard=z))
+    assert (first.first, first.second) == ("k0", "k2") and len(rest) == 2
+    assert first.correlation == pytest.approx(np.corrcoef(z[:, 0], z[:, 2])[0, 1])
+    assert first.places[0] == pytest.approx(z[0, [0, 2]], abs=0.006)
+    assert first.places[-1] == pytest.approx(z[-1, [0, 2]], abs=0.006)
+    still = replace(posterior, standard=np.where(np.arange(z.shape[1]) == 1, 0.0, z))
+    assert all(np.isfinite(pair.correlation) for pair in parameter_pairs(still))
 
 
 def later_is_higher(used: list[Readout]) -> list[Readout]:

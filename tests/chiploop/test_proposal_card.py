@@ -13,13 +13,11 @@ import numpy as np
 import pytest
 
 from chiploop.campaign_values import Campaign, LineDose, Proposal
-from chiploop.measurement import Readout
 from chiploop.next_exposure import prediction_table
 from chiploop.policies.prediction_table import FutureReading, PredictionTable
 from chiploop.proposal_alternatives import alternatives_of, is_other
-from chiploop.proposal_card import Card, card_from_dict, card_of, predictions_held
+from chiploop.proposal_card import Card, card_from_dict, card_of
 from chiploop.proposal_predictions import (
-    PredictedReading,
     information_parts,
     predicted_readings,
 )
@@ -235,31 +233,6 @@ def test_batches_that_teach_the_same_are_told_as_ties(campaign: Campaign) -> Non
     )
     assert other.doses_nm == {"L1": 40.0} and other.is_tie
     assert is_other(10.0, 20.0) and not is_other(10.0, 19.0) and is_other(0.0, 3.0)
-
-
-def band(chip: str, time_h: float, low: float, high: float) -> PredictedReading:
-    """Return a prediction of TEER."""
-    middle = 0.5 * (low + high)
-    return PredictedReading(
-        "L1", chip, "D1", "TEER", "ohm*cm2", time_h, None, middle, (low, high), (low, high),
-        (low, high), middle, middle,
-    )  # fmt: skip
-
-
-def test_predictions_are_tested_by_what_was_read(campaign: Campaign) -> None:
-    last = [band("C01", 10.0, 100.0, 200.0), band("C02", 10.0, 100.0, 200.0)]
-
-    def read(chip: str, value: float, time_h: float = 10.02, **more: object) -> Readout:
-        return Readout(chip, "TEER", value, "ohm cm2", 0.01, "log", time_h, **more)  # type: ignore[arg-type]
-
-    def counted(*readouts: Readout) -> tuple[int, int]:
-        return predictions_held(replace(campaign, readouts=readouts), last)
-
-    assert counted(read("C01", 150.0), read("C02", 250.0)) == (1, 2)
-    assert counted(read("C01", 150.0, 40.0), read("C03", 150.0)) == (0, 0)
-    assert counted(read("C01", 150.0, qc="fail")) == (0, 0)
-    assert counted(read("C01", math.nan, censoring="left", upper=150.0)) == (1, 1)
-    assert counted(read("C01", math.nan, censoring="left", upper=50.0)) == (0, 1)
 
 
 def test_a_dose_that_was_never_simulated_has_no_card(

@@ -12,13 +12,14 @@ import pytest
 
 from chiploop import next_exposure
 from chiploop.errors import WrongUse
+from chiploop.predictions_held import as_given
 from chiploop.record.actions import JournalTotals
 from chiploop.record.exclusions import Exclusion
 from chiploop.record.record import Record
 from chiploop.record.rows import RecordedContent
 from flows import proposing
 from flows.cli.edit import edited
-from flows.proposing import Books, Offer, as_given, may_begin_h, offer
+from flows.proposing import Books, Offer, may_begin_h, offer
 from tests.chiploop.campaigns import STUDY, exact, fitted, readings
 
 PLANNED_H = STUDY.exposure_start_h(2)
@@ -134,10 +135,10 @@ def test_an_edit_begins_when_the_hold_that_runs_now_ends(books: Books) -> None:
 def test_predictions_are_compared_at_the_times_when_they_came_true(books: Books) -> None:
     card = offer(books, fitted(), PLANNED_H).card
     assert card is not None
-    late = as_given(card, PLANNED_H + 8.0)
+    late = as_given(card.predicted, PLANNED_H, PLANNED_H + 8.0)
     for one, moved in zip(card.predicted, late, strict=True):
         assert moved.time_h == one.time_h + 8.0
         assert (moved.window_start_h is None) == (one.window_start_h is None)
         if one.window_start_h is not None:
             assert moved.window_start_h == one.window_start_h + 8.0
-    assert as_given(card, None) == card.predicted
+    assert as_given(card.predicted, PLANNED_H, None) == card.predicted

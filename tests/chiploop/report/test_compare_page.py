@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from chiploop.report import compare_page
-from chiploop.report.compare_page import comparison, write_comparison
+from chiploop.report.compare_page import comparison, doubt, write_comparison
 from chiploop.report.figure_files import figures_in
 from chiploop.report.html_report import RunEvidence
 from tests.chiploop.report.test_html_report import Page
@@ -46,6 +46,21 @@ def test_each_run_keeps_its_column(
     assert row.first == "–" and row.second.startswith("1")
     doses = comparison(first, second)["doses"]
     assert doses and not any(dose.differs for dose in doses)
+
+
+def test_each_verdict_is_that_of_its_own_run(hand_run: Any, other_run: Callable[..., Any]) -> None:
+    other = other_run(passed=False)
+    risky = {
+        "cycle": 2,
+        "doses": [{"line": "L1", "asked_nm": 60.0, "risk": 0.034, "chips": ["C01"]}],
+    }
+    key = other.record.add_proposal(other.run_id, 2, risky)
+    other.record.add_decision(key, "approve", "A. Scientist", "so")
+    strip = dict(doubt(RunEvidence(*hand_run.parts), RunEvidence(*other.parts)))
+    assert "A: Fit converged; B: FIT FAILED" in strip
+    (*_, (first, second)) = strip["Inside limits"]
+    assert first.text == "highest risk approved 0.0 %"
+    assert second.text == "highest risk approved 3.4 %"
 
 
 @pytest.mark.slow

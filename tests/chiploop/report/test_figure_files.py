@@ -42,6 +42,7 @@ def test_the_table_has_the_points_as_they_are_drawn_and_no_formula(tmp_path: Pat
     assert [(r["kind"], r["y"]) for r in rows if r["series"] == "chips"] == [("points", "-7.25")]
     assert {row["kind"] for row in rows if row["series"] == "band"} == {"band"}
     assert rows[0]["x_label"] == "'=dose (nM)"
+    assert {row["mark"] for row in rows} == {"SIMULATED"}
     assert "SIMULATED" in (tmp_path / "one.svg").read_text(encoding="utf-8")
     assert (tmp_path / "one.png").read_bytes().startswith(b"\x89PNG")
 
@@ -57,6 +58,7 @@ def test_a_figure_that_can_not_be_drawn_is_named_and_the_others_are_written(tmp_
     written, not_drawn = write_figures(figures_in(page), tmp_path)
     assert not_drawn == {"bad": "ValueError: no ink"}
     assert [path.name for path in written] == ["good.svg", "good.png", "good.csv"]
+    assert {row["mark"] for row in rows_of(tmp_path / "good.csv")} == {""}
 
 
 def test_plain_pages_are_a_pdf_with_a_page_per_figure_and_the_same_bytes(tmp_path: Path) -> None:

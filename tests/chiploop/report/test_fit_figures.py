@@ -56,7 +56,7 @@ def lines(figure: Figure, colour: str) -> list[np.ndarray]:
 def test_every_figure_is_drawn_and_the_same_again(doubtful: FitReview) -> None:
     found = fit_figures(doubtful, DONORS)
     assert [one.name for one in found] == [
-        "fit-parameters", "fit-residuals", "fit-places", "fit-profiles", "fit-searches",
+        "fit-parameters", "fit-residuals", "fit-places", "fit-pairs", "fit-profiles", "fit-searches",
     ]  # fmt: skip
     for one in found:
         first, second = (drawn(one.name, one.title, one.draw, True) for _ in range(2))
@@ -66,7 +66,7 @@ def test_every_figure_is_drawn_and_the_same_again(doubtful: FitReview) -> None:
 
 def test_without_profiles_their_figure_is_left_out(review: FitReview) -> None:
     found = fit_figures(replace(review, profiles=None), DONORS)
-    assert "fit-profiles" not in [one.name for one in found] and len(found) == 4
+    assert "fit-profiles" not in [one.name for one in found] and len(found) == 5
 
 
 def test_captions_say_of_which_kind_and_level_intervals_are(review: FitReview) -> None:
@@ -127,6 +127,17 @@ def test_intervals_stand_where_the_table_says(review: FitReview) -> None:
         tuple(np.round(line.get_xdata(), 6)) for line in ax.lines if line.get_linewidth() == 3.4
     }
     assert drawn_at == {(round(one.z_lower, 6), round(one.z_upper, 6)) for one in review.parameters}
+
+
+def test_pairs_are_the_strongest_first_with_the_particles_of_both(review: FitReview) -> None:
+    strengths = [abs(pair.correlation) for pair in review.pairs]
+    assert strengths == sorted(strengths, reverse=True) and len(strengths) == 3
+    figure = of(review, "fit-pairs").draw()
+    for ax, pair in zip(figure.axes, review.pairs, strict=False):
+        (dots,) = (line for line in ax.lines if line.get_linestyle() == "None")
+        assert dots.get_xydata() == pytest.approx(pair.places)
+        assert (ax.get_xlabel(), ax.get_ylabel()) == (pair.first, pair.second)
+        assert f"{pair.correlation:+.2f}".replace("-", "−") in ax.get_title("left")
 
 
 def test_the_waterfall_counts_searches_at_the_best_and_shows_those_that_never_began() -> None:

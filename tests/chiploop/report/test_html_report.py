@@ -7,14 +7,24 @@ from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import html5lib
 import pytest
 
+from chiploop.record.rows import DecisionAction
 from chiploop.record.unexplained import UNEXPLAINED
 from chiploop.report import html_report
-from chiploop.report.html_report import RunEvidence, write_report
+from chiploop.report.dose_tables import proposal_rows
+from chiploop.report.html_report import (
+    FILE,
+    RunEvidence,
+    page,
+    rendered,
+    tables_of_history,
+    write_page,
+    write_report,
+)
 from chiploop.report.run_tables import readout_counts, unusual_readouts
 from chiploop.report.verdicts import data_verdict
 from tests.chiploop.report.conftest import HandRun
@@ -55,8 +65,16 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def text(hand_run: Any) -> str:
-    return write_report(*hand_run.parts).read_text(encoding="utf-8")
+def shown(hand_run: Any) -> dict[str, Any]:
+    """Everything that the page shows, worked out once."""
+    return page(RunEvidence(*hand_run.parts))
+
+
+@pytest.fixture(scope="module")
+def text(hand_run: Any, shown: dict[str, Any]) -> str:
+    path = hand_run.folder / FILE
+    write_page(shown, path)
+    return path.read_text(encoding="utf-8")
 
 
 def figures(text: str) -> list[str]:
@@ -84,7 +102,7 @@ def test_a_second_report_is_the_same_to_the_byte(hand_run: Any, text: str) -> No
 
 def test_all_figures_are_drawn_with_their_text_as_text(text: str) -> None:
     drawn = figures(text)
-    assert len(drawn) == 11
+    assert len(drawn) == 13
     assert 'class="broken"' not in text
     for words in ("concentration at the inlet (nM)", "TEER (Ω cm²)", "CCL26 in effluent (pg/mL)"):
         assert any(f">{words}</text>" in figure for figure in drawn), words
@@ -135,7 +153,7 @@ def test_every_interval_says_its_level_and_kind(text: str) -> None:
 def test_what_asks_for_a_look_is_told_before_the_figures_of_the_fit(text: str) -> None:
     section = text[text.index('<h2 id="fit">') : text.index('<h2 id="parameters">')]
     assert re.findall(r'<figure id="([^"]*)"', section) == [
-        "fit-parameters", "fit-residuals", "fit-places", "fit-profiles", "fit-searches"
+        "fit-parameters", "fit-residuals", "fit-places", "fit-pairs", "fit-profiles", "fit-searches"
     ]  # fmt: skip
     said, _, _ = section.partition("<figure")
     assert "To look at:" in said and "prior-driven" in said
@@ -151,7 +169,7 @@ def test_checks_that_can_not_be_made_leave_the_rest(
     monkeypatch.setattr(html_report, "review_of", broken)
     text = write_report(*hand_run.parts).read_text(encoding="utf-8")
     assert "could not be made: ValueError: nothing of it &lt;can&gt; be simulated" in text
-    assert len(figures(text)) == 6
+    assert len(figures(text)) == 7
 
 
 def test_who_decided_and_what_was_given_is_told(text: str) -> None:
@@ -159,6 +177,18 @@ def test_who_decided_and_what_was_given_is_told(text: str) -> None:
     assert "not decided yet" in text
     assert "Research use only. Not for clinical decisions." in text
     assert re.search(r"<td>L4</td>.*?<td class=\"n\">480</td>\s*<td class=\"n\">480</td>", text)
+
+
+@pytest.mark.parametrize("action", get_args(DecisionAction))
+def test_whatever_was_decided_of_a_proposal_the_report_is_made(
+    other_run: Callable[..., Any], shown: dict[str, Any], action: DecisionAction
+) -> None:
+    run = other_run()
+    (_, open_one) = run.record.proposals(run.run_id)
+    run.record.add_decision(open_one.key, action, "clock", "not approved within 12 h")
+    rows = proposal_rows(run.study, run.record, run.run_id, {})
+    text = rendered({**shown, "proposals": rows})
+    assert re.search(r"(approv|reject|expir)ed by clock, .*: not approved within 12 h", text)
 
 
 def test_what_a_person_should_know_of_a_proposal_and_why_the_study_ended_is_told(text: str) -> None:
@@ -172,6 +202,25 @@ def test_reasons_of_failed_and_censored_readouts_are_told_and_escaped(text: str)
     assert "below 250" in text
 
 
+def test_readings_stand_beside_what_the_card_of_their_doses_foretold(
+    other_run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = other_run()
+    assert [row["foretold"] for row in tables_of_history(RunEvidence(*run.parts))] == ["–"]
+    own = [r for r in run.record.readouts(run.run_id) if r.readout == "TEER" and r.time_h == 48.0]
+    middle, wide = own[0].value, (own[0].value * 0.5, own[0].value * 2.0)
+    predicted = [
+        {"line": "L1", "chip": r.chip_id, "donor": "D1", "readout": "TEER", "unit": "ohm*cm2",
+         "time_h": 58.0, "window_start_h": None, "median": middle, "inner": wide, "outer": outer,
+         "model": wide, "if_low": middle, "if_high": middle}
+        for r, outer in zip(own[:3], (wide, wide, (1.0, 2.0)), strict=True)
+    ]  # fmt: skip
+    # planned for ten hours later than it was given: predictions move with their exposure
+    card = {"predicted": predicted, "begins_h": 34.0}
+    monkeypatch.setattr(run.record, "card", lambda *_: card)
+    assert [row["foretold"] for row in tables_of_history(RunEvidence(*run.parts))] == ["2 of 3"]
+
+
 def test_a_failed_calibration_is_marked_failed_and_proposes_nothing(
     other_run: Callable[..., Any],
 ) -> None:
@@ -183,7 +232,7 @@ def test_a_failed_calibration_is_marked_failed_and_proposes_nothing(
     assert "not decided yet" not in text
     assert text.count("no dose is proposed") == 2
     assert any(">FAILED</text>" in figure for figure in figures(text))
-    assert sum(">FAILED FIT</text>" in figure for figure in figures(text)) == 10
+    assert sum(">FAILED FIT</text>" in figure for figure in figures(text)) == 12
 
 
 def test_a_broken_figure_leaves_the_rest_and_says_what_failed(
@@ -194,7 +243,7 @@ def test_a_broken_figure_leaves_the_rest_and_says_what_failed(
 
     monkeypatch.setattr(html_report, "course_figure", broken)
     text = write_report(*hand_run.parts).read_text(encoding="utf-8")
-    assert len(figures(text)) == 10
+    assert len(figures(text)) == 12
     assert "This figure could not be drawn: ValueError: no &lt;room&gt; for panels" in text
     Page(text)
 
@@ -254,5 +303,7 @@ def test_a_reading_that_the_fit_could_not_explain_is_counted_and_shown_as_left_o
     for row in readout_counts(run.judged):
         assert row["used"] < before[row["readout"]]["used"]
         assert row["used"] + row["failed"] == row["n"] == before[row["readout"]]["n"]
+    after = {p.reading.chip_id for p in run.predicted if p.reading.time_h > 24.0}
+    assert after == set(hand_run.study.chip_ids) - chips
     assert data_verdict(run.judged).lines[1].state == "look"
     assert f"{len(out) + 1} failed" in data_verdict(run.judged).lines[1].text

@@ -48,6 +48,8 @@ def test_the_report_is_printed_on_sheets_without_what_is_for_screens(
 ) -> None:
     print_page(report, tmp_path / "report.pdf", str(chromium_program))
     content = (tmp_path / "report.pdf").read_bytes()
+    print_page(report, tmp_path / "again.pdf", str(chromium_program))
+    assert (tmp_path / "again.pdf").read_bytes() == content
     assert content.startswith(b"%PDF")
     assert 4 <= len(re.findall(rb"/Type\s*/Page\b", content)) <= 40
     with a_person(chromium) as person:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from chiploop.record.exclusions import Exclusion
 from chiploop.review.contracts import Answer
 from tests.chiploop.review.conftest import APPROVE, FORM, ORIGIN, PROPOSAL, RUN, Page
 
@@ -55,6 +58,17 @@ def test_a_proposal_that_expired_has_no_form_to_approve_it(page: Page) -> None:
     page.now["time_h"] = 13.0
     text = page.client.get(PROPOSAL).text
     assert "Expired" in text and "Approve these doses" not in text and "Reject" in text
+
+
+def test_doses_that_rest_on_readings_that_were_left_out_since_say_so(page: Page) -> None:
+    said = "doses and risks do not know of it"
+    out = Exclusion("C01", "TEER", 48.0, True, "alice", "bubble")
+    page.record.add_exclusion(RUN, replace(out, chip_id="C02"), 48.0)
+    content = {"time_h": 48.0, "goals": [], "info": {"passed": True, "warnings": []}}
+    page.record.add_calibration(RUN, 1, content)
+    assert said not in page.enter().get(PROPOSAL).text, "the fit knew of it"
+    page.record.add_exclusion(RUN, out, 48.0)
+    assert said in page.client.get(PROPOSAL).text
 
 
 def test_a_second_person_is_asked_for_and_the_first_can_not_be_both(page: Page) -> None:

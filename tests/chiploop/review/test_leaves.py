@@ -39,6 +39,7 @@ def write_parts(folder: Path, leaves: Sequence[Sequence[str]], n: int) -> None:
         "parameters": {"content": None, "problem": "none"}, "dose_figures": [], "dose_titles": [],
         "review": {"content": None, "problem": "none"}, "history": [], "goal_names": [],
         "history_figure": {**FIGURE, "name": "goal-history"},
+        "observed_figure": {**FIGURE, "name": "observed-predicted"},
         "residuals": [residual(f"C0{1 + i % 2}", float(i)) for i in range(n)],
     }  # fmt: skip
     path = folder / "cal-01" / "page" / "parts.json"
