@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chiploop.record.disk import free_bytes, is_full, size_words
+from chiploop.record.next_event import Before, add_next_event
+from chiploop.record.record import Record
 from flows.clock import RunStopped, refuse_when_stopped
 from flows.holding import held_by, held_now
 from flows.prefect_server import FlowEngineTrouble
@@ -33,6 +35,8 @@ AGAIN_H = 6.0
 """Between two events that say the same: they too need room."""
 LOW_DISK = "disk is low"
 """Kind of the record's event."""
+HAS_ROOM = "disk has room"
+"""Kind of the event that ends it; it counts the events of the other kind before it."""
 RESERVE_FILE = "disk_reserve"
 """In the folder of a run on instruments."""
 RESERVE_BYTES = 32 * 2**20
@@ -67,19 +71,31 @@ def part_kept_back_by(lab: Laboratory) -> str:
 
 
 def _noted(lab: Laboratory) -> str:
-    why = no_room(lab.folder)
-    told_h = [event.time_h for event in lab.record.events(lab.run_id, LOW_DISK)] if why else []
+    why, now_h = no_room(lab.folder), lab.clock.now_h()
+    told_h = [event.time_h for event in lab.record.events(lab.run_id, LOW_DISK)]
     if not why:
         keep_reserve(lab)
-    if why and not (told_h and lab.clock.now_h() - told_h[-1] < AGAIN_H):
+        if told_h:
+            content = {"free_bytes": free_bytes(lab.folder), "lows": len(told_h)}
+
+            def is_news(before: Before) -> bool:
+                return not before or before[-1]["lows"] != len(told_h)
+
+            add_next_event(lab.record, lab.run_id, HAS_ROOM, now_h, content, is_news=is_news)
+    elif not (told_h and now_h - told_h[-1] < AGAIN_H):
         content = {"free_bytes": free_bytes(lab.folder), "floor_bytes": DOSE_FLOOR_BYTES}
-        lab.record.add_event(lab.run_id, LOW_DISK, lab.clock.now_h(), content)
+        lab.record.add_event(lab.run_id, LOW_DISK, now_h, content)
     return why
 
 
-def low_times(told_h: Sequence[float]) -> int:
-    """Return how often the disk became low, by when that was told; told on and on it is once."""
-    return sum(not i or h - told_h[i - 1] > 2.0 * AGAIN_H for i, h in enumerate(told_h))
+def low_times(record: Record, run_id: str) -> int:
+    """Return how often the disk of a run became low; told on and on, however far apart, it is once.
+
+    No dose begins without a look, so what ends one time is seen before the next.
+    """
+    lows = len(record.events(run_id, LOW_DISK))
+    ended = {event.content["lows"] for event in record.events(run_id, HAS_ROOM)} if lows else set()
+    return bool(lows) + sum(before < lows for before in ended)
 
 
 def keep_reserve(lab: Laboratory) -> None:

@@ -18,9 +18,9 @@ from chiploop.record.record import Record
 from chiploop.study import load_study
 from flows import disk_room
 from flows.disk_room import (
-    AGAIN_H,
     DISK_IS_FULL,
     DOSE_FLOOR_BYTES,
+    HAS_ROOM,
     LOW_DISK,
     RESERVE_FILE,
     kept_back_by,
@@ -204,7 +204,24 @@ def test_on_a_full_disk_the_heart_is_seen_to_beat(disk: Path) -> None:
         assert beat is not None and beat.doing == "a"
 
 
-def test_people_are_told_once_for_each_time_that_the_disk_became_low() -> None:
-    on_and_on = [1.0 + AGAIN_H * i for i in range(5)]
-    assert low_times(on_and_on[:1]) == low_times(on_and_on) == 1
-    assert low_times([*on_and_on, on_and_on[-1] + 3.0 * AGAIN_H]) == 2
+def test_people_are_told_once_for_each_time_that_the_disk_became_low(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = [DOSE_FLOOR_BYTES]
+    monkeypatch.setattr(disk_room, "free_bytes", lambda folder: free[0])
+    now = [36.0]
+    with Record(str(tmp_path / "record.sqlite")) as record:
+        record.add_run("r", load_study(SMALL_STUDY), 1, simulated=True)
+        clock = SimpleNamespace(now_h=lambda: now[0])
+        lab: Any = SimpleNamespace(
+            folder=tmp_path, record=record, run_id="r", clock=clock, simulated=True
+        )
+        assert kept_back_by(lab) == "" and low_times(record, "r") == 0
+        times: list[int] = []
+        # long holds: looks lie days apart; 36 h of room are no second time, nor is a look without news
+        for free[0] in (1, 2, DOSE_FLOOR_BYTES, DOSE_FLOOR_BYTES, 3, 4, 5, DOSE_FLOOR_BYTES, 6):
+            now[0] += 36.0
+            kept_back_by(lab)
+            times.append(low_times(record, "r"))
+        assert times == [1, 1, 1, 1, 2, 2, 2, 2, 3]
+        assert len(record.events("r", HAS_ROOM)) == 2
