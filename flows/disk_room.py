@@ -39,6 +39,8 @@ HAS_ROOM = "disk has room"
 """Kind of the event that ends it; it counts the events of the other kind before it."""
 RESERVE_FILE = "disk_reserve"
 """In the folder of a run on instruments."""
+DRAFT_FILE, PROBE_FILE = f"{RESERVE_FILE}.unfinished", f"{RESERVE_FILE}.probe"
+"""Beside it while it is written, or while room is looked for; a process that is killed leaves them behind."""
 RESERVE_BYTES = 32 * 2**20
 """What bytes on the wire, journal and record of some two weeks of holds need."""
 PROBE_BYTES = 2**20
@@ -100,10 +102,9 @@ def low_times(record: Record, run_id: str) -> int:
 
 def keep_reserve(lab: Laboratory) -> None:
     """Take the room of the reserve where it is not taken, for a run on instruments; a virtual lab needs none."""
-    path = lab.folder / RESERVE_FILE
+    path, draft = lab.folder / RESERVE_FILE, lab.folder / DRAFT_FILE
     if lab.simulated or path.exists() or no_room(lab.folder):
         return
-    draft = path.with_name(f"{RESERVE_FILE}.unfinished")
     try:
         with draft.open("wb") as file:
             for _ in range(RESERVE_BYTES // PROBE_BYTES):
@@ -116,9 +117,14 @@ def keep_reserve(lab: Laboratory) -> None:
 
 
 def give_reserve(folder: Path) -> bool:
-    """Give the room of the reserve free; False where it was free already."""
+    """Give the room of the reserve free, also of one that was never finished; False where it was free already."""
+    names = (RESERVE_FILE, DRAFT_FILE, PROBE_FILE)
+    return sum(_removed(folder / name) for name in names) > 0
+
+
+def _removed(path: Path) -> bool:
     try:
-        (folder / RESERVE_FILE).unlink()
+        path.unlink()
     except OSError:
         return False
     return True
@@ -126,7 +132,7 @@ def give_reserve(folder: Path) -> bool:
 
 def has_room(folder: Path) -> bool:
     """Return whether the disk takes something; what the system says is free may be others' by a quota."""
-    probe = folder / f"{RESERVE_FILE}.probe"
+    probe = folder / PROBE_FILE
     try:
         with probe.open("wb") as file:
             file.write(os.urandom(PROBE_BYTES))
@@ -144,6 +150,11 @@ def outlived(lab: Laboratory, carry_out: Callable[[], None]) -> None:
 
     A simulated run ends by name instead: its virtual lab stands on the same disk.
     """
+    for left in (
+        DRAFT_FILE,
+        PROBE_FILE,
+    ):  # by a process that was killed: the run is this one's alone
+        _removed(lab.folder / left)
     try:
         keep_reserve(lab)
         while True:
