@@ -31,7 +31,7 @@ from chiploop.goals import GoalEstimate
 from chiploop.inference.compare import Candidate
 from chiploop.inference.posterior import CalibrationInfo, Posterior
 from chiploop.inference.prior import Prior
-from chiploop.late_readings import holds_until
+from chiploop.late_readings import HoldsAsKnown, as_known, holds_until
 from chiploop.measurement import Readout
 from chiploop.models.facts import facts_path, model_facts
 from chiploop.models.study_model import model_of
@@ -117,35 +117,56 @@ class Evidence:
     """Chip -> what it got up to the end of the cycle's exposure, or to the last reading where one came later."""
     readouts: tuple[Readout, ...]
     """Of this cycle alone, in the order of the record; ``qc`` "fail" stays out."""
+    late: tuple[Readout, ...] = ()
+    """Those of them that were taken well after the exposure; ``qc`` "fail" where the holds do not explain them."""
+    holds: HoldsAsKnown | None = None
+    """What ``late`` rests on; None where there is none."""
 
 
 def evidence_of(
-    study: Study, actions: Sequence[Action], readouts: Sequence[Readout], cycle: int
+    study: Study,
+    actions: Sequence[Action],
+    readouts: Sequence[Readout],
+    cycle: int,
+    decided: HoldsAsKnown | None = None,
 ) -> Evidence:
     """Return what the calibration of a cycle learns from, by all that is on record of its run.
 
     What was put on record later about a dose of the cycle counts: a person's word on a volume that no counter
     could tell. A reading that was taken under the hold after the exposure is learned from as well, with what the
-    hold had given until then (``late_readings``).
+    hold had given until then (``late_readings``); ``decided`` is what the first fit of the cycle took for known of
+    it (``record.unexplained.decided_by``).
     """
     before = [action for action in actions if is_before_fit(action.intent.programme_key, cycle)]
     schedules = schedules_by(before, study)
     own = [readout for readout in readouts if readout.cycle == cycle]
-    late_h = [r.time_h for r in own if r.qc != "fail" and is_after(schedules[r.chip_id], r.time_h)]
-    if late_h:
+    is_late = [r.qc != "fail" and is_after(schedules[r.chip_id], r.time_h) for r in own]
+    known = None
+    if any(is_late):
+        until_h = max(r.time_h for r, late in zip(own, is_late, strict=True) if late)
         holds = [a for a in actions if is_hold_of(a.intent.programme_key, cycle)]
-        before += holds_until(holds, max(late_h))
+        known = as_known(holds, until_h, decided)
+        before += holds_until(holds, until_h, decided)
         schedules = schedules_by(before, study)
-    return Evidence(
-        cycle, schedules, tuple(explained(schedules, unknown_chips_since(study, before), own))
-    )
+    judged = explained(schedules, unknown_chips_since(study, before), own)
+    late = tuple(r for r, so in zip(judged, is_late, strict=True) if so)
+    return Evidence(cycle, schedules, tuple(judged), late, known)
 
 
 def evidence_up_to(
-    study: Study, actions: Sequence[Action], readouts: Sequence[Readout], cycle: int
+    study: Study,
+    actions: Sequence[Action],
+    readouts: Sequence[Readout],
+    cycle: int,
+    decided: Mapping[int, HoldsAsKnown],
 ) -> tuple[Evidence, ...]:
-    """Return what the calibrations up to a cycle learned from, one by one (``evidence_of``)."""
-    return tuple(evidence_of(study, actions, readouts, one) for one in range(1, cycle + 1))
+    """Return what the calibrations up to a cycle learned from, one by one (``evidence_of``).
+
+    ``decided``: cycle -> what its first fit took for known.
+    """
+    return tuple(
+        evidence_of(study, actions, readouts, one, decided.get(one)) for one in range(1, cycle + 1)
+    )
 
 
 def readouts_of(evidence: Sequence[Evidence]) -> tuple[Readout, ...]:

@@ -18,7 +18,7 @@ from flows import perfusion, tasks
 from flows.clock import refuse_when_stopped
 from flows.cycle_holds import ends_h, next_number
 from flows.laboratory import Laboratory
-from flows.wire_news import tell_wires
+from flows.wire_news import tell_all_wires, tell_wires
 from instruments.errors import InstrumentError
 
 AWAY, BACK, MISSED = "instrument away", "instrument back", "reading missed"
@@ -162,6 +162,7 @@ def is_missed(lab: Laboratory, planned_h: float) -> bool:
 def back(lab: Laboratory, cycle: int, name: str, how: str = "answers again") -> None:
     """Tell that an instrument answers again or is needed no more, where a person was asked."""
     if is_away(lab, name):
+        tell_all_wires(lab, cycle)
         number = sum(e.content["what"] == name for e in lab.record.events(lab.run_id, AWAY))
         put(lab, BACK, f"{name}/{number}/back", {"what": name, "number": number})
         lab.record.add_state(lab.run_id, "running", lab.clock.now_h())

@@ -42,6 +42,7 @@ from flows.disk_room import kept_back_by
 from flows.fault_points import reached
 from flows.laboratory import Laboratory
 from flows.proposing import Offer
+from flows.wire_news import tell_all_wires
 
 POLL_S = 0.5
 """How often the record is asked whether a person has decided."""
@@ -92,6 +93,7 @@ def closed_loop(laboratory: Any) -> Campaign:
             break
         campaign, proposal = next_doses(lab, campaign, hold, offered)
     tasks.outlook(lab, campaign)
+    tell_all_wires(lab, campaign.cycle)
     lab.record.add_state(lab.run_id, "finished", lab.clock.now_h())
     reached("run_finished")
     return campaign
@@ -277,7 +279,9 @@ def start_hold(lab: Laboratory, cycle: int, phase: str) -> list[ProgrammeProgres
     valve_turns.look_at_open_turns(lab, cycle)
     wanted = perfusion.wanted_plain(lab, "stimulus", hours, cycle, phase)
     lab.reserve()
-    return perfusion.start_pumps(lab, wanted, cycle, phase)
+    hold = perfusion.start_pumps(lab, wanted, cycle, phase)
+    tell_all_wires(lab, cycle)  # afterwards: no chip waits for a record that is away
+    return hold
 
 
 def finish_hold(lab: Laboratory, campaign: Campaign, hold: list[ProgrammeProgress]) -> Campaign:
@@ -360,6 +364,7 @@ def wait_for_release(lab: Laboratory, cycle: int) -> None:
     """Return once nobody holds the run; virtual time stands still meanwhile."""
     if not (by := kept_back_by(lab)):
         return
+    tell_all_wires(lab, cycle)
     lab.record.add_state(lab.run_id, "on hold", lab.clock.now_h(), by)
     lab.say(cycle, f"ON HOLD by {by}: chiploop resume {lab.run_id} lets it go on")
     reached("on_hold")

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chiploop.record.disk import free_bytes, is_full, size_words
+from chiploop.record.next_event import Before, add_next_event
+from chiploop.record.record import Record
 from flows.clock import RunStopped, refuse_when_stopped
 from flows.holding import held_by, held_now
 from flows.prefect_server import FlowEngineTrouble
@@ -33,8 +35,12 @@ AGAIN_H = 6.0
 """Between two events that say the same: they too need room."""
 LOW_DISK = "disk is low"
 """Kind of the record's event."""
+HAS_ROOM = "disk has room"
+"""Kind of the event that ends it; it counts the events of the other kind before it."""
 RESERVE_FILE = "disk_reserve"
 """In the folder of a run on instruments."""
+DRAFT_FILE, PROBE_FILE = f"{RESERVE_FILE}.unfinished", f"{RESERVE_FILE}.probe"
+"""Beside it while it is written, or while room is looked for; a process that is killed leaves them behind."""
 RESERVE_BYTES = 32 * 2**20
 """What bytes on the wire, journal and record of some two weeks of holds need."""
 PROBE_BYTES = 2**20
@@ -67,27 +73,38 @@ def part_kept_back_by(lab: Laboratory) -> str:
 
 
 def _noted(lab: Laboratory) -> str:
-    why = no_room(lab.folder)
-    told_h = [event.time_h for event in lab.record.events(lab.run_id, LOW_DISK)] if why else []
+    why, now_h = no_room(lab.folder), lab.clock.now_h()
+    told_h = [event.time_h for event in lab.record.events(lab.run_id, LOW_DISK)]
     if not why:
         keep_reserve(lab)
-    if why and not (told_h and lab.clock.now_h() - told_h[-1] < AGAIN_H):
+        if told_h:
+            content = {"free_bytes": free_bytes(lab.folder), "lows": len(told_h)}
+
+            def is_news(before: Before) -> bool:
+                return not before or before[-1]["lows"] != len(told_h)
+
+            add_next_event(lab.record, lab.run_id, HAS_ROOM, now_h, content, is_news=is_news)
+    elif not (told_h and now_h - told_h[-1] < AGAIN_H):
         content = {"free_bytes": free_bytes(lab.folder), "floor_bytes": DOSE_FLOOR_BYTES}
-        lab.record.add_event(lab.run_id, LOW_DISK, lab.clock.now_h(), content)
+        lab.record.add_event(lab.run_id, LOW_DISK, now_h, content)
     return why
 
 
-def low_times(told_h: Sequence[float]) -> int:
-    """Return how often the disk became low, by when that was told; told on and on it is once."""
-    return sum(not i or h - told_h[i - 1] > 2.0 * AGAIN_H for i, h in enumerate(told_h))
+def low_times(record: Record, run_id: str) -> int:
+    """Return how often the disk of a run became low; told on and on, however far apart, it is once.
+
+    No dose begins without a look, so what ends one time is seen before the next.
+    """
+    lows = len(record.events(run_id, LOW_DISK))
+    ended = {event.content["lows"] for event in record.events(run_id, HAS_ROOM)} if lows else set()
+    return bool(lows) + sum(before < lows for before in ended)
 
 
 def keep_reserve(lab: Laboratory) -> None:
     """Take the room of the reserve where it is not taken, for a run on instruments; a virtual lab needs none."""
-    path = lab.folder / RESERVE_FILE
+    path, draft = lab.folder / RESERVE_FILE, lab.folder / DRAFT_FILE
     if lab.simulated or path.exists() or no_room(lab.folder):
         return
-    draft = path.with_name(f"{RESERVE_FILE}.unfinished")
     try:
         with draft.open("wb") as file:
             for _ in range(RESERVE_BYTES // PROBE_BYTES):
@@ -100,9 +117,14 @@ def keep_reserve(lab: Laboratory) -> None:
 
 
 def give_reserve(folder: Path) -> bool:
-    """Give the room of the reserve free; False where it was free already."""
+    """Give the room of the reserve free, also of one that was never finished; False where it was free already."""
+    names = (RESERVE_FILE, DRAFT_FILE, PROBE_FILE)
+    return sum(_removed(folder / name) for name in names) > 0
+
+
+def _removed(path: Path) -> bool:
     try:
-        (folder / RESERVE_FILE).unlink()
+        path.unlink()
     except OSError:
         return False
     return True
@@ -110,7 +132,7 @@ def give_reserve(folder: Path) -> bool:
 
 def has_room(folder: Path) -> bool:
     """Return whether the disk takes something; what the system says is free may be others' by a quota."""
-    probe = folder / f"{RESERVE_FILE}.probe"
+    probe = folder / PROBE_FILE
     try:
         with probe.open("wb") as file:
             file.write(os.urandom(PROBE_BYTES))
@@ -128,6 +150,11 @@ def outlived(lab: Laboratory, carry_out: Callable[[], None]) -> None:
 
     A simulated run ends by name instead: its virtual lab stands on the same disk.
     """
+    for left in (
+        DRAFT_FILE,
+        PROBE_FILE,
+    ):  # by a process that was killed: the run is this one's alone
+        _removed(lab.folder / left)
     try:
         keep_reserve(lab)
         while True:

@@ -27,6 +27,7 @@ from chiploop.inference.posterior import Limits, Posterior
 from chiploop.models.facts import facts_path
 from chiploop.record.journal import Journal
 from chiploop.record.posterior_file import read_posterior, write_posterior
+from chiploop.record.unexplained import decided_on_record
 from chiploop.refit import Refit, RefitCase, evidence_up_to, readouts_of, study_of
 from chiploop.study import MODEL_FOLDER, STUDY_FILE
 from flows.fit_many import DASK, Job, Outcome, carry_out_packed, need, open_workers, outcome_of
@@ -64,13 +65,14 @@ def case_of_run(files: RunFiles, cycle: int | None, seed: int | None) -> RefitCa
         if record.run(files.run_id) is None:
             raise FileNotValid(f"{place.shown} knows no run {files.run_id}")
         readouts = record.readouts(files.run_id)
+        decided = decided_on_record(record, files.run_id)
     with Journal(book) as journal:
         actions = journal.actions(files.run_id)
     cycles = files.study.timeline.cycles
     if cycle is not None and not 1 <= cycle <= cycles:
         raise WrongUse(f"cycle {cycle} was asked; the study of {files.run_id} has 1 to {cycles}")
     asked = max((r.cycle for r in readouts), default=0) if cycle is None else cycle
-    evidence = evidence_up_to(files.study, actions, readouts, asked)
+    evidence = evidence_up_to(files.study, actions, readouts, asked, decided)
     if not evidence or not any(r.qc != "fail" for r in evidence[-1].readouts):
         earlier = [one.cycle for one in evidence if any(r.qc != "fail" for r in one.readouts)]
         failed = sum(len(one.readouts) for one in evidence[-1:])

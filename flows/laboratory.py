@@ -17,6 +17,7 @@ from chiploop.study import Study
 from flows.clock import Clock
 from flows.readouts_at_hand import ReadoutsAtHand
 from flows.technician import Technician
+from flows.wire_news import WireNews
 from instruments.bench import Bench
 
 Tell = Callable[[float, int, str], None]
@@ -56,6 +57,8 @@ class Laboratory:
     """Study time between two looks at these folders."""
     reserve: Callable[[], None] = field(default=reserve_nothing)
     """Moves what the run has reserved to what it needs from now on."""
+    wire_news: WireNews = field(default_factory=WireNews)
+    """What was told of the wires, and when."""
 
     @cached_property
     def at_hand(self) -> ReadoutsAtHand:

@@ -37,6 +37,7 @@ from flows.reserving import reserved
 from flows.stop_mark import lift_stop
 from flows.technician import PersonAtTheBench, Technician, VirtualTechnician
 from flows.whole_files import write_whole
+from flows.wire_news import tell_last
 from instruments.bench import open_bench
 from instruments.drivers import load_lab_settings
 from instruments.emulators.control import LabHandle, start_lab_process
@@ -271,6 +272,9 @@ def open_laboratory(
         reached("run_on_record")
         stack.enter_context(mirrored(place, files.journal))
         reserve = stack.enter_context(reserved(record, journal, files, settings, clock))
+        opened: list[Laboratory] = []
+        # after the bench is closed: no pump's stop waits for the record
+        stack.callback(tell_last, opened)
         # The virtual lab's syringes are what its study says; a real one is looked at by a person.
         bench = stack.enter_context(
             open_bench(
@@ -289,7 +293,7 @@ def open_laboratory(
             return bench.halted
 
         clock.stopped_by = stopped_by
-        yield Laboratory(
+        laboratory = Laboratory(
             study=study,
             run_id=files.run_id,
             folder=folder,
@@ -310,6 +314,8 @@ def open_laboratory(
             / 3600.0,
             reserve=reserve,
         )
+        opened.append(laboratory)
+        yield laboratory
 
 
 def put_on_record(record: Record, files: RunFiles) -> None:

@@ -30,6 +30,7 @@ from chiploop.record.journal import Journal
 from chiploop.record.posterior_file import read_posterior
 from chiploop.record.record import Record
 from chiploop.record.rows import RecordedContent
+from chiploop.record.unexplained import decided_on_record
 from chiploop.refit import evidence_up_to, is_hold, readouts_of
 from chiploop.study import Study
 from chiploop.toxicity_closures import Reopened
@@ -244,7 +245,9 @@ def campaign_on_record(files: RunFiles, books: Books) -> Campaign:
             "again"
         ) from problem
     actions = books.journal.actions(books.run_id)
-    evidence = evidence_up_to(books.study, actions, books.record.readouts(books.run_id), cycle)
+    readouts = books.record.readouts(books.run_id)
+    decided = decided_on_record(books.record, books.run_id)
+    evidence = evidence_up_to(books.study, actions, readouts, cycle, decided)
     begun = replace(
         loop.start(books.study),
         cycle=cycle - 1,

@@ -37,11 +37,9 @@ from chiploop.exports import read_export
 from chiploop.exports.absorbance import absorbance_plate
 from chiploop.measurement import AbsorbancePlate, Derivation, Measurement, Readout
 from chiploop.plan import perfused_chip, plate_map
-from chiploop.record.next_event import Before, add_next_event
 from chiploop.record.posterior_file import read_posterior, write_posterior
 from chiploop.record.rows import RawFile
-from chiploop.record.unexplained import LEFT_OUT, UNEXPLAINED
-from chiploop.refit import evidence_of, rng_of_fit
+from chiploop.refit import rng_of_fit
 from chiploop.stopping import Verdict
 from chiploop.study import Kit
 from flows import hands
@@ -49,6 +47,7 @@ from flows.asking import put_to_people
 from flows.fault_points import reached
 from flows.fit import plain
 from flows.laboratory import Laboratory
+from flows.left_out import evidence_for_fit, note_evidence
 from flows.memory import give_back
 from flows.proposing import Books, Offer, offer, standing_offer
 from flows.run_names import step_name
@@ -266,14 +265,14 @@ def recalibrate(
 ) -> Campaign:
     """Fit the model to everything read so far; a calibration on record is taken from its file."""
     # the holds since are left out, as wherever the fit is made again
-    evidence = evidence_of(lab.study, lab.journal.actions(lab.run_id), readouts, cycle)
+    evidence = evidence_for_fit(lab, readouts, cycle)
     campaign, readouts = replace(campaign, schedules=evidence.schedules), evidence.readouts
     path = lab.folder / f"cal-{cycle:02d}" / "posterior.nc"
     done = [c for c in lab.record.calibrations(lab.run_id) if c.cycle == cycle]
     if done and path.exists():
         posterior, info = read_posterior(path)
         return loop.learned(campaign, readouts, posterior, info)
-    note_left_out(lab, cycle, readouts)
+    note_evidence(lab, evidence)
     begun = time.monotonic()
     campaign, info = loop.observe(campaign, readouts, rng_of_fit(lab.seed, cycle))
     assert campaign.posterior is not None
@@ -300,25 +299,6 @@ def recalibrate(
         key=f"recalibrate-{cycle}",
     )
     return campaign
-
-
-def note_left_out(lab: Laboratory, cycle: int, readouts: Sequence[Readout]) -> None:
-    """Put on record, and say, which readings a fit leaves out although they were taken well."""
-    left_out = [r for r in readouts if UNEXPLAINED in r.reasons]
-    if not left_out:
-        return
-    named = [
-        {"chip": r.chip_id, "readout": r.readout, "time_h": r.time_h, "why": UNEXPLAINED}
-        for r in left_out
-    ]
-    content = {"cycle": cycle, "readouts": named}
-
-    def is_news(before: Before) -> bool:
-        return content not in before
-
-    if add_next_event(lab.record, lab.run_id, LEFT_OUT, lab.clock.now_h(), content, "", is_news):
-        told = ", ".join(f"{r.readout} of {r.chip_id} at {r.time_h:.2f} h" for r in left_out)
-        lab.say(cycle, f"LEFT OUT OF THE FIT: {told}; {UNEXPLAINED}")
 
 
 @task(name="propose", task_run_name=step_name("propose doses"), **STEP)

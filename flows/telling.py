@@ -26,7 +26,7 @@ from flows.asking import ASKED, moment_of, question_of, study_time_h
 from flows.awaited_files import MISSING
 from flows.away import AWAY, BACK
 from flows.away import MISSED as MISSED_READING
-from flows.disk_room import LOW_DISK, low_times, no_room
+from flows.disk_room import low_times, no_room
 from flows.hands import begun_exposures_h, states, teer_by_hand
 from flows.notify import NOTIFICATION, Notifier, runs_option
 from flows.opening import RunFiles, RunInUse
@@ -82,9 +82,8 @@ def due_messages(files: RunFiles, record: Record, journal: Journal) -> list[Mess
         what, number = event.content["what"], int(event.content["number"])
         if (what, number) not in back and what not in missed:
             found.append(messages.away(run_id, what, number, where))
-    low_h = [event.time_h for event in record.events(run_id, LOW_DISK)]
-    if low_h and (why := no_room(files.folder)):
-        found.append(messages.disk_low(run_id, low_times(low_h), why, where))
+    if (lows := low_times(record, run_id)) and (why := no_room(files.folder)):
+        found.append(messages.disk_low(run_id, lows, why, where))
     if not files.simulated:  # where the virtual technician does it all
         found += by_hand(files, record, journal)
     return [replace(message, simulated=files.simulated) for message in found]

@@ -52,3 +52,11 @@ class TroubleBook:
             found = tuple(self._open[key] for key in sorted(self._open))
             self._open.clear()
         return found
+
+    def keep(self, trouble: WireTrouble) -> None:
+        """Take back what was counted and could not be told: it counts on, and the newer word stays."""
+        with self._lock:
+            since = self._open.get((trouble.port, trouble.kind))
+            if since is not None:
+                trouble = replace(trouble, times=trouble.times + since.times, last=since.last)
+            self._open[trouble.port, trouble.kind] = trouble

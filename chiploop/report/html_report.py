@@ -25,7 +25,8 @@ from chiploop.record.posterior_file import read_posterior
 from chiploop.record.raw_files import RawFileStore
 from chiploop.record.record import Record
 from chiploop.record.replay import schedules_of
-from chiploop.refit import LEARNED, evidence_up_to, readouts_of, review_of
+from chiploop.record.unexplained import decided_on_record
+from chiploop.refit import LEARNED, Evidence, evidence_up_to, readouts_of, review_of
 from chiploop.report import dose_tables as doses_of
 from chiploop.report import run_tables as tables
 from chiploop.report.chip_figures import course_figure, window_figure
@@ -95,6 +96,8 @@ class RunEvidence:
         self.calibrations = tuple({c.cycle: c for c in record.calibrations(run_id)}.values())
         """The last attempt of every cycle."""
         self.readouts = record.readouts(run_id)
+        self.decided = decided_on_record(record, run_id)
+        """Cycle -> what its fit took for known of the pumps that ran when readings came late."""
         self.actions = journal.actions(run_id)
         self.held = journal.held(run_id)
         self.schedules = schedules_of(journal, study, run_id)
@@ -105,11 +108,15 @@ class RunEvidence:
             if value is not None
         }
 
+    def evidence_up_to(self, cycle: int) -> tuple[Evidence, ...]:
+        """Return what the calibrations up to a cycle learned from."""
+        return evidence_up_to(self.study, self.actions, self.readouts, cycle, self.decided)
+
     @cached_property
     def judged(self) -> tuple[Readout, ...]:
         """The readouts as the fits took them: those that nothing known explains are marked as left out."""
         last = max((c.cycle for c in self.calibrations), default=0)
-        fitted = readouts_of(evidence_up_to(self.study, self.actions, self.readouts, last))
+        fitted = readouts_of(self.evidence_up_to(last))
         return (*fitted, *(r for r in self.readouts if r.cycle > last))
 
     @cached_property
@@ -511,7 +518,7 @@ def coverage(run: RunEvidence) -> dict[str, tuple[int, int]]:
 def review(run: RunEvidence) -> Checks:
     """Return what a person looks at to judge the last calibration, made from the record anew."""
     last = run.calibrations[-1].cycle
-    evidence = evidence_up_to(run.study, run.actions, run.readouts, last)
+    evidence = run.evidence_up_to(last)
     found, _ = review_of(
         run.study,
         evidence[-1].schedules,

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from chiploop.inference.residual_table import ResidualRow
-from chiploop.refit import LEARNED, evidence_up_to, readouts_of, review_of
+from chiploop.refit import LEARNED, readouts_of, review_of
 from chiploop.report import dose_tables
 from chiploop.report import html_report as report
 from chiploop.report import run_tables as tables
@@ -122,7 +122,7 @@ def leaves_of(lines: Sequence[str]) -> list[tuple[str, ...]]:
 def of_review(run: RunEvidence) -> dict[str, Any]:
     """Return the review of the last calibration with its residuals, or what kept it from being made."""
     last = run.calibrations[-1].cycle
-    evidence = evidence_up_to(run.study, run.actions, run.readouts, last)
+    evidence = run.evidence_up_to(last)
     try:
         found, _ = review_of(
             run.study,

@@ -16,7 +16,7 @@ from chiploop.record.exclusions import is_excluded
 from chiploop.record.journal import Journal
 from chiploop.record.record import Record
 from chiploop.record.rows import RecordedContent, RecordedRun
-from chiploop.record.unexplained import LEFT_OUT, as_fitted
+from chiploop.record.unexplained import LEFT_OUT, TAKEN_IN, as_fitted
 from chiploop.review.choosing import Choice, Chosen, chosen_chips
 from chiploop.review.contracts import Desk, Status
 
@@ -360,6 +360,11 @@ def verdict_of(last: RecordedContent | None) -> tuple[str, str]:
     return f"fit of cycle {last.cycle} accepted", "good"
 
 
+def reading_words(named: Mapping[str, Any]) -> str:
+    """Return which reading an event names."""
+    return f"{named['readout']} of {named['chip']} at {named['time_h']:g} h"
+
+
 EVENT_WORDS = {
     "state": lambda c: f"run {c['state']}" + (f": {c['why']}" if c.get("why") else ""),
     "exclusion": lambda c: (
@@ -368,8 +373,12 @@ EVENT_WORDS = {
     ),
     LEFT_OUT: lambda c: (
         f"{LEFT_OUT} of cycle {c['cycle']}: "
-        + ", ".join(f"{r['readout']} of {r['chip']} at {r['time_h']:g} h" for r in c["readouts"])
+        + (", ".join(reading_words(r) for r in c["readouts"]) or "none any more")
         + "".join(f"; {why}" for why in dict.fromkeys(r["why"] for r in c["readouts"]))
+    ),
+    TAKEN_IN: lambda c: (
+        f"{TAKEN_IN} of cycle {c['cycle']}, though taken after the exposure: "
+        + ", ".join(reading_words(r) for r in c["readouts"])
     ),
     "hold": lambda c: (
         f"{'held' if c['on'] else 'let go on'} by {c['by']}" + (f": {c['why']}" if c["why"] else "")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from chiploop.late_readings import HoldsAsKnown
 from chiploop.measurement import Readout
 from chiploop.record.actions import programme_key
 from chiploop.record.journal import Journal
@@ -45,8 +46,8 @@ def read(late_h: float = LATE_H) -> list[Readout]:
     return [replace(r, time_h=late_h) if r.readout == "TEER" else r for r in readings(cycle=1)]
 
 
-def seen(journal: Journal, late_h: float = LATE_H) -> Evidence:
-    return evidence_of(STUDY, journal.actions("r"), read(late_h), 1)
+def seen(journal: Journal, late_h: float = LATE_H, decided: HoldsAsKnown | None = None) -> Evidence:
+    return evidence_of(STUDY, journal.actions("r"), read(late_h), 1, decided)
 
 
 def hold_keys(journal: Journal, line: str, phase: str = "hold") -> list[str]:
@@ -144,3 +145,78 @@ def test_a_line_that_got_no_hold_is_left_out(tmp_path: Path) -> None:
         flow(opened, 0, "medium", 0.0, 0.0, STUDY.exposure_start_h(1))
         flow(opened, 1, "dose", 100.0, STUDY.exposure_start_h(1), END_H)
         assert left_out(seen(opened)) == set(STUDY.chip_ids)
+
+
+def heard_again(journal: Journal, key: str) -> None:
+    journal.note("r", key, END_H + 1.5, "answers again")
+
+
+def stalled(journal: Journal, key: str) -> None:
+    journal.ambiguous(key, END_H + 2.0, "it stalled", 1.0)
+
+
+def stopped(journal: Journal, key: str) -> None:
+    journal.note("r", key, END_H + 2.0, "was told to stop", stands=True)
+    journal.outcome(key, END_H + 2.0, 100.0, 100.0)
+
+
+def silent_since(journal: Journal, key: str) -> None:
+    journal.note("r", key, END_H + 2.0, "does not answer", silent=True)
+
+
+def test_a_pump_that_was_silent_at_the_first_fit_and_is_heard_since_stays_left_out(
+    journal: Journal,
+) -> None:
+    line = LINES[0]
+    for key in hold_keys(journal, line):
+        silent(journal, key)
+    first = seen(journal)
+    assert left_out(first) == set(STUDY.line(line).chips)
+    for key in hold_keys(journal, line):
+        heard_again(journal, key)
+    assert left_out(seen(journal)) == set()  # as the journal of today has it
+    assert seen(journal, decided=first.holds) == first
+    for key in hold_keys(journal, line):
+        action = journal.action(key)
+        assert action is not None
+        journal.outcome(key, END_H + HOLD_H, action.intent.volume_ul, action.intent.volume_ul)
+    assert seen(journal, decided=first.holds) == first
+
+
+@pytest.mark.parametrize("happens", [stalled, stopped, silent_since])
+def test_a_reading_that_was_taken_in_stays_whatever_becomes_of_the_hold(
+    journal: Journal, happens: Callable[[Journal, str], None]
+) -> None:
+    first = seen(journal)
+    assert left_out(first) == set()
+    assert {r.chip_id for r in first.late} == set(STUDY.chip_ids)
+    for key in hold_keys(journal, LINES[0]):
+        happens(journal, key)
+    assert seen(journal) != first  # as the journal of today has it
+    assert seen(journal, decided=first.holds) == first
+
+
+def test_what_a_person_tells_of_a_pump_goes_before_what_was_decided(journal: Journal) -> None:
+    line = LINES[0]
+    for key in hold_keys(journal, line):
+        stalled(journal, key)
+    first = seen(journal)
+    assert left_out(first) == set(STUDY.line(line).chips)
+    for key in hold_keys(journal, line):
+        action = journal.action(key)
+        assert action is not None
+        journal.abandon(key, END_H + 2.0, "maria", "read it", 0.5 * action.intent.volume_ul)
+    assert left_out(seen(journal, decided=first.holds)) == set()
+    other = seen(journal)
+    for key in hold_keys(journal, LINES[1]):
+        nobody_knows(journal, key)
+    assert left_out(seen(journal, decided=other.holds)) == set(STUDY.line(LINES[1]).chips)
+
+
+def test_a_reading_after_all_that_were_decided_is_judged_by_what_is_known_today(
+    journal: Journal,
+) -> None:
+    first = seen(journal)
+    for key in hold_keys(journal, LINES[0]):
+        silent_since(journal, key)
+    assert left_out(seen(journal, LATE_H + 0.5, first.holds)) == set(STUDY.line(LINES[0]).chips)

@@ -18,11 +18,14 @@ from chiploop.record.record import Record
 from chiploop.study import load_study
 from flows import disk_room
 from flows.disk_room import (
-    AGAIN_H,
     DISK_IS_FULL,
     DOSE_FLOOR_BYTES,
+    DRAFT_FILE,
+    HAS_ROOM,
     LOW_DISK,
+    PROBE_FILE,
     RESERVE_FILE,
+    give_reserve,
     kept_back_by,
     low_times,
     no_room,
@@ -157,6 +160,32 @@ def test_where_another_disk_is_the_full_one_a_run_does_not_try_again_without_a_p
     assert slept_s == [disk_room.LOOK_S] * 2
 
 
+@pytest.mark.parametrize("simulated", [False, True])
+def test_what_a_killed_process_left_of_a_reserve_takes_no_room_from_the_next_one(
+    simulated: bool, disk: Path
+) -> None:
+    with ExitStack() as stack:
+        lab: Any = Run(disk, stack, simulated)
+        for name in (DRAFT_FILE, PROBE_FILE):  # with them alone too little is free for a dose
+            (lab.folder / name).write_bytes(b"x" * 7 * 2**19)
+        assert no_room(lab.folder)
+        seen: list[set[str]] = []
+
+        def carry_out() -> None:
+            assert not no_room(lab.folder)
+            seen.append({path.name for path in lab.folder.iterdir()})
+
+        outlived(lab, carry_out)
+        assert seen == [set() if simulated else {RESERVE_FILE}]
+        assert list(lab.folder.iterdir()) == []
+
+
+def test_a_reserve_that_was_never_finished_is_given_free_too(tmp_path: Path) -> None:
+    (tmp_path / DRAFT_FILE).write_bytes(b"x")
+    assert give_reserve(tmp_path) and not give_reserve(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_run_that_waits_for_room_is_stopped_by_a_person(disk: Path) -> None:
     with ExitStack() as stack:
         lab: Any = Run(disk, stack)
@@ -204,7 +233,24 @@ def test_on_a_full_disk_the_heart_is_seen_to_beat(disk: Path) -> None:
         assert beat is not None and beat.doing == "a"
 
 
-def test_people_are_told_once_for_each_time_that_the_disk_became_low() -> None:
-    on_and_on = [1.0 + AGAIN_H * i for i in range(5)]
-    assert low_times(on_and_on[:1]) == low_times(on_and_on) == 1
-    assert low_times([*on_and_on, on_and_on[-1] + 3.0 * AGAIN_H]) == 2
+def test_people_are_told_once_for_each_time_that_the_disk_became_low(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = [DOSE_FLOOR_BYTES]
+    monkeypatch.setattr(disk_room, "free_bytes", lambda folder: free[0])
+    now = [36.0]
+    with Record(str(tmp_path / "record.sqlite")) as record:
+        record.add_run("r", load_study(SMALL_STUDY), 1, simulated=True)
+        clock = SimpleNamespace(now_h=lambda: now[0])
+        lab: Any = SimpleNamespace(
+            folder=tmp_path, record=record, run_id="r", clock=clock, simulated=True
+        )
+        assert kept_back_by(lab) == "" and low_times(record, "r") == 0
+        times: list[int] = []
+        # long holds: looks lie days apart; 36 h of room are no second time, nor is a look without news
+        for free[0] in (1, 2, DOSE_FLOOR_BYTES, DOSE_FLOOR_BYTES, 3, 4):
+            now[0] += 36.0
+            kept_back_by(lab)
+            times.append(low_times(record, "r"))
+        assert times == [1, 1, 1, 1, 2, 2]
+        assert len(record.events("r", HAS_ROOM)) == 1

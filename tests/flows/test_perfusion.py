@@ -24,6 +24,7 @@ from flows import perfusion
 from flows.clock import RunStopped, nobody_stops
 from flows.perfusion import Wanted
 from flows.readouts_at_hand import ReadoutsAtHand
+from flows.wire_news import WireNews
 from instruments.contracts import PumpStatus
 from instruments.delivery import quantise_with
 from instruments.errors import OutcomeUnknown, TransportTimeout
@@ -87,6 +88,7 @@ class Rig:
             at_hand=ReadoutsAtHand(record, "r"),
             watch_every_h=watch_every_h,
             folder=folder,
+            wire_news=WireNews(),
             say=lambda cycle, what: self.said.append(what),
         )
 
