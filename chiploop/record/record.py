@@ -545,6 +545,19 @@ class Record:
             rows = rows_of(session, MeasurementRow, MeasurementRow.run_id == run_id, *of_plate)
             return tuple(measurement_of(row) for row in standing(rows))
 
+    def first_images(self, run_id: str, plate: str) -> tuple[Measurement, ...]:
+        """Return the rows of a set of images as they were first derived, in the order added."""
+        with self._reading() as session:
+            rows = rows_of(
+                session,
+                MeasurementRow,
+                MeasurementRow.run_id == run_id,
+                MeasurementRow.plate == plate,
+                MeasurementRow.role == "image",
+                MeasurementRow.supersedes.is_(None),
+            )
+            return tuple(measurement_of(row) for row in rows)
+
     def every_row(self, run_id: str) -> tuple[list[MeasurementRow], list[ReadoutRow]]:
         """Return the rows of all measurements and readouts, those that were superseded too, in the order added."""
         with self._reading() as session:

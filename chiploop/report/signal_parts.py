@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 
 from chiploop.assays.barrier_analysis import BarrierSetup, analyse_barrier
 from chiploop.assays.field_images import FieldImage, field_image
+from chiploop.assays.left_out_images import place_of
 from chiploop.assays.microscopy import junction_readouts, nuclei_readout
 from chiploop.assays.perfused_tracer import readouts_from_perfused_tracer
 from chiploop.assays.permeability import Permeability
@@ -79,6 +80,8 @@ class Signal:
     plate: str = ""
     is_image: bool = False
     """Drawn in dots, for a photograph has no lines."""
+    image: tuple[str, str] = ("", "")
+    """Set and place of the image that can be left out beside this figure."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,9 @@ def write_signal_parts(
         for one in found:
             shown = photograph(one, folder, simulated) if one.is_image else None
             shown = shown or picture(drawn(one.name, one.title, one.draw, simulated), folder)
-            told = {"title": one.title, "caption": one.caption, "plate": one.plate}
+            told = {
+                "title": one.title, "caption": one.caption, "plate": one.plate, "image": one.image,
+            }  # fmt: skip
             figures.append({**shown, **told, "group": group})
     index = folder / index_name(cycle, chip, shown_here.leaf.page)
     draft = index.with_name(f"{index.name}.unfinished")
@@ -293,6 +298,7 @@ def images(run: Signals, cycle: int, chips: Sequence[str], part: int = 0) -> Ite
             yield Signal(
                 f"{name}-{file}", f"{place}, cycle {cycle}: {title}", f"{told} {caption}",
                 partial(draw, run, row), is_image=True,
+                image=(row.plate, place_of(row)) if name == "junctions" else ("", ""),
             )  # fmt: skip
 
 
