@@ -30,8 +30,8 @@ def write_page_parts(run_id: str, runs: Path) -> None:
         write_parts(RunEvidence(record, journal, files.study, files.run_id, files.folder))
 
 
-def write_signals(run_id: str, runs: Path, cycle: str, chip: str = "") -> None:
-    """Draw the raw signals behind the readouts of a cycle, or of one chip in it."""
+def write_signals(run_id: str, runs: Path, cycle: str, chip: str = "", page: str = "1") -> None:
+    """Draw a page of the raw signals behind the readouts of a cycle, or of one chip in it."""
     from chiploop.assays.barrier_analysis import BarrierSetup
     from chiploop.assays.barrier_blank import blank_of_lot, geometry_of_chip
     from chiploop.record.raw_files import RawFileStore
@@ -46,7 +46,7 @@ def write_signals(run_id: str, runs: Path, cycle: str, chip: str = "") -> None:
             area_cm2=kind.area_cm2, blank=blank_of_lot(kind), geometry=geometry_of_chip(kind)
         )
         signals = Signals(record, store, files.run_id, files.study, setup)
-        write_signal_parts(signals, files.folder, files.simulated, int(cycle), chip)
+        write_signal_parts(signals, files.folder, files.simulated, int(cycle), chip, int(page))
 
 
 def fit_again(run_id: str, runs: Path, model: str = "") -> int:

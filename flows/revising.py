@@ -1,7 +1,7 @@
 """Readouts of a plate calculated again: with another export, another layout, without some wells, or by this code.
 
-Belongs here: a plate's signal and map from a run's store, and what comes of them now. Not here: rows that
-supersede (chiploop.record), the command (cli.revise). No instrument is asked.
+Belongs here: a plate's signal and map from a run's store, a set's images, and what comes of them now. Not here:
+rows that supersede (chiploop.record), the command (cli.revise). No instrument is asked.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from chiploop.assays import derived_from_plate
 from chiploop.assays.exported_plate import labelled_plate, problems_of_plate
 from chiploop.assays.layout_map import map_of
+from chiploop.assays.left_out_images import place_of, without_images
 from chiploop.assays.plate_layout import read_plate_layout
 from chiploop.assays.plate_map import PlateMap, plate_from_dict, plate_to_dict
 from chiploop.errors import FileNotValid, WrongUse
@@ -43,7 +44,7 @@ class Revised:
     taken: tuple[RawFile, ...]
     """An export, a layout that came now: their bytes are in the store, they go on record with the revision."""
     left_out: dict[str, str]
-    """Well -> who left it out and why: what the readouts were calculated without."""
+    """Well, or chip and place of an image -> who left it out and why: what was calculated without it."""
 
 
 def revised(
@@ -82,8 +83,8 @@ def revised(
     kit = files.study.assays[asked["assay"]].kit
     if kit.method == "microscopy":
         raise WrongUse(
-            f"{plate_id} is a set of images; plates are calculated again. Leave an image's chip out with chiploop "
-            "exclude"
+            f"{plate_id} is a set of images; plates are calculated again. An image is left out with "
+            f"chiploop exclude {files.run_id} --image {plate_id}:CHIP/PLACE"
         )
     taken = []
     if export is None:
@@ -118,6 +119,36 @@ def revised(
     )
     marked = tuple(_still_told(one, before.get((one.chip_id, one.time_h))) for one in readouts)
     return Revised(marked, derivation, plate.time_h, tuple(taken), left_out)
+
+
+def revised_images(
+    files: RunFiles, record: Record, set_id: str, said: Sequence[WellExclusion]
+) -> Revised:
+    """Return the readouts of a set of images, without those that people have left out.
+
+    Raises
+    ------
+    WrongUse : a set that the run has not, an image that it has not.
+    """
+    rows = record.first_images(files.run_id, set_id)
+    if not rows:
+        sets = dict.fromkeys(
+            one.plate for one in record.measurements(files.run_id) if one.role == "image"
+        )
+        raise WrongUse(
+            f"{files.run_id} has no set of images {set_id}; it has: {', '.join(sets) or 'none'}"
+        )
+    places = [place_of(row) for row in rows]
+    odd = [one.well for one in said if one.plate != set_id or one.well not in places]
+    if odd:
+        raise WrongUse(
+            f"there is no image {', '.join(odd)} of {set_id}; its images are {', '.join(places)}"
+        )
+    before = {(r.chip_id, r.time_h): r for r in record.readouts(files.run_id) if r.plate == set_id}
+    left_out = wells_left_out((*record.well_exclusions(files.run_id), *said), set_id)
+    derivation, readouts = without_images(rows, left_out)
+    marked = tuple(_still_told(one, before.get((one.chip_id, one.time_h))) for one in readouts)
+    return Revised(marked, derivation, rows[-1].time_h, (), left_out)
 
 
 def refuse_unknown_wells(said: Sequence[WellExclusion], plate_id: str, wells: PlateMap) -> None:

@@ -116,23 +116,25 @@ def readouts_from_images(
         if not own:
             continue
         rows += [row for row, _ in own]
-        whole = mean_of_places([one for _, one in own])
-        sha256 = own[0][1].raw_sha256 if len(own) == 1 else ""
-        readouts.append(
-            replace(
-                whole,
-                readout=kit.readout,
-                plate=signal.plate_id,
-                raw_sha256=sha256,
-                channel="membrane",
-                sd_kind="tech",
-                method=whole.method
-                if len(own) == 1
-                else f"mean of {whole.n} places, each as its own row says",
-                parents=tuple(row.key for row, _ in own),
-            )
-        )
+        readouts.append(readout_of_places(own))
     return Derivation(tuple(rows)), readouts
+
+
+def readout_of_places(own: Sequence[tuple[Measurement, Readout]]) -> Readout:
+    """Return the readout of a chip from its images, each with its row; it names these rows."""
+    row, first = own[0]
+    whole = mean_of_places([one for _, one in own])
+    is_one = len(own) == 1
+    return replace(
+        whole,
+        readout=row.readout,
+        plate=row.plate,
+        raw_sha256=first.raw_sha256 if is_one else "",
+        channel="membrane",
+        sd_kind="tech",
+        method=whole.method if is_one else f"mean of {whole.n} places, each as its own row says",
+        parents=tuple(row.key for row, _ in own),
+    )
 
 
 def coverage_of(image: FieldImage, chip_id: str, time_h: float, cycle: int) -> Readout:

@@ -248,12 +248,13 @@ class _Table:
         )
 
     def well_left_out_by(self, one: Measurement) -> str:
-        """Return who left a row's well out of what was calculated with it; empty where nobody did."""
+        """Return who left a row's well or image out of what was calculated with it; empty where nobody did."""
+        place = f"{one.chip_id}/{one.replicate}" if one.role == "image" else one.well
         by = [
             said.by
             for said in self.wells
             if said.excluded
-            and (said.plate, said.well) == (one.plate, one.well)
+            and (said.plate, said.well) == (one.plate, place)
             and any(reason.endswith(said.reason) for reason in one.reasons)
         ]
         return by[-1] if by else ""

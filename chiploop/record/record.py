@@ -533,12 +533,49 @@ class Record:
                 sorted((float(t), str(name)) for t, name in session.execute(asked.distinct()))
             )
 
+    def raw_cycles(self, run_id: str) -> tuple[int, ...]:
+        """Return the cycles of which a readout names its raw file, in order."""
+        asked = select(ReadoutRow.cycle).where(
+            ReadoutRow.run_id == run_id, ReadoutRow.raw_sha256 != ""
+        )
+        with self._reading() as session:
+            return tuple(sorted(int(cycle) for (cycle,) in session.execute(asked.distinct())))
+
+    def image_places(
+        self, run_id: str, cycle: int, chips: Collection[str] | None = None
+    ) -> tuple[tuple[str, str], ...]:
+        """Return (chip, what its file calls it) of every image of a cycle, of some chips or of all."""
+        asked = select(MeasurementRow.chip_id, MeasurementRow.locator).where(
+            MeasurementRow.run_id == run_id,
+            MeasurementRow.cycle == cycle,
+            MeasurementRow.role == "image",
+        )
+        if chips is not None:
+            asked = asked.where(MeasurementRow.chip_id.in_(sorted(chips)))
+        with self._reading() as session:
+            return tuple(
+                sorted((str(one), str(name)) for one, name in session.execute(asked.distinct()))
+            )
+
     def measurements(self, run_id: str, plate: str | None = None) -> tuple[Measurement, ...]:
         """Return the raw and calibrated values of a run (of a plate) that stand, in the order added."""
         of_plate = () if plate is None else (MeasurementRow.plate == plate,)
         with self._reading() as session:
             rows = rows_of(session, MeasurementRow, MeasurementRow.run_id == run_id, *of_plate)
             return tuple(measurement_of(row) for row in standing(rows))
+
+    def first_images(self, run_id: str, plate: str) -> tuple[Measurement, ...]:
+        """Return the rows of a set of images as they were first derived, in the order added."""
+        with self._reading() as session:
+            rows = rows_of(
+                session,
+                MeasurementRow,
+                MeasurementRow.run_id == run_id,
+                MeasurementRow.plate == plate,
+                MeasurementRow.role == "image",
+                MeasurementRow.supersedes.is_(None),
+            )
+            return tuple(measurement_of(row) for row in rows)
 
     def every_row(self, run_id: str) -> tuple[list[MeasurementRow], list[ReadoutRow]]:
         """Return the rows of all measurements and readouts, those that were superseded too, in the order added."""
@@ -593,6 +630,12 @@ class Record:
             return tuple(
                 RawFile(r.run_id, r.sha256, r.name, r.kind, r.size_bytes, r.time_h) for r in rows
             )
+
+    def raw_file_count(self, run_id: str) -> int:
+        """Return how many raw files a run has: another number where one came."""
+        with self._reading() as session:
+            asked = select(func.count()).select_from(RawFileRow).where(RawFileRow.run_id == run_id)
+            return int(session.execute(asked).scalar_one())
 
     def calibrations(self, run_id: str) -> tuple[RecordedContent, ...]:
         """Return the calibrations of a run, in the order added."""

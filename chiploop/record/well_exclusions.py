@@ -1,10 +1,11 @@
-"""Single wells that a person left out of what a plate's readouts are calculated from; it can be taken back.
+"""Single wells, or images, that a person left out of what readouts are calculated from; it can be taken back.
 
 Belongs here: what such a decision is, which wells are out by all of them, its rows. Not here: calculating without
 them (assays, flows.revising).
 
-A well's number stays in its raw file and in its raw row. The readouts of the plate are calculated again from the
-rest, as rows that supersede (measurement_rows), in the transaction that keeps the decision.
+A set of images is to its images what a plate is to its wells. A well's number stays in its raw file and in its raw
+row. The readouts of the plate are calculated again from the rest, as rows that supersede (measurement_rows), in
+the transaction that keeps the decision.
 """
 
 from __future__ import annotations
@@ -22,15 +23,31 @@ WELL_EXCLUSION = "well exclusion"
 
 @dataclass(frozen=True)
 class WellExclusion:
-    """One decision about one well."""
+    """One decision about one well, or about one image."""
 
     plate: str
+    """Or the set of images."""
     well: str
-    """``A1`` to ``H12``."""
+    """``A1`` to ``H12``; of a set of images chip and place, ``C01/2``."""
     excluded: bool
     """False takes an earlier exclusion of the well back."""
     by: str
     why: str
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is about an image."""
+        return "/" in self.well
+
+    @property
+    def chip_of_image(self) -> str:
+        """The chip of which the image is; empty for a well."""
+        return self.well.rpartition("/")[0]
+
+    @property
+    def told(self) -> str:
+        """Return what it is about, in words."""
+        return f"{'image' if self.is_image else 'well'} {self.well} of {self.plate}"
 
     @property
     def reason(self) -> str:
@@ -83,14 +100,15 @@ def check_wells(
     for one in said:
         if (one.well in wells_left_out(before, one.plate)) == one.excluded:
             state = "left out already" if one.excluded else "not left out"
-            raise RecordConflict(f"well {one.well} of {one.plate} is {state}; nothing was changed")
+            raise RecordConflict(f"{one.told} is {state}; nothing was changed")
     if left_out is None:
         return
     now: dict[str, str] = {}
     for plate in plates:
         now |= wells_left_out((*before, *said), plate)
     if dict(left_out) != now:
+        things = "images" if any("/" in one for one in (*left_out, *now)) else "wells"
         raise RecordConflict(
-            f"somebody has left out other wells of {', '.join(sorted(plates))} meanwhile; nothing was changed. "
+            f"somebody has left out other {things} of {', '.join(sorted(plates))} meanwhile; nothing was changed. "
             "Look again and repeat it"
         )

@@ -5,15 +5,15 @@ plate_signal_figure, permeability_figure, image_figure), the page (chiploop.revi
 
 Drawn from the raw files by their digests, and calculated again as when the readout was derived, without the wells
 that people have left out since. Where the laboratory had blanks of its own a spectrum's blank stands in its
-readout's method, and here the lot's is used. Of a whole cycle each chip is shown once; one chip can be asked for
-with all it has.
+readout's method, and here the lot's is used. Of a whole cycle each chip is shown once, on the page that has it,
+with the plates that hold a well of it; one chip can be asked for with all it has, page after page.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 
 from chiploop.assays.barrier_analysis import BarrierSetup, analyse_barrier
 from chiploop.assays.field_images import FieldImage, field_image
+from chiploop.assays.left_out_images import place_of
 from chiploop.assays.microscopy import junction_readouts, nuclei_readout
 from chiploop.assays.perfused_tracer import readouts_from_perfused_tracer
 from chiploop.assays.permeability import Permeability
@@ -38,7 +39,13 @@ from chiploop.plates_on_record import map_on_record, signal_on_record
 from chiploop.record.raw_files import RawFileStore
 from chiploop.record.record import Record
 from chiploop.record.rows import RawFile
-from chiploop.record.signal_index import MOST_IMAGES, MOST_SPECTRA, index_name, signals_seen
+from chiploop.record.signal_index import (
+    MOST_IMAGES,
+    MOST_SPECTRA,
+    index_name,
+    signal_leaf,
+    signals_seen,
+)
 from chiploop.record.well_exclusions import wells_left_out
 from chiploop.report.image_figure import junction_figure, nuclei_figure, write_overlay
 from chiploop.report.impedance_figure import impedance_figure
@@ -73,6 +80,8 @@ class Signal:
     plate: str = ""
     is_image: bool = False
     """Drawn in dots, for a photograph has no lines."""
+    image: tuple[str, str] = ("", "")
+    """Set and place of the image that can be left out beside this figure."""
 
 
 @dataclass(frozen=True)
@@ -97,24 +106,28 @@ def signals_folder(run_folder: Path) -> Path:
 
 
 def write_signal_parts(
-    run: Signals, run_folder: Path, simulated: bool, cycle: int, chip: str = ""
+    run: Signals, run_folder: Path, simulated: bool, cycle: int, chip: str = "", page: int = 1
 ) -> Path:
-    """Draw the signals of a cycle (of one chip of it) and return the index of their files."""
+    """Draw a page of the signals of a cycle (of one chip of it) and return the index of their files."""
+    shown_here = signal_leaf(run.record, run.run_id, cycle, chip, page)
+    chips, part = shown_here.chips, shown_here.leaf.page if chip else 0
     seen = signals_seen(run.record, run.run_id)
     folder = signals_folder(run_folder)
     folder.mkdir(parents=True, exist_ok=True)
     figures = []
     for group, found in (
-        ("Plates", plates(run, cycle)),
-        ("Spectra", spectra(run, cycle, chip)),
-        ("Images", images(run, cycle, chip)),
+        ("Plates", plates(run, cycle, chips)),
+        ("Spectra", spectra(run, cycle, chips, part)),
+        ("Images", images(run, cycle, chips, part)),
     ):
         for one in found:
             shown = photograph(one, folder, simulated) if one.is_image else None
             shown = shown or picture(drawn(one.name, one.title, one.draw, simulated), folder)
-            told = {"title": one.title, "caption": one.caption, "plate": one.plate}
+            told = {
+                "title": one.title, "caption": one.caption, "plate": one.plate, "image": one.image,
+            }  # fmt: skip
             figures.append({**shown, **told, "group": group})
-    index = folder / index_name(cycle, chip)
+    index = folder / index_name(cycle, chip, shown_here.leaf.page)
     draft = index.with_name(f"{index.name}.unfinished")
     content = {"seen": seen, "cycle": cycle, "chip": chip, "figures": figures}
     draft.write_text(json.dumps(content), encoding="utf-8")
@@ -150,16 +163,18 @@ def photograph(one: Signal, folder: Path, simulated: bool) -> dict[str, Any]:
     }
 
 
-def spectra(run: Signals, cycle: int, chip: str) -> Iterator[Signal]:
-    """Yield the last spectrum of every chip in a cycle, or every spectrum of one chip."""
+def spectra(run: Signals, cycle: int, chips: Sequence[str], part: int = 0) -> Iterator[Signal]:
+    """Yield the last spectrum of every chip in a cycle; with a part (from 1) that part of all spectra."""
     files = {one.sha256: one for one in run.kept if one.kind == "impedance spectrum"}
     own = [
         one
-        for one in sorted(run.record.readouts(run.run_id, cycle), key=lambda one: one.time_h)
-        if one.readout == "TEER" and one.raw_sha256 in files and chip in ("", one.chip_id)
+        for one in sorted(run.record.readouts(run.run_id, cycle, chips), key=lambda one: one.time_h)
+        if one.readout == "TEER" and one.raw_sha256 in files
     ]
-    shown = own if chip else list({one.chip_id: one for one in own}.values())
-    for readout in shown[:MOST_SPECTRA]:
+    shown = list({one.chip_id: one for one in own}.values())
+    if part:
+        shown = own[(part - 1) * MOST_SPECTRA : part * MOST_SPECTRA]
+    for readout in shown:
         title = f"TEER of {readout.chip_id} at {readout.time_h:g} h"
         caption = (
             f"Impedance spectrum with the fit that gives TEER. {readout.method}. Raw file "
@@ -183,9 +198,9 @@ def spectrum_figure(run: Signals, readout: Readout, title: str) -> Figure:
     return impedance_figure(spectrum, analyse_barrier(spectrum, run.setup), title)
 
 
-def plates(run: Signals, cycle: int) -> Iterator[Signal]:
-    """Yield every plate of a cycle: its wells, and how its readings follow from standards or controls."""
-    readouts = run.record.readouts(run.run_id, cycle)
+def plates(run: Signals, cycle: int, chips: Sequence[str]) -> Iterator[Signal]:
+    """Yield every plate with these chips: its wells, and how its readings follow from standards or controls."""
+    readouts = run.record.readouts(run.run_id, cycle, chips)
     said = run.record.well_exclusions(run.run_id)
     for plate_id in dict.fromkeys(one.plate for one in readouts if one.plate):
         asked = map_on_record(run.store, run.kept, plate_id)
@@ -251,15 +266,17 @@ def tracer_figure(
     return permeability_figure(found, "pg/mL")
 
 
-def images(run: Signals, cycle: int, chip: str) -> Iterator[Signal]:
-    """Yield the first image of every chip in a cycle with what was found in it, or every image of one chip."""
+def images(run: Signals, cycle: int, chips: Sequence[str], part: int = 0) -> Iterator[Signal]:
+    """Yield the first image of every chip in a cycle with what was found in it; with a part that part of all."""
     rows = [
         one
         for one in run.record.measurements(run.run_id)
-        if one.role == "image" and one.cycle == cycle and chip in ("", one.chip_id)
+        if one.role == "image" and one.cycle == cycle and one.chip_id in chips
     ]
-    shown = rows if chip else list({one.chip_id: one for one in reversed(rows)}.values())[::-1]
-    for row in shown[:MOST_IMAGES]:
+    shown = list({one.chip_id: one for one in reversed(rows)}.values())[::-1]
+    if part:
+        shown = rows[(part - 1) * MOST_IMAGES : part * MOST_IMAGES]
+    for row in shown:
         place = f"{row.chip_id}, place {row.replicate}"
         file = f"c{cycle:02d}-{row.chip_id}-{row.replicate}"
         caption = f"Image {row.locator}, sha256 {row.raw_sha256[:16]}."
@@ -281,6 +298,7 @@ def images(run: Signals, cycle: int, chip: str) -> Iterator[Signal]:
             yield Signal(
                 f"{name}-{file}", f"{place}, cycle {cycle}: {title}", f"{told} {caption}",
                 partial(draw, run, row), is_image=True,
+                image=(row.plate, place_of(row)) if name == "junctions" else ("", ""),
             )  # fmt: skip
 
 

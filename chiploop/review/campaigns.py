@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chiploop.leaves import leaf_of
 from chiploop.record.record import Record
 from chiploop.review.contracts import Desk, Status
 from chiploop.review.run_view import verdict_of, waits_of
@@ -41,10 +42,9 @@ class Campaigns:
 def campaigns(desk: Desk, record: Record, page: int) -> Campaigns:
     """Return one page of the runs on record."""
     runs = tuple(reversed(record.runs()))
-    pages = max(1, -(-len(runs) // A_PAGE))
-    page = min(max(1, page), pages)
+    leaf = leaf_of(len(runs), page, A_PAGE)
     rows = []
-    for run in runs[(page - 1) * A_PAGE : page * A_PAGE]:
+    for run in leaf.of(runs):
         status = desk.status_of(run.run_id) or Status(run.state or "not begun", 0, 0, 0.0, 0.0)
         fitted = record.calibrations(run.run_id)
         verdict, state = verdict_of(fitted[-1] if fitted else None)
@@ -60,4 +60,4 @@ def campaigns(desk: Desk, record: Record, page: int) -> Campaigns:
                 waits_of(record, run.run_id, status),
             )
         )
-    return Campaigns(tuple(rows), page, pages, len(runs))
+    return Campaigns(tuple(rows), leaf.page, leaf.pages, len(runs))

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from chiploop.leaves import leaf_of
+
 LINES_A_PAGE = 24
 MANY_CHIPS = 36
 """From here on a page offers to choose among them."""
@@ -79,12 +81,11 @@ def chosen_chips(
     ]
     with_chips = {fed_by[chip] for chip in meant}
     shown = lines if not donor and not state else tuple(one for one in lines if one in with_chips)
-    pages = max(1, -(-len(shown) // LINES_A_PAGE))
-    page = min(max(1, asked.page), pages)
-    own_lines = shown[(page - 1) * LINES_A_PAGE : page * LINES_A_PAGE]
+    leaf = leaf_of(len(shown), asked.page, LINES_A_PAGE)
+    own_lines = leaf.of(shown)
     return Chosen(
-        Choice(page, donor, state),
-        pages,
+        Choice(leaf.page, donor, state),
+        leaf.pages,
         own_lines,
         tuple(chip for chip in meant if fed_by[chip] in own_lines),
         len(meant),

@@ -73,6 +73,14 @@ def exclude_words(
     return [*words, "--take-back"] if take_back else words
 
 
+def exclude_image_words(
+    run_id: str, image_set: str, place: str, why: str, take_back: bool
+) -> list[str]:
+    """Return the command that leaves an image out of its chip's readout, or takes it in again."""
+    words = ["exclude", run_id, f"--why={why}", f"--image={image_set}:{place}"]
+    return [*words, "--take-back"] if take_back else words
+
+
 def exclude_wells_words(
     run_id: str, plate: str, wells: Collection[str], why: str, take_back: bool
 ) -> list[str]:

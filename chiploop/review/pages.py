@@ -45,11 +45,11 @@ def routes(front: Front) -> list[Route]:
     """Return every address; what decides takes POST alone."""
     runs, doses = RunPages(front), DosePages(front)
     fits, plates, models = FitPages(front), PlatePages(front), ModelPages(front)
-    teaching = TeachingPages(front)
+    signals, teaching = SignalPages(front), TeachingPages(front)
     shown = runs.shown() | fits.shown() | doses.shown() | plates.shown() | models.shown()
-    shown |= SignalPages(front).shown() | teaching.shown()
+    shown |= signals.shown() | teaching.shown()
     decided = Deciding(front, runs, doses).decided()
-    decided |= fits.decided() | plates.decided() | models.decided()
+    decided |= fits.decided() | plates.decided() | models.decided() | signals.decided()
     return [
         Route("/enter", front.enter, methods=["GET"]),
         Route("/static/{name}", front.static, methods=["GET"]),

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from chiploop.record.rows import RecordedRun
 from chiploop.review.campaigns import campaigns
-from chiploop.review.chip_view import one_chip
+from chiploop.review.chip_view import Readings, one_chip
 from chiploop.review.choosing import MANY_CHIPS, Choice
 from chiploop.review.front import Front, Handler, number_in
 from chiploop.review.rack import SHAPES, outline, rack_of
@@ -92,7 +92,8 @@ class RunPages:
 
     def chip_values(self, request: Request, run: RecordedRun) -> dict[str, Any]:
         """Return what is shown of a chip; 404 where the run has none of that name."""
-        found = one_chip(self.front.record(), run.run_id, request.path_params["chip"])
+        asked = Readings(request.query_params.get("readout", ""), number_in(request, "page"))
+        found = one_chip(self.front.record(), run.run_id, request.path_params["chip"], asked)
         if found is None:
             raise HTTPException(404, "The run has no such chip.")
         connection = connection_now(self.front.desk, run.run_id)

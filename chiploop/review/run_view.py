@@ -17,6 +17,7 @@ from chiploop.record.journal import Journal
 from chiploop.record.record import Record
 from chiploop.record.rows import RecordedContent, RecordedRun
 from chiploop.record.unexplained import LEFT_OUT, TAKEN_IN, as_fitted
+from chiploop.record.well_exclusions import WellExclusion
 from chiploop.review.choosing import Choice, Chosen, chosen_chips
 from chiploop.review.contracts import Desk, Status
 
@@ -384,10 +385,9 @@ EVENT_WORDS = {
         f"{'held' if c['on'] else 'let go on'} by {c['by']}" + (f": {c['why']}" if c["why"] else "")
     ),
     "well exclusion": lambda c: (
-        f"well {c['well']} of {c['plate']} {'left out' if c['excluded'] else 'taken in again'} by {c['by']}: "
-        f"{c['why']}"
+        f"{WellExclusion(**c).told} {'left out' if c['excluded'] else 'taken in again'} by {c['by']}: {c['why']}"
     ),
-    "revision": lambda c: f"plate {c['plate']} calculated again by {c['by']}: {c['why']}",
+    "revision": lambda c: f"{c['plate']} calculated again by {c['by']}: {c['why']}",
     "wire trouble": lambda c: (
         f"wire of {c['port']}: {c['kind']}, {c['times']} x; last: {c['last']}"
     ),

@@ -21,6 +21,12 @@ def exclude(
         metavar="PLATE:WELL",
         help="A single well, such as ad-CCL26-cycle1:B07; can be given several times for one plate.",
     ),
+    image: list[str] = typer.Option(
+        [],
+        "--image",
+        metavar="SET:CHIP/PLACE",
+        help="A single image, such as ad-junction_coverage-cycle1:C01/2; can be given several times for one set.",
+    ),
     readout: str = typer.Option(
         "", "--readout", help="Kind of readout, such as TEER; all by default."
     ),
@@ -32,14 +38,15 @@ def exclude(
     runs: Path = RUNS,
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Leave readouts of a chip, or single wells of a plate, out of every later fit, by the person logged in.
+    """Leave readouts of a chip, single wells or single images out of every later fit, by the person logged in.
 
     They stay in the record with who and why, and --take-back undoes it. Fits that were made stay as they
     were: `chiploop fit RUN` shows what the run says without them. Without a well the plate is calculated again
     from the others (curve, controls, replicates), as `chiploop revise` does; a reading of which it was the only
-    well is missing then, and that is told. What was read in the well stays on record. Exit code 2 where nothing is
-    hit or nothing would change. With --json: {"ok", "run", "excluded", "readouts", "by"}, of wells also {"plate",
-    "wells", "revision", "missing"}; `readouts` are then those that changed.
+    well is missing then, and that is told. What was read in the well stays on record. Without an image its chip's
+    value is the mean of the others, in the same way. Exit code 2 where nothing is hit or nothing would change.
+    With --json: {"ok", "run", "excluded", "readouts", "by"}, of wells and images also {"plate", "wells",
+    "revision", "missing"}; `readouts` are then those that changed.
     """
     from chiploop.record.chain import RecordConflict
     from chiploop.record.exclusions import ANY_TIME, Exclusion
@@ -47,13 +54,18 @@ def exclude(
 
     if not why.strip():
         raise WrongUse("an exclusion needs its reason: --why TEXT")
-    if well:
-        if chip or readout or time is not None:
-            raise WrongUse("name a chip (with --readout, --time), or wells with --well, not both")
-        exclude_wells(run, well, why.strip(), take_back, runs, as_json)
+    if well or image:
+        if chip or readout or time is not None or (well and image):
+            raise WrongUse(
+                "name a chip (with --readout, --time), or wells with --well, or images with --image, not both"
+            )
+        exclude_wells(run, well, why.strip(), take_back, runs, as_json, image)
         return
     if not chip:
-        raise WrongUse("name the chip whose readouts are meant, or wells with --well PLATE:WELL")
+        raise WrongUse(
+            "name the chip whose readouts are meant, wells with --well PLATE:WELL or images with --image "
+            "SET:CHIP/PLACE"
+        )
     with place_of(runs).open_known() as record:
         recorded = known_run(record, run, runs)
         by = os_login()

@@ -1,7 +1,7 @@
-"""Single wells left out of a plate, or taken in again: ``chiploop exclude --well``.
+"""Single wells or images left out, or taken in again: ``chiploop exclude --well``, ``--image``.
 
-Belongs here: what ``PLATE:WELL`` means, the decision with the plate calculated again, what is said of it. Not
-here: the verb (exclude), the calculation (flows.revising).
+Belongs here: what ``PLATE:WELL`` and ``SET:CHIP/PLACE`` mean, the decision with the plate calculated again, what
+is said of it. Not here: the verb (exclude), the calculation (flows.revising).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from chiploop.measurement import Readout
 
 WELL = re.compile(r"([A-Ha-h])0?([1-9]|1[0-2])")
+PLACE = re.compile(r"([^/:]+)/0*([1-9][0-9]{0,3})")
 
 
 def wells_of(written: Sequence[str]) -> tuple[str, tuple[str, ...]]:
@@ -31,28 +32,57 @@ def wells_of(written: Sequence[str]) -> tuple[str, tuple[str, ...]]:
                 f'--well "{text}" is not PLATE:WELL, such as ad-CCL26-cycle1:B07 (A1 to H12); nothing was changed'
             )
         found.append((plate.strip(), f"{match[1].upper()}{match[2]}"))
-    plates = list(dict.fromkeys(plate for plate, _ in found))
-    if len(plates) != 1:
+    return of_one(found, "wells", "plates")
+
+
+def images_of(written: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """Return the set and the places of ``SET:CHIP/PLACE`` texts, which are all of one set; WrongUse otherwise."""
+    found: list[tuple[str, str]] = []
+    for text in written:
+        name, _, place = text.rpartition(":")
+        match = PLACE.fullmatch(place.strip())
+        if not name.strip() or match is None:
+            raise WrongUse(
+                f'--image "{text}" is not SET:CHIP/PLACE, such as ad-junction_coverage-cycle1:C01/2 (places from '
+                "1); nothing was changed"
+            )
+        found.append((name.strip(), f"{match[1]}/{match[2]}"))
+    return of_one(found, "images", "sets")
+
+
+def of_one(
+    found: Sequence[tuple[str, str]], things: str, places: str
+) -> tuple[str, tuple[str, ...]]:
+    """Return the plate or set that all are of, with its wells or images; WrongUse where they are of several."""
+    names = list(dict.fromkeys(name for name, _ in found))
+    if len(names) != 1:
         raise WrongUse(
-            f"the wells are of {len(plates)} plates ({', '.join(plates)}); name those of one at a time. "
+            f"the {things} are of {len(names)} {places} ({', '.join(names)}); name those of one at a time. "
             "Nothing was changed"
         )
-    return plates[0], tuple(dict.fromkeys(well for _, well in found))
+    return names[0], tuple(dict.fromkeys(one for _, one in found))
 
 
 def exclude_wells(
-    run: str, written: Sequence[str], why: str, take_back: bool, runs: Path, as_json: bool
+    run: str,
+    written: Sequence[str],
+    why: str,
+    take_back: bool,
+    runs: Path,
+    as_json: bool,
+    images: Sequence[str] = (),
 ) -> None:
-    """Leave wells out of their plate's readouts, or take them in again, and calculate the plate anew."""
+    """Leave wells or images out of what is calculated of their plate or set, or take them in again."""
     from chiploop.record.chain import RecordConflict
     from chiploop.record.well_exclusions import WellExclusion
     from flows.cli.decide import known_run as run_on_record
     from flows.cli.decide import os_login
     from flows.opening import known_run
     from flows.record_place import place_of
-    from flows.revising import revised
+    from flows.revising import revised, revised_images
 
-    plate, wells = wells_of(written)
+    plate, wells = images_of(images) if images else wells_of(written)
+    thing, whole = ("images", "set of images") if images else ("wells", "plate")
     place, by = place_of(runs), os_login()
     if not place.is_there():
         raise WrongUse(f"there is no record in {runs}; name the folder of your runs with --runs")
@@ -62,8 +92,11 @@ def exclude_wells(
     with place.open() as record:
         recorded = run_on_record(record, files.run_id, runs)
         before = {place_in(one): one for one in record.readouts(files.run_id) if one.plate == plate}
-        found = revised(files, record, plate, said=said)
-        told = f"wells {', '.join(wells)} {what}: {why}"
+        if images:
+            found = revised_images(files, record, plate, said)
+        else:
+            found = revised(files, record, plate, said=said)
+        told = f"{thing} {', '.join(wells)} {what}: {why}"
         try:
             number = record.revise_readouts(
                 files.run_id, found.readouts, found.derivation, by, told, found.time_h,
@@ -85,7 +118,7 @@ def exclude_wells(
         return
     simulated = "  SIMULATED" if recorded.simulated else ""
     print(f"{files.run_id}: {', '.join(wells)} of {plate} {what} by {by}{simulated}")
-    print(f"  the plate is revision {number}; {len(changed)} of {len(after)} readings changed")
+    print(f"  the {whole} is revision {number}; {len(changed)} of {len(after)} readings changed")
     for one in changed:
         print(f"  {one.chip_id}  {one.readout}  {says(before[place_in(one)])} -> {says(one)}")
     for one in missing:

@@ -16,6 +16,7 @@ from chiploop.assays.field_images import (
     image_names,
     image_places,
 )
+from chiploop.assays.left_out_images import without_images
 from chiploop.assays.plate_map import PlateMap
 from chiploop.errors import FileNotValid
 from chiploop.microscopy.field_file import FieldFile
@@ -78,6 +79,26 @@ def test_a_chip_without_images_has_no_readout_and_one_with_some_has_fewer_places
     assert [(one.chip_id, one.n, one.raw_sha256) for one in readouts] == [
         ("C01", 1, "digest of CLX C01 2")
     ]
+
+
+def test_without_an_image_a_chip_says_what_its_others_say_and_the_image_keeps_its_number(
+    kit: Kit, wells: PlateMap, images: ImageSet
+) -> None:
+    derivation, readouts = derived_from_plate(images, wells, kit, 1)
+    rows = derivation.measurements
+    assert without_images(rows, {}) == (derivation, readouts)
+    out, found = without_images(rows, {"C01/2": "left out by an: fold"})
+    _, alone = derived_from_plate(replace(images, images=images.images[:1]), wells, kit, 1)
+    assert found[1] == readouts[1]
+    assert found[0] == replace(
+        alone[0], qc="warn", reasons=("image C01/2 left out by an: fold", *alone[0].reasons)
+    )
+    before, after = rows[1], out.measurements[1]
+    assert after == replace(before, qc="fail", reasons=(*before.reasons, "left out by an: fold"))
+    assert [one for i, one in enumerate(out.measurements) if i != 1] == [rows[0], *rows[2:]]
+    _, none = without_images(rows, dict.fromkeys(("C01/1", "C01/2"), "left out by an: fold"))
+    assert (none[0].qc, none[0].n, none[0].reasons[-1]) == ("fail", 0, "no image is left")
+    assert not np.isfinite(none[0].value) and none[1] == readouts[1]
 
 
 def test_an_image_that_shows_nothing_fails_and_gives_no_number(

@@ -27,7 +27,7 @@ LESSON = {
 }  # fmt: skip
 FIELDS = (
     "model", "well-B7", "well-H12", "proposal", "why", "dose-L1", "schedule-L1", "readout", "time", "action",
-    "odd",
+    "odd", "set", "place",
     "seed", "case", "step", "test-tewl", "test-odd", "treatment", "probability",
 )  # fmt: skip
 VALUES = (
@@ -145,5 +145,5 @@ def test_each_address_answers_each_method_without_failing(page: Page) -> None:
         "/runs/{run}/proposal/approve", "/runs/{run}/proposal/score",
         "/runs/{run}/proposal/reject", "/runs/{run}/chips/{chip}/exclude",
         "/teach/begin", "/teach/{lesson}/order", "/teach/{lesson}/treat",
-        "/runs/{run}/plates/{plate}/exclude",
+        "/runs/{run}/plates/{plate}/exclude", "/runs/{run}/signals/exclude",
     }  # fmt: skip
