@@ -65,8 +65,8 @@ FAULTS: dict[str, FaultKind] = {
     "plate file late": FaultKind(1.5, {"file": True, "kind": "cut"}),
     "plate file lost": FaultKind(0.7, {"file": True, "kind": "lost"}),
 }
-"""Rates of a bench with good cables, roundly; nobody has measured them. The pumps' plug is out for real seconds, as
-its driver waits in them; reader and meter until a person comes."""
+"""Rates of a bench with good cables, roundly; nobody has measured them. The pumps' plug is out for real seconds,
+as its driver waits in them; reader and meter until a person comes."""
 
 
 @dataclass(frozen=True)
