@@ -107,7 +107,10 @@ def test_two_processes_read_in_turns_and_every_turn_is_whole(lab: Path) -> None:
     turns = 6
     with ExitStack() as stack:
         users = {}
-        for name in ("an", "bo"):  # one after the other: whoever finds a device taken meets it later
+        for name in (
+            "an",
+            "bo",
+        ):  # one after the other: whoever finds a device taken meets it later
             users[name] = stack.enter_context(user(lab, name, str(turns)))
             wait_for(lab, f"{name} ready", users[name])
         (lab.parent / "begin").touch()
