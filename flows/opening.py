@@ -239,9 +239,7 @@ def open_laboratory(
         folder, study = files.folder, files.study
         stack.enter_context(only_owner(folder))
         beat()  # the run is this process's from here on
-        lift_stop(
-            folder
-        )  # not before: who stopped it wants its pumps to stand until it is taken up
+        lift_stop(folder)  # not before: until it is taken up, its pumps are to stand
         reached("run_owned")
         place = place_of(files.runs)
         record = stack.enter_context(place.open())
