@@ -118,6 +118,7 @@ def test_chips_are_perfused_for_as_long_as_a_file_is_awaited(undisturbed: Undist
     assert {k.rsplit("/", 1)[1] for k in keys} == {"medium", "dose", "hold", "files-2"}
 
 
+@pytest.mark.slow
 def test_killed_around_a_file_the_plate_is_neither_lost_nor_asked_for_twice(
     warm: Warm, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:

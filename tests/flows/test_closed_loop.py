@@ -156,7 +156,23 @@ SURVIVED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("fault", SURVIVED.values(), ids=SURVIVED.keys())
+USUAL = (
+    "the answer to a start is lost",
+    "the answer to a status is garbled",
+    "the drug pump stalls",
+)
+"""The others in the slow tests."""
+
+
+def faults(among: dict[str, dict[str, Any]]) -> list[Any]:
+    """Return a test's cases: a fault each, by its name."""
+    return [
+        pytest.param(fault, id=name, marks=() if name in USUAL else pytest.mark.slow)
+        for name, fault in among.items()
+    ]
+
+
+@pytest.mark.parametrize("fault", faults(SURVIVED))
 def test_a_lost_or_garbled_answer_costs_no_dose_and_holds_no_line(
     fault: dict[str, Any], warm: Warm, tmp_path: Path
 ) -> None:
@@ -179,7 +195,7 @@ HELD = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("fault", HELD.values(), ids=HELD.keys())
+@pytest.mark.parametrize("fault", faults(HELD))
 def test_a_pump_that_can_not_tell_holds_its_line_and_the_other_line_goes_on(
     fault: dict[str, Any], warm: Warm, tmp_path: Path
 ) -> None:

@@ -72,6 +72,7 @@ def finish(folder: Path, environment: dict[str, str], *arguments: str | Path) ->
     return told
 
 
+@pytest.mark.slow
 def test_simulate_and_its_lab_are_killed_together_and_the_study_finishes(tmp_path: Path) -> None:
     environment, runs = watched(tmp_path), tmp_path / "runs"
     with (tmp_path / "err").open("w") as err:

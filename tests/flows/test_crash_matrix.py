@@ -19,9 +19,7 @@ from tests.flows.mutants import MUTANTS
 from tests.instruments.fault_matrix import World
 from tests.instruments.matrix_makes import MAKES
 
-USUAL = tuple(
-    map(Case, ("after_sent", "after_start", "line_finished", "plate_read", "posterior_written"))
-)
+USUAL = tuple(map(Case, ("after_sent", "after_start", "posterior_written")))
 """Carried out in every test run. Of the steps of one dose these two; the others are killed for every make of pump
 in tests/instruments (test_kill_matrix, test_fault_matrix), and here by the slow tests."""
 USUAL_BUGS = ("key protects nothing",)

@@ -188,6 +188,7 @@ def test_the_report_shows_every_measure_and_the_images(run: Run) -> None:
 # --- an image that is not there
 
 
+@pytest.mark.slow
 def test_an_image_that_never_comes_is_a_state_and_no_value(warm: Warm, tmp_path: Path) -> None:
     text = STUDY.read_text(encoding="utf-8")
     images = text[text.index("  junction_coverage:") : text.index("\nfirst_doses")]

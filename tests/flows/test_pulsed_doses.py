@@ -165,7 +165,7 @@ POINTS = (
 )
 
 
-USUAL = ("after_start", "line_started")
+USUAL = ("after_start",)
 """The others are killed among whole exposures in every test run, and here by the slow tests."""
 
 

@@ -106,9 +106,9 @@ def break_it(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
     "broken",
     [
         "resend on timeout",
-        "clear the counter first",
+        pytest.param("clear the counter first", marks=pytest.mark.slow),
         "an unmoved counter is believed",
-        "nothing is ever unknown",
+        pytest.param("nothing is ever unknown", marks=pytest.mark.slow),
         "a hold stops nothing",
     ],
 )

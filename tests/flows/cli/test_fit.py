@@ -247,7 +247,10 @@ def another_model(folder: Path, turnover: str) -> Path:
     return text
 
 
-@pytest.mark.parametrize(("median", "favoured"), [("0.025", "neither"), ("2.5", "first")])
+@pytest.mark.parametrize(
+    ("median", "favoured"),
+    [pytest.param("0.025", "neither", marks=pytest.mark.slow), ("2.5", "first")],
+)
 def test_another_model_is_compared_by_the_same_readouts(
     runs: Path, tmp_path: Path, median: str, favoured: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
