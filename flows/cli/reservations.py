@@ -257,11 +257,12 @@ def fit_of(study: Study, settings: LabSettings, runs: Path, start_s: float) -> F
     real: Sequence[Any] = [one.reservation for one in others]
     found = conflicts_with(mine, others)
     barred = {one.other for one in found if one.alone}
+    there = [one for one in others if any(s.to_s > start_s for s in one.reservation.stretches)]
     return Fit(
         start_s,
         found,
         earliest_start_s(mine, real, start_s),
         frozenset(one.recorded.run_id for one in others if one.left),
         held_unreserved(settings, others) if start_s < time.time() + 60.0 else (),
-        named_alike(settings, runs, [one for one in others if one.recorded.run_id not in barred]),
+        named_alike(settings, runs, [one for one in there if one.recorded.run_id not in barred]),
     )

@@ -37,7 +37,9 @@ RUNS = typer.Option(
 )
 SEED = typer.Option(1, "--seed", min=0, help="Seed of the virtual chips and of the statistics.")
 HERE = typer.Option(
-    False, "--here", help="Run in this process, which must stay open, instead of one of its own."
+    False,
+    "--here",
+    help="Run in this process, which must stay open and has no supervisor beside it, instead of one of its own.",
 )
 WAYS_ON = (InstrumentTrouble, FileNotValid)
 """Trouble that can be mended outside, and then the run goes on."""

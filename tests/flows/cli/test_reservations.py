@@ -242,6 +242,11 @@ def test_pumps_of_the_same_names_as_those_of_a_run_of_the_same_folder_are_refuse
         capsys, "run", SMALL_STUDY, "--lab", elsewhere, "--runs", files.runs, "--yes"
     )
     assert code == 4 and told["error"]["code"] == "CL-405"
+    where = {"run_id": files.run_id, "folder": str(files.folder)}
+    other_run(tmp_path, lab, ("pumps", -5.0, 10.0), alive=True, **where)
+    later = f"{datetime.fromtimestamp(time.time() + 10.1 * HOUR_S):%Y-%m-%d %H:%M}"
+    words = ("plan", SMALL_STUDY, "--lab", elsewhere, "--runs", files.runs, "--start", later)
+    assert asked(capsys, *words)[0] == 0, "it has ended by then"
     other = asked(capsys, "plan", SMALL_STUDY, "--lab", elsewhere, "--runs", tmp_path / "others")
     assert other[0] == 0, "another folder has a journal of its own"
 
