@@ -39,8 +39,8 @@ def exclude(
     from the others (curve, controls, replicates), as `chiploop revise` does; a reading of which it was the only
     well is missing then, and that is told. What was read in the well stays on record. Exit code 2 where nothing is
     hit or nothing would change, 5 where wells would take away harm that closes doses. With --json: {"ok", "run",
-    "excluded", "readouts", "by"}, of wells also {"plate", "wells", "revision", "missing"}; `readouts` are then those
-    that changed.
+    "excluded", "readouts", "by"}, of wells also {"plate", "wells", "revision", "missing"}; `readouts` are then
+    those that changed.
     """
     from chiploop.record.chain import RecordConflict
     from chiploop.record.exclusions import ANY_TIME, Exclusion

@@ -122,8 +122,8 @@ def refuse_to_take_harm_away(
         )
         raise SafetyRefusal(
             f"without these wells the record would no longer show harm that closes doses: {told}. Only reopening "
-            f"lets such doses be given again: chiploop reopen {files.run_id} --up-to DOSE --why TEXT, then leave the "
-            "wells out. Nothing was changed"
+            f"lets such doses be given again: chiploop reopen {files.run_id} --up-to DOSE --why TEXT, then leave "
+            "the wells out. Nothing was changed"
         )
 
 
