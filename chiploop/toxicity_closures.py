@@ -166,6 +166,23 @@ def shown_toxicities(
     return tuple(shown)
 
 
+def harm_taken_away(
+    study: Study,
+    schedules: Mapping[str, ChipSchedule],
+    before: Iterable[Readout],
+    after: Iterable[Readout],
+    reopened: Collection[Reopened],
+) -> tuple[Toxicity, ...]:
+    """Return the harm that readouts showed before and would not after, and that no person has reopened."""
+    stays = {(one.chip_id, one.time_h) for one in shown_toxicities(study, schedules, after)}
+    return tuple(
+        one
+        for one in shown_toxicities(study, schedules, before)
+        if (one.chip_id, one.time_h) not in stays
+        and not any(person.lifts(one) for person in reopened)
+    )
+
+
 def drug_of_chip(study: Study, chip: str) -> str:
     """Return the drug of a chip in a study with several; empty where it has one."""
     return study.drug_of(study.line_of(chip).id).name if study.further_drugs else ""

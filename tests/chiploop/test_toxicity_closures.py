@@ -15,6 +15,7 @@ from chiploop.toxicity_closures import (
     Reopened,
     Toxicity,
     closures,
+    harm_taken_away,
     in_force,
     shown_toxicities,
     still_allowed,
@@ -53,6 +54,22 @@ def test_only_the_sure_bound_of_a_censored_release_counts() -> None:
     assert shown(released("C10", nan, censoring="right", lower=0.3)) == [("C10", 480.0)]
     assert shown(released("C10", nan, censoring="left", upper=0.5)) == []
     assert shown(released("C10", nan, censoring="interval", lower=0.1, upper=0.5)) == []
+
+
+def test_harm_is_taken_away_by_what_no_longer_shows_it_unless_a_person_has_reopened_it() -> None:
+    before = (released("C10", 0.5), released("C07", 0.3))
+    lost = released("C10", float("nan"), qc="fail", reasons=("no well with a signal",))
+
+    def gone(*after: Readout, reopened: tuple[Reopened, ...] = ()) -> list[str]:
+        found = harm_taken_away(STUDY, DONE.schedules, before, after, reopened)
+        return [one.chip_id for one in found]
+
+    assert gone(*before) == []
+    assert gone(lost, before[1]) == ["C10"]
+    assert gone(released("C10", 0.1), before[1]) == ["C10"]
+    assert gone(released("C10", 0.4), before[1]) == [], "another number of the same harm"
+    assert gone(lost, before[1], reopened=(Reopened(480.0, 80.0),)) == []
+    assert gone(lost, before[1], reopened=(Reopened(120.0, 80.0),)) == ["C10"]
 
 
 def test_harm_without_drug_blames_no_dose() -> None:

@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from chiploop import toxicity_closures
 from chiploop.measurement import Readout
+from chiploop.record.journal import Journal
 from chiploop.record.long_table import LongRow, long_table
 from chiploop.record.record import Record
+from chiploop.toxicity_closures import Toxicity
 from flows.cli.main import command_line
 from tests.flows.test_revising import PLATE, Case, case
 
@@ -86,6 +89,25 @@ def test_without_its_only_replicate_a_reading_is_missing_and_that_is_said(
     assert own.reasons[-1] == "no well with a signal" and "spilt too" in str(own.reasons)
     assert exclude(case, "--well", f"{PLATE}:{wells[1]}", "--why", "no", "--take-back") == 0
     assert readouts(case)["C02"].n == 1
+
+
+def test_wells_are_no_way_around_harm_that_closes_doses(
+    case: Case, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def all_gone(study: Any, schedules: Any, before: Any, after: Any, reopened: Any) -> Any:
+        asked.append([one.n for one in after if one.chip_id == "C02"])
+        return (Toxicity("C02", 1, 36.0, 240.0, 0.5),)
+
+    monkeypatch.setattr(toxicity_closures, "harm_taken_away", all_gone)
+    before = readouts(case)
+    with Journal(case.runs / case.run_id / "journal.sqlite"):
+        pass  # something was dosed
+    well = f"{PLATE}:{before['C02'].wells[0]}"
+    assert exclude(case, "--well", well, "--why", "spilt") == 5
+    assert "viability 0.50 of C02 at 240 nM" in capsys.readouterr().err
+    assert readouts(case) == before and asked == [[before["C02"].n - 1]]
 
 
 def test_a_standard_left_out_moves_the_curve_and_with_it_every_chip(case: Case) -> None:

@@ -70,6 +70,8 @@ def test_a_person_opens_a_campaign_and_looks_at_a_fit_and_nobody_is_kept_out(
         person.page.get_by_role("heading", name="Rack").wait_for()
         assert person.page.locator("#simulated").inner_text().startswith("SIMULATED")
         assert barriers(person.page) == []
+        person.page.locator("#rack-C01").click()
+        person.page.locator("#chip #one-chip").wait_for()
         person.page.get_by_role("link", name="Fit", exact=True).click()
         person.page.get_by_role("heading", name="Fit after cycle 1").wait_for()
         assert person.page.locator(".card img").count() >= 5
