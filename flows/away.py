@@ -79,7 +79,7 @@ def plate_when_it_answers(
         if not hold:
             lab.clock.wait_until_h(next_h)
             continue
-        end_h = ends_h(lab.study, hold)
+        end_h = ends_h(hold)
         hold = perfusion.watch_pumps(lab, hold, min(next_h, end_h), cycle)
         if lab.clock.now_h() >= end_h - 1e-9:
             perfusion.finish_pumps(lab, hold)

@@ -115,7 +115,7 @@ def enough(
 
 def next_begin_h(lab: Laboratory, hold: list[ProgrammeProgress]) -> float | None:
     """Return when the exposure after a hold will begin; None where no line holds."""
-    return ends_h(lab.study, hold) if hold else None
+    return ends_h(hold) if hold else None
 
 
 def first_doses(lab: Laboratory, campaign: Campaign) -> Proposal:
@@ -264,7 +264,7 @@ def await_files(
 ) -> tuple[Campaign, list[ProgrammeProgress]]:
     """Wait for the plates that are read elsewhere; a hold follows the other for as long as it takes."""
     while True:
-        end_h = ends_h(lab.study, hold)
+        end_h = ends_h(hold)
         hold, all_there = awaited_files.wait_for_files(lab, hold, cycle, window_h, end_h)
         if all_there:
             return campaign, hold
@@ -288,7 +288,7 @@ def finish_hold(lab: Laboratory, campaign: Campaign, hold: list[ProgrammeProgres
     """Wait for the end of a hold; return the campaign with what the chips got in it."""
     if not hold:
         return campaign
-    hold = perfusion.watch_pumps(lab, hold, ends_h(lab.study, hold), campaign.cycle)
+    hold = perfusion.watch_pumps(lab, hold, ends_h(hold), campaign.cycle)
     perfusion.finish_pumps(lab, hold)
     return perfusion.delivered(lab, campaign)
 

@@ -15,15 +15,17 @@ from collections.abc import Sequence
 from chiploop.record.actions import cycle_in
 from chiploop.record.journal import Journal
 from chiploop.record.progress import ProgrammeProgress
-from chiploop.study import Study
 
 HOLD = re.compile(r"((?:hold|files)(?:-(\d+))?)(?:-plain)?")
 """A phase that is a hold: its name, its number."""
 
 
-def ends_h(study: Study, hold: Sequence[ProgrammeProgress]) -> float:
-    """Return the study time at which a hold ends, by its line that began last; infinite where none runs."""
-    return max((one.begins_h for one in hold), default=math.inf) + study.timeline.turnaround_h
+def ends_h(hold: Sequence[ProgrammeProgress]) -> float:
+    """Return the study time at which a hold ends, by its line that ends last; infinite where none runs.
+
+    Plain medium that took a line's place in the middle of the hold began late and lasts to the same end.
+    """
+    return max((one.begins_h + one.programme.duration_h for one in hold), default=math.inf)
 
 
 def next_number(hold: Sequence[ProgrammeProgress]) -> int:

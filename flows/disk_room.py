@@ -19,11 +19,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chiploop.record.disk import free_bytes, is_full, size_words
+from chiploop.record.disk import free_bytes, full, is_full, size_words
 from chiploop.record.next_event import Before, add_next_event
 from chiploop.record.record import Record
 from flows.clock import RunStopped, refuse_when_stopped
 from flows.holding import held_by, held_now
+from flows.opening import locked
 from flows.prefect_server import FlowEngineTrouble
 
 if TYPE_CHECKING:
@@ -143,6 +144,20 @@ def has_room(folder: Path) -> bool:
     finally:
         probe.unlink(missing_ok=True)
     return True
+
+
+def room_to_begin(folder: Path) -> None:
+    """Make sure that a run can begin, or be taken up again, on its disk; DiskFull where it can not.
+
+    A process that was killed has left its reserve, which is for this; one that still works on the run keeps it,
+    and RunInUse is raised.
+    """
+    if has_room(folder):
+        return
+    with locked(folder):
+        give_reserve(folder)
+    if not has_room(folder):
+        raise full(folder)
 
 
 def outlived(lab: Laboratory, carry_out: Callable[[], None]) -> None:

@@ -9,7 +9,6 @@ real run nothing is waited for without flow: while something is missing, one hol
 
 from __future__ import annotations
 
-import math
 import tomllib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -42,7 +41,7 @@ from chiploop.worklist import (
 )
 from flows import perfusion
 from flows.clock import refuse_when_stopped
-from flows.cycle_holds import next_number
+from flows.cycle_holds import ends_h, next_number
 from flows.fault_points import reached
 from instruments.drivers import load_lab_settings
 from instruments.port_identity import device_at
@@ -206,7 +205,7 @@ def wait(
     """
     told = False
     while True:
-        end_h = max((p.begins_h for p in hold), default=math.inf) + lab.study.timeline.turnaround_h
+        end_h = ends_h(hold)
         while left := pending(lab, cycle, assay):
             if not told:
                 names = ", ".join(task.task_id for task, _ in left)

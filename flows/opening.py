@@ -22,8 +22,9 @@ from filelock import FileLock, Timeout
 
 from chiploop.connections import lines_that_may_feed
 from chiploop.dosing import pump_name
-from chiploop.errors import FileNotValid, InstrumentTrouble, WrongUse
+from chiploop.errors import ChiploopError, FileNotValid, InstrumentTrouble, WrongUse
 from chiploop.models.facts import ModelFacts, facts_path
+from chiploop.record.disk import full, is_full
 from chiploop.record.journal import Journal
 from chiploop.record.raw_files import RawFileStore
 from chiploop.record.record import Record
@@ -196,23 +197,53 @@ def known_run(run: str, runs: Path) -> RunFiles:
 
 @contextmanager
 def only_owner(folder: Path) -> Iterator[None]:
-    """Own a run for this process alone; the system takes it back however the process ends.
+    """Own a run for this process alone, and say so; the system takes it back however the process ends.
 
-    Raises RunInUse, naming who works on it.
+    Raises RunInUse, naming who works on it, and what ``locked`` raises.
+    """
+    with locked(folder):
+        try:
+            (folder / OWNER_FILE).write_text(f"process {os.getpid()}", encoding="utf-8")
+        except OSError as problem:
+            raise not_owned(folder, problem) from problem
+        yield
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Own a run without a word of it, for which a disk may have no room.
+
+    Raises RunInUse, DiskFull where the lock finds no room, WrongUse where the folder can not be written.
     """
     lock = FileLock(folder / LOCK_FILE)
     try:
         lock.acquire(timeout=0)
-    except Timeout as held:
-        owner = folder / OWNER_FILE
-        who = owner.read_text(encoding="utf-8") if owner.exists() else "another process"
-        raise RunInUse(
-            f"run {folder.name} is being worked on by {who}; wait for it or end it first. "
-            "Nothing was sent from here"
-        ) from held
+    except OSError as problem:
+        if isinstance(problem, Timeout):
+            raise in_use(folder) from problem
+        raise not_owned(folder, problem) from problem
     with lock:
-        (folder / OWNER_FILE).write_text(f"process {os.getpid()}", encoding="utf-8")
         yield
+
+
+def in_use(folder: Path) -> RunInUse:
+    """Return that another process works on a run, with its name."""
+    owner = folder / OWNER_FILE
+    who = owner.read_text(encoding="utf-8") if owner.exists() else "another process"
+    return RunInUse(
+        f"run {folder.name} is being worked on by {who}; wait for it or end it first. "
+        "Nothing was sent from here"
+    )
+
+
+def not_owned(folder: Path, problem: OSError) -> ChiploopError:
+    """Return why a run's folder does not take that this process works on it."""
+    if is_full(problem):
+        return full(folder)
+    return WrongUse(
+        f"run {folder.name} can not be taken up: {folder} can not be written ({problem.strerror}). "
+        "Nothing was sent to any instrument; see to it that whoever runs chiploop may write there"
+    )
 
 
 @contextmanager

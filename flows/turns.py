@@ -184,7 +184,7 @@ def read_late(
     """Read the TEER of an exposure that has ended, while one hold follows the other; return the hold that runs."""
     readouts: list[Readout] = []
     while due:
-        end_h = ends_h(lab.study, hold)
+        end_h = ends_h(hold)
         hold, read = read_teer(lab, hold, due, end_h, cycle)
         readouts += read
         if due:
@@ -211,7 +211,7 @@ def wait_for_reader(
         if not is_told and 3600.0 * (now_h - asked_h) >= reader.longest_wait_s - 1e-6:
             is_told = True
             put_in_vain(lab, cycle, reader, f"{assay} plate", asked_h, who, "it goes on to wait")
-        end_h = ends_h(lab.study, hold)
+        end_h = ends_h(hold)
         if hold and now_h >= end_h - SAME_H:
             hold = next_of(lab, cycle, hold, hold_again)
         else:

@@ -201,9 +201,11 @@ def resume(
 
 def begin_service(files: RunFiles, as_json: bool, is_shown: bool) -> None:
     """Start the process of a run, say so, and show the run on a terminal."""
+    from flows.disk_room import room_to_begin
     from flows.record_place import option_named
     from flows.service import start_service
 
+    room_to_begin(files.folder)  # its own words would be lost on a full disk
     process = start_service(files.folder, option_named())
     if as_json:
         print_json({"ok": True, "run": files.run_id, "process": process})
@@ -306,10 +308,12 @@ def carry_out(files: RunFiles, settings: Path | None, as_json: bool) -> None:
 
 def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float) -> dict[str, Any]:
     """Open the laboratory, run the flow to its end, and return the summary of the run."""
+    from flows.disk_room import outlived, room_to_begin
     from flows.heartbeat import Heart
     from flows.opening import PREFECT_FOLDER
     from flows.prefect_server import start_in_background
 
+    room_to_begin(files.folder)  # before the server, whose trouble would name no disk
     server = start_in_background(files.folder / PREFECT_FOLDER, pages=not files.simulated)
     try:
         from chiploop.models.study_model import model_of
@@ -336,7 +340,6 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
                 open_laboratory(files, settings, tell, heart.beat) as lab,
             ):
                 server.wait_ready()
-                from flows.disk_room import outlived
                 from flows.ending import end_run
                 from flows.engine import came_of_ctrl_c, run_loop
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from chiploop.record.journal import Journal
 from chiploop.record.record import Record
 from flows import closed_loop as loop
 from flows import hands, perfusion, turns
-from flows.cycle_holds import newest_hold, next_number
+from flows.cycle_holds import ends_h, newest_hold, next_number
 from tests.flows.test_perfusion import START_H, STUDY, Rig
 
 TURNAROUND_H = STUDY.timeline.turnaround_h
@@ -81,6 +82,34 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
             monkeypatch.setattr(module, name, lambda *_, given=given, **__: given)
         monkeypatch.setattr(loop, "read_plates", lambda lab, cycle, window_h, hold: ([], hold))
         yield on
+
+
+def lasts(phase: str, begin_h: float, duration_h: float) -> Any:
+    programme = SimpleNamespace(duration_h=duration_h)
+    return SimpleNamespace(programme_key=phase, begins_h=begin_h, programme=programme)
+
+
+def test_a_hold_ends_with_its_last_line_and_what_stands_in_from_its_middle_on_makes_it_no_longer() -> (
+    None
+):
+    hold = [lasts("L1/hold", 10.0, 2.0), lasts("L2/hold", 10.1, 2.0)]
+    assert ends_h(hold) == pytest.approx(12.1)
+    assert ends_h([*hold, lasts("L1/hold-plain", 11.0, 1.0)]) == pytest.approx(12.1)
+    assert ends_h([]) == math.inf
+
+
+@pytest.mark.slow
+def test_a_line_that_stops_in_the_middle_of_a_hold_does_not_keep_the_others_waiting_without_flow(
+    rig: Rig,
+) -> None:
+    hold = loop.start_hold(rig.lab, 1, "hold")
+    hold = perfusion.watch_until(rig.lab, hold, rig.now_h() + 0.2, 1)
+    rig.pumps["L1-stimulus"].cut = True
+    hold = perfusion.watch_until(rig.lab, hold, rig.now_h() + 1.0, 1)
+    assert [p.programme_key.rsplit("/", 1)[1] for p in hold] == ["hold", "hold", "hold-plain"]
+    assert ends_h(hold) == pytest.approx(START_H + TURNAROUND_H, abs=0.01)
+    loop.finish_hold(rig.lab, SimpleNamespace(cycle=1), hold)  # type: ignore[arg-type]
+    assert rig.now_h() == pytest.approx(START_H + TURNAROUND_H, abs=0.1)
 
 
 def files_come(on: Rig, monkeypatch: pytest.MonkeyPatch, at_h: float) -> None:

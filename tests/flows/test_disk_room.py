@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from chiploop.errors import WaitingForPerson
+from chiploop.errors import WaitingForPerson, WrongUse
 from chiploop.record.disk import DiskFull
 from chiploop.record.journal import Journal
 from chiploop.record.record import Record
 from chiploop.study import load_study
 from flows import disk_room
+from flows.cli.main import command_line
 from flows.disk_room import (
     DISK_IS_FULL,
     DOSE_FLOOR_BYTES,
@@ -30,8 +31,10 @@ from flows.disk_room import (
     low_times,
     no_room,
     outlived,
+    room_to_begin,
 )
 from flows.heartbeat import Heart, last_beat
+from flows.opening import LOCK_FILE, OWNER_FILE, RunInUse, locked, new_run, only_owner
 from flows.prefect_server import FlowEngineTrouble
 from tests.flows.conftest import SMALL_STUDY
 from tests.flows.small_disk import mount_small_disk
@@ -184,6 +187,51 @@ def test_a_reserve_that_was_never_finished_is_given_free_too(tmp_path: Path) -> 
     (tmp_path / DRAFT_FILE).write_bytes(b"x")
     assert give_reserve(tmp_path) and not give_reserve(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("how", [[], ["--here"]])
+def test_a_run_is_not_taken_up_on_a_full_disk_and_the_disk_is_named(
+    how: list[str], disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = new_run(load_study(SMALL_STUDY), disk / "runs", 1, simulated=False, matched=False)
+    fill(disk)
+    before = {path.name for path in files.folder.iterdir()}
+    code = command_line(["resume", files.run_id, "--runs", str(files.runs), *how])
+    told = capsys.readouterr().err
+    assert code == DiskFull.exit_code and told.startswith("CL-460: the disk is full")
+    assert "Traceback" not in told and "Make room" in told
+    assert {path.name for path in files.folder.iterdir()} - before <= {LOCK_FILE}
+
+
+def test_the_reserve_that_a_killed_process_left_is_what_a_run_is_taken_up_with(disk: Path) -> None:
+    (disk / RESERVE_FILE).write_bytes(b"x" * 2**18)
+    fill(disk)
+    with locked(disk), pytest.raises(RunInUse):
+        room_to_begin(disk)  # a process that is at work keeps its own
+    assert (disk / RESERVE_FILE).exists()
+    room_to_begin(disk)
+    assert not (disk / RESERVE_FILE).exists()
+    fill(disk)
+    with pytest.raises(DiskFull):
+        room_to_begin(disk)
+
+
+def test_who_owns_a_run_is_told_of_the_disk_and_of_a_folder_that_can_not_be_written(
+    disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(disk)
+    with pytest.raises(DiskFull, match="could not be written"), only_owner(disk):
+        raise AssertionError("owned")
+    (disk / "others").unlink()
+    with only_owner(disk):  # the lock of the one that failed is free
+        assert (disk / OWNER_FILE).read_text(encoding="utf-8").startswith("process")
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "write_text", refused)
+    with pytest.raises(WrongUse, match="Permission denied"), only_owner(disk):
+        raise AssertionError("owned")
 
 
 def test_a_run_that_waits_for_room_is_stopped_by_a_person(disk: Path) -> None:

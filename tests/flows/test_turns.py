@@ -17,6 +17,7 @@ from flows import away, hands, turns
 from flows.away import AWAY, BACK, MISSED
 from flows.reserving import IN_VAIN, TURN
 from flows.turns import Due
+from flows.wire_news import WireNews
 from instruments.errors import TransportTimeout
 from instruments.shared import SharedMeter, SharedPort, SharedReader
 from instruments.wire_troubles import TroubleBook
@@ -91,6 +92,7 @@ class Lab:
     run_id: str = "r1"
     simulated: bool = False
     watch_every_h: float = 0.1
+    wire_news: WireNews = field(default_factory=WireNews)
 
     @property
     def bench(self) -> Any:
@@ -174,7 +176,9 @@ def test_what_is_left_of_an_exposure_is_read_under_the_hold_and_holds_follow(
 
     def hold(lab: Any, cycle: int, phase: str) -> list[Any]:
         holds.append(phase)
-        return [SimpleNamespace(programme_key=f"r1/c01/L1/{phase}", begins_h=lab.clock.now_h())]
+        key, begin_h = f"r1/c01/L1/{phase}", lab.clock.now_h()
+        lasts = SimpleNamespace(duration_h=lab.study.timeline.turnaround_h)
+        return [SimpleNamespace(programme_key=key, begins_h=begin_h, programme=lasts)]
 
     def watch(lab: Any, running: Any, until_h: float, cycle: int) -> Any:
         lab.clock.wait_until_h(until_h)
