@@ -32,7 +32,7 @@ from chiploop.report.svg import Drawn, axis_of
 from chiploop.report.verdicts import Verdict, verdicts
 
 FOLDER, PARTS_FILE = "page", "parts.json"
-FORM = 2
+FORM = 3
 """Of the file; another one is written anew."""
 FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 """The report's own; a figure in a file of its own hears nothing of the page's style."""
