@@ -25,7 +25,6 @@ import numpy as np
 from chiploop import campaign as loop
 from chiploop.campaign_values import Campaign
 from chiploop.dosing import ChipSchedule
-from chiploop.errors import FileNotValid
 from chiploop.fit_review import FitReview, fit_review
 from chiploop.goals import GoalEstimate
 from chiploop.inference.compare import Candidate
@@ -33,15 +32,14 @@ from chiploop.inference.posterior import CalibrationInfo, Posterior
 from chiploop.inference.prior import Prior
 from chiploop.late_readings import HoldsAsKnown, as_known, holds_until
 from chiploop.measurement import Readout
-from chiploop.models.facts import facts_path, model_facts
+from chiploop.models.facts import facts_path
 from chiploop.models.study_model import model_of
 from chiploop.next_exposure import likelihood_of
+from chiploop.other_model import study_with_model
 from chiploop.record.actions import Action
 from chiploop.record.replay import schedules_by, unknown_chips_since
 from chiploop.record.unexplained import UNEXPLAINED
 from chiploop.study import MODEL_FOLDER, STUDY_FILE, Study, load_study
-from chiploop.study_checks import check_parts
-from chiploop.study_yaml import YamlText
 
 LEVEL = 0.9
 """Of every interval; equal-tailed."""
@@ -253,21 +251,8 @@ def with_model(case: RefitCase, text: Path) -> RefitCase:
 
     Raises FileNotValid where the model's files can not be read or the study does not fit the model.
     """
-    facts = model_facts(text, for_study=True)
     beside = facts_path(text)
-    fitted = study_of(case.files).tissue
-    if facts.model == fitted.model and facts.sha256 != fitted.sha256:
-        raise FileNotValid(
-            f"{text} is called {facts.model}, as the run's own model, and is another one (sha256 "
-            f"{facts.sha256[:16]}, not {fitted.sha256[:16]}); give it a name of its own: file and `model:`"
-        )
-    own = facts.model_copy(update={"path": f"{MODEL_FOLDER}/{text.name}"})
-    study = study_of(case.files).model_copy(update={"model": facts.model, "tissue": own})
-    parts = {name: getattr(study, name) for name in type(study).model_fields}
-    problems = check_parts(parts, YamlText(Path(STUDY_FILE)))
-    if problems:
-        told = "; ".join(f"{problem.field}: {problem.message}" for problem in problems)
-        raise FileNotValid(f"{study.name} can not be fitted with {text}: {told}")
+    study = study_with_model(study_of(case.files), text)
     last = case.evidence[-1]
     return replace(
         case,

@@ -13,7 +13,7 @@ from chiploop.leaves import Leaf, leaf_of, pages_for
 from chiploop.record.measurement_rows import REVISION
 from chiploop.record.record import Record
 
-FORM = 4
+FORM = 5
 """Of an index; another one is drawn anew."""
 MOST_SPECTRA, MOST_IMAGES = 24, 8
 """On one page: chips of a cycle without and with images; spectra and images of one chip."""

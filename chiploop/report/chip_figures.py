@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -20,6 +19,7 @@ from chiploop.measurement import Readout
 from chiploop.plan import exposure_read
 from chiploop.report.predictions import Course, Predicted
 from chiploop.report.svg import (
+    BAND,
     DOSE,
     MEAN,
     PREDICTIVE,
@@ -33,6 +33,8 @@ from chiploop.report.svg import (
 from chiploop.study import Study
 from chiploop.study_limits import concentration_limit_nm
 
+FAINTEST, STRONGEST = 0.08, 0.48
+"""Shares of colour in the bar of doses: its numbers are read on all of them, in light and in dark."""
 LINES_ACROSS = 4
 """Panels of lines side by side: more, and what stands below them runs together."""
 
@@ -124,13 +126,14 @@ def one_reading(
 
 
 def dose_bar(ax: Any, schedule: ChipSchedule, strongest_nm: float) -> None:
-    """Draw what the chip got along the top of its panel, in nM, darker for more."""
-    base = np.array(to_rgb(DOSE))
+    """Draw what the chip got along the top of its panel, in nM, stronger for more."""
     for segment in schedule.segments:
         is_stimulated = any(c > 0.0 for c in segment.stimulus_ng_ml.values())
         share = np.log1p(segment.drug_nm) / np.log1p(strongest_nm)
-        colour = 1.0 - (1.0 - base) * (0.12 + 0.68 * share) if is_stimulated else np.full(3, 0.93)
-        ax.axvspan(segment.start_h, segment.end_h, ymin=0.88, ymax=1.0, color=tuple(colour), lw=0)
+        look: dict[str, Any] = {"color": BAND}
+        if is_stimulated:
+            look = {"color": DOSE, "alpha": FAINTEST + (STRONGEST - FAINTEST) * share}
+        ax.axvspan(segment.start_h, segment.end_h, ymin=0.88, ymax=1.0, lw=0, **look)
         if segment.end_h - segment.start_h > 12.0:
             text = f"{segment.drug_nm:.4g}" if is_stimulated else "rest"
             middle = 0.5 * (segment.start_h + segment.end_h)
@@ -155,7 +158,7 @@ def legend(styles: Mapping[str, tuple[str, str]], own: bool) -> list[Any]:
         lines.append(
             Line2D([], [], color="#222222", lw=0.8, ls=(0, (3, 2)), label="this chip's own line")
         )
-        lines.append(Patch(color=DOSE, alpha=0.6, lw=0, label="dose (nM), along the top"))
+        lines.append(Patch(color=DOSE, alpha=STRONGEST, lw=0, label="dose (nM), along the top"))
     for donor, (colour, marker) in styles.items():
         lines.append(Line2D([], [], color=colour, marker=marker, ls="none", ms=4, label=donor))
     return lines

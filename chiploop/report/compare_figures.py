@@ -22,7 +22,7 @@ from chiploop.report.svg import (
     set_margins,
 )
 
-LOOKS = (("A", "#004488", "o", "-"), ("B", "#997700", "s", (0, (5, 2))))
+LOOKS = (("A", "#004488", "o", "-"), ("B", "#8A6A00", "s", (0, (5, 2))))
 """Name, colour, marker, line of each run; told apart without colour."""
 SHOWN_NM = (0.1, 1e5)
 APART = 0.12

@@ -19,10 +19,9 @@ from chiploop.microscopy.junction_measure import JunctionMeasure
 from chiploop.microscopy.nuclei_measure import NucleiMeasure
 from chiploop.microscopy.planes import Plane, as_plane
 from chiploop.microscopy.thickness import ThicknessMeasure
+from chiploop.report.figure_looks import EDGE, FOUND, MISSING, ON_FULL, ON_PALE
 from chiploop.report.svg import WIDTH_IN, Drawn, drawn, mark, set_margins, write_file
 
-FOUND = "#56B4E9"
-MISSING = "#E69F00"
 SHOWN_UM = 200.0
 """Across the part of a monolayer that is shown."""
 MOST_SECTION_PX = 1200
@@ -110,10 +109,10 @@ def thickness_figure(
         place = 0.5 * (measured.across - 1)
         axes[1].contour(
             np.arange(columns) * measured.across + place, np.arange(rows) * measured.across + place,
-            measured.mask.astype(float), levels=[0.5], colors=["#0072B2"], linewidths=0.9,
+            measured.mask.astype(float), levels=[0.5], colors=[EDGE], linewidths=0.9,
         )  # fmt: skip
     axes[1].plot(measured.middle_px[:, 1], measured.middle_px[:, 0], color=MISSING, lw=1.2, ls="--")
-    _scale_bar(axes[0], rgb.shape[1], rgb.shape[0], pixel_size_um, "black")
+    _scale_bar(axes[0], rgb.shape[1], rgb.shape[0], pixel_size_um, ON_PALE)
     _titles(figure, axes, _value(readout, 1.0, "um", "epidermis"), readout)
     return figure
 
@@ -153,7 +152,7 @@ def _monolayer(
     low, high = np.quantile(values, [0.01, 0.995])
     for ax in axes:
         ax.imshow(values, cmap="gray", vmin=low, vmax=max(high, low + 1e-9), interpolation="none")
-    _scale_bar(axes[0], part[1], part[0], pixel_size_um, "white")
+    _scale_bar(axes[0], part[1], part[0], pixel_size_um, ON_FULL)
     if part[1] < plane.shape[1] or part[0] < plane.shape[0]:
         axes[0].set_xlabel(
             f"the middle {part[1] * pixel_size_um:.0f} um of {plane.shape[1] * pixel_size_um:.0f} um"

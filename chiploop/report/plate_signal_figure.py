@@ -30,6 +30,7 @@ from chiploop.assays.pooled_curves import PlatePoints
 from chiploop.assays.standard_curve import StandardCurve
 from chiploop.measurement import AbsorbancePlate
 from chiploop.report.curve_figure import draw_curve
+from chiploop.report.figure_looks import ON_FULL, ON_PALE
 from chiploop.report.svg import (
     DOSE,
     FAILED,
@@ -74,7 +75,7 @@ def plate_map_figure(
                 continue
             read = f"{values[i, j]:.0f}" if values[i, j] >= 1000.0 else f"{values[i, j]:.3g}"
             read = read if np.isfinite(values[i, j]) else "–"
-            colour = "white" if values[i, j] > 0.65 * high else "#222222"
+            colour = ON_FULL if values[i, j] > 0.65 * high else ON_PALE
             ax.text(
                 j, i, f"{words[well]}\n{read}", ha="center", va="center", fontsize=6, color=colour
             )

@@ -19,6 +19,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from chiploop.report.figure_looks import in_two_looks
 from chiploop.report.lean_svg import lean
 
 MARK = "SIMULATED"
@@ -36,9 +37,9 @@ PREDICTIVE = "#c3d4e6"
 BAND = "#e9edf1"
 TRUTH = "#CC3311"
 FAILED = "#b00020"
-DOSE = "#EE7733"
-DONOR_COLOURS = ("#004488", "#BB5566", "#117733", "#997700", "#663388", "#000000")
-"""Dark enough on a pale band; told apart by shape as well."""
+DOSE = "#D4601C"
+DONOR_COLOURS = ("#004488", "#BB5566", "#117733", "#8A6A00", "#663388", "#000000")
+"""Dark enough on a pale band; told apart by shape as well. Each has another one for the dark (figure_looks)."""
 DONOR_MARKERS = ("o", "s", "^", "D", "v", "P")
 
 STYLE: dict[str, Any] = {
@@ -188,10 +189,10 @@ def inline(text: str, name: str, label: str, simulated: bool) -> str:
 
     text = re.sub(r' id="([^"]*)"', renamed, text)
     text = re.sub(r'(href="#|url\(#)([^")]+)', lambda at: at[1] + short[at[2]], text)
-    text = lean(text, own)
+    text = in_two_looks(lean(text, own), own)
     viewbox = re.search(r'viewBox="[^"]*"', text)
     title = f"{MARK}: {label}" if simulated else label
-    head = f'<svg {viewbox[0] if viewbox else ""} role="img" aria-label="{escape(title)}">'
+    head = f'<svg class="{own}" {viewbox[0] if viewbox else ""} role="img" aria-label="{escape(title)}">'
     return re.sub(r"<svg[^>]*>", lambda _: head, text, count=1).strip()
 
 

@@ -17,7 +17,7 @@ from chiploop.report.svg import QUIET, WIDTH_IN, axis_of, mark, set_margins, wri
 from chiploop.what_if import Question, WhatIf
 
 CONTROL, STIMULUS = "#5f6b76", "#000000"
-DRUGS = ("#0077BB", "#EE7733", "#009988", "#CC3311", "#AA3377", "#BBAA22")
+DRUGS = ("#0077BB", "#D4601C", "#009988", "#CC3311", "#AA3377", "#8A7D00")
 """Tol's vibrant colours: told apart with every common kind of colour blindness."""
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)))
 """After six concentrations the colours come again, dashed."""

@@ -8,7 +8,7 @@ the login of the process: what a terminal refuses the page refuses, in the same 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -96,7 +96,7 @@ class Desk:
     hands: Hands
     login: str
     """In whose name the page decides: that of the operating system's login."""
-    models: Callable[[], Collection[str]] = tuple
-    """Names of the models that a run can be fitted with."""
+    models: Callable[[str], Mapping[str, str]] = lambda run_id: {}
+    """Run id -> name of a model -> why the run can not be fitted with it; empty where it can."""
     time_h: Callable[[str], float] = lambda run_id: 0.0
     """Run id -> study time now."""

@@ -72,11 +72,15 @@ class ModelPages:
     def job_values(self, run: RecordedRun) -> dict[str, Any]:
         """Return which models can be fitted, and how the fits that were asked for stand."""
         own = str(self.front.record().study_content(run.run_id)["tissue"]["model"])
-        names = [name for name in self.front.desk.models() if name != own]
+        known = {
+            name: why for name, why in self.front.desk.models(run.run_id).items() if name != own
+        }
+        names = [name for name, why in known.items() if not why]
         jobs = {name: self.standing(run, name) for name in names}
         return {
             "own_model": own,
             "models": names,
+            "refused": {name: why for name, why in known.items() if why},
             "jobs": {name: job for name, job in jobs.items() if job.state != "none"},
             "busy": any(job.state in ("waiting", "running") for job in jobs.values()),
         }
@@ -99,6 +103,8 @@ class ModelPages:
         run = self.front.run_of(request)
         name = request.state.form.get("model", "")
         values = self.job_values(run)
+        if name in values["refused"]:
+            raise HTTPException(409, f"{values['refused'][name]}. Nothing was fitted.")
         if name not in values["models"]:
             raise HTTPException(404, "There is no such model here. Nothing was fitted.")
         if not self.front.record().calibrations(run.run_id):

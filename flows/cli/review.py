@@ -125,7 +125,7 @@ def desk_of(runs: Path, hands: Hands) -> Desk:
     from chiploop.review.contracts import Desk
     from flows.cli.decide import os_login
     from flows.record_place import place_of
-    from flows.review_models import models_of
+    from flows.review_models import models_for
 
     place = place_of(runs)
     opened: list[Record] = []
@@ -149,7 +149,7 @@ def desk_of(runs: Path, hands: Hands) -> Desk:
         journal_of=journal_of,
         hands=hands,
         login=os_login(),
-        models=lambda: models_of(runs),
+        models=lambda run_id: models_for(runs, run_id),
         time_h=lambda run_id: study_time_h(runs / run_id),
     )
 

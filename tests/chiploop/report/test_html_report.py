@@ -16,6 +16,7 @@ from chiploop.record.rows import DecisionAction
 from chiploop.record.unexplained import UNEXPLAINED
 from chiploop.report import html_report
 from chiploop.report.dose_tables import proposal_rows
+from chiploop.report.figure_looks import KEPT
 from chiploop.report.html_report import (
     FILE,
     RunEvidence,
@@ -88,6 +89,13 @@ def test_the_page_is_whole_and_every_id_stands_once(text: str) -> None:
     assert {link[0] for link in page.links} <= {"#"}
     assert {link[1:] for link in page.links} <= set(page.ids)
     assert set(re.findall(r"url\(#([^)]*)\)", text)) <= set(page.ids)
+
+
+def test_every_figure_follows_the_readers_setting_with_all_its_colours(text: str) -> None:
+    for one in figures(text):
+        said = re.sub(r"--\w:#[0-9a-f]{6};", "", one)
+        assert set(re.findall(r":(#[0-9a-fA-F]{3,8})\b", said)) <= set(KEPT)
+        assert "prefers-color-scheme:dark" in one
 
 
 def test_no_script_and_no_outside_host(text: str) -> None:

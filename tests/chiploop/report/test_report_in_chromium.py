@@ -43,6 +43,46 @@ def test_the_report_asks_nobody_keeps_nobody_out_and_fits_the_screen(
 
 
 @pytest.mark.slow
+def test_figures_follow_the_readers_setting_inline_and_as_files_and_print_is_light(
+    chromium: Any, report: Path, tmp_path: Path
+) -> None:
+    light, dark = "rgb(34, 34, 34)", "rgb(226, 230, 233)"
+    words = "[...document.querySelectorAll('.card svg text')]"
+    ink = f"getComputedStyle({words}.find(one => one.textContent != 'SIMULATED')).fill"
+    svg = re.search(r"<svg.*?</svg>", report.read_text(encoding="utf-8"), re.S)
+    assert svg is not None
+    (tmp_path / "one.svg").write_text(
+        svg[0].replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1), encoding="utf-8"
+    )
+    sheet = ":root{color-scheme:light dark}@media print{:root{color-scheme:light}}"
+    (tmp_path / "page.html").write_text(
+        f'<!doctype html><style>{sheet}</style><img src="one.svg">', encoding="utf-8"
+    )
+    with a_person(chromium) as person:
+        for scheme, media, colour in (
+            ("light", "screen", light), ("dark", "screen", dark), ("dark", "print", light),
+        ):  # fmt: skip
+            person.page.emulate_media(media=media, color_scheme=scheme)
+            person.page.goto(report.as_uri())
+            assert person.page.evaluate(ink) == colour
+            person.page.goto((tmp_path / "page.html").as_uri())
+            seen = person.page.locator("img").screenshot(path=tmp_path / f"{scheme}-{media}.png")
+            assert seen
+    of = {name: darkest_and_lightest(tmp_path / f"{name}.png") for name in
+          ("light-screen", "dark-screen", "dark-print")}  # fmt: skip
+    assert of["light-screen"][0] < 60 < 250 < of["light-screen"][1]
+    assert of["dark-screen"][1] < 240  # its paper is the page's; letters are not white
+    assert of["dark-print"] == of["light-screen"]
+
+
+def darkest_and_lightest(path: Path) -> tuple[int, int]:
+    """Return the darkest and the lightest grey of a picture."""
+    from PIL import Image
+
+    return Image.open(path).convert("L").getextrema()
+
+
+@pytest.mark.slow
 def test_the_report_is_printed_on_sheets_without_what_is_for_screens(
     chromium: Any, chromium_program: Path, report: Path, tmp_path: Path
 ) -> None:

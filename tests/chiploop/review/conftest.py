@@ -175,7 +175,7 @@ def page(written: Path, tmp_path: Path) -> Iterator[Page]:
             journal_of=journals.get,
             hands=hands,
             login="alice",
-            models=lambda: ["skin_chip", "own_model"],
+            models=lambda run_id: {"skin_chip": "", "own_model": "", "strange": f"no {SCRIPT}"},
             time_h=lambda run_id: now["time_h"],
         )
         app = application(desk, tickets, {HOST}, 8765)

@@ -143,6 +143,19 @@ def test_a_model_is_asked_for_by_a_name_that_is_offered_and_by_nobody_who_only_l
     assert page.hands.jobs == []
 
 
+def test_a_model_that_does_not_fit_the_study_is_named_with_the_reason_and_not_offered(
+    page: Page,
+) -> None:
+    page.record.add_calibration(RUN, 1, {"goals": [], "info": {}, "time_h": 1.0})
+    text = page.enter().get(AT).text
+    assert re.findall(r"<option>([^<]*)</option>", text) == ["own_model"]
+    assert "strange: no &lt;script&gt;" in text and SCRIPT not in text
+    form = {**page.fields(AT), "model": "strange"}
+    answer = page.client.post(f"{AT}/fit", data=form, headers=ORIGIN)
+    assert answer.status_code == 409 and "no &lt;script&gt;" in answer.text
+    assert page.hands.jobs == []
+
+
 def test_both_panels_share_their_axes_and_equal_values_lie_on_the_line() -> None:
     one = [ROW | {"observed": 100.0, "predicted": 100.0}, ROW | {"observed": 1000.0}]
     other = [ROW | {"observed": 1000.0, "predicted": 1000.0}]

@@ -81,6 +81,24 @@ def test_a_person_opens_a_campaign_and_looks_at_a_fit_and_nobody_is_kept_out(
     assert person.left(page.base) == [] and person.trouble == []
 
 
+@pytest.mark.parametrize("width", [1280, 1000])
+def test_the_name_of_a_run_is_cut_short_in_the_navigation_however_long_it_is(
+    chromium: Any, page: Served, width: int
+) -> None:
+    with a_person(chromium, width=width) as person:
+        person.page.goto(page.link)
+        person.page.get_by_role("heading", name="Rack").wait_for()
+        bar = person.page.locator("nav.ways")
+        name = bar.locator(".run-name")
+        assert name.get_attribute("title") == RUN_ID
+        before = bar.bounding_box()["height"]
+        name.evaluate("one => { one.textContent = 'review_24_chips_6_cycles_'.repeat(5) }")
+        assert bar.bounding_box()["height"] == before < 60
+        assert name.evaluate("one => one.scrollWidth > one.clientWidth")
+        overhang = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert person.page.evaluate(overhang) == 0
+
+
 def test_a_strict_reader_of_html_finds_nothing_wrong_with_any_page(page: Served) -> None:
     places = ("", "/fit", "/proposal", "/signals", "/chips/C01", "/nothing")
     with httpx.Client(base_url=page.base) as client:
