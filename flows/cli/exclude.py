@@ -46,8 +46,8 @@ def exclude(
     well is missing then, and that is told. What was read in the well stays on record. Without an image its chip's
     value is the mean of the others, in the same way. Exit code 2 where nothing is hit or nothing would change, 5
     where wells or images would take away harm that closes doses. With --json: {"ok", "run", "excluded",
-    "readouts", "by"}, of wells and images also {"plate", "wells", "revision", "missing"}; `readouts` are then those that
-    changed.
+    "readouts", "by"}, of wells and images also {"plate", "wells", "revision", "missing"}; `readouts` are then
+    those that changed.
     """
     from chiploop.record.chain import RecordConflict
     from chiploop.record.exclusions import ANY_TIME, Exclusion
