@@ -1,6 +1,7 @@
 """Readings that were taken well and that a fit left out all the same, because nobody knows what their chip got.
 
-Belongs here: their words on record, how readouts look with them. Not here: which they are (refit).
+Belongs here: their words on record, how readouts look with them, who left a readout out. Not here: which they are
+(refit).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from chiploop.measurement import Readout
+from chiploop.record.exclusions import EXCLUDED
 from chiploop.record.rows import RecordedContent
 
 UNEXPLAINED = "what its line delivered until then is not known"
@@ -37,3 +39,18 @@ def as_fitted(readouts: Sequence[Readout], events: Iterable[RecordedContent]) ->
             r = replace(r, qc="fail", reasons=(*r.reasons, reason))
         found.append(r)
     return found
+
+
+def left_out_by(readout: Readout) -> tuple[str, str]:
+    """Return who left a readout out, a person or ``fit of cycle 2``, and why; two empty texts where nobody did.
+
+    A readout that failed by itself was left out by nobody.
+    """
+    for reason in reversed(readout.reasons):
+        if reason == UNEXPLAINED:
+            return "fit", UNEXPLAINED
+        for begin, who in ((EXCLUDED, ""), (LEFT_OUT, "fit")):
+            if reason.startswith(begin):
+                by, _, why = reason.removeprefix(begin).partition(": ")
+                return f"{who}{by}", why
+    return "", ""
