@@ -8,6 +8,9 @@ coordinates that name it (chip, readout, donor, line, time_h, cycle, unit): a va
 dimension per readout, since chips are read at different times. Values are in the readout's own unit. A
 censored reading is NaN in observed_data; constant_data has its bounds, the scale and the sd.
 
+Readings of the run that were not learned from are no data of the calibration; the group left_out lists them with
+who left each out and why (nobody, where it failed by itself).
+
 log_likelihood is that of one reading given the parameters and all other readings, since readings of a chip,
 donor or plate err together (``conditionals``): its exponential mean is what leave-one-out needs; its sum over
 readings is not the joint log likelihood. It is the density on the readout's own scale (that of ln y where
@@ -16,7 +19,7 @@ readings is not the joint log likelihood. It is the density on the readout's own
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +30,9 @@ from chiploop.inference.likelihood import Likelihood
 from chiploop.inference.posterior import Posterior
 from chiploop.inference.prior import Prior
 from chiploop.inference.target import Target
+from chiploop.measurement import Readout
 from chiploop.record.posterior_file import by_chain, safe_names
+from chiploop.record.unexplained import left_out_by
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -137,6 +142,32 @@ def reading_coordinates(likelihood: Likelihood) -> dict[str, tuple[str, list[Any
     return {"reading": ("reading", list(range(len(used))))} | {
         name: ("reading", values) for name, values in columns.items()
     }
+
+
+def left_out_group(likelihood: Likelihood, readouts: Sequence[Readout]) -> xr.Dataset | None:
+    """Return the readings that were not learned from, with who left them out and why; None where all were."""
+    import xarray as xr
+
+    used = {id(r) for r in likelihood.used}
+    out = [r for r in readouts if id(r) not in used]
+    if not out:
+        return None
+    who = [left_out_by(r) for r in out]
+    columns: dict[str, list[Any]] = {
+        "chip": [r.chip_id for r in out],
+        "readout": [r.readout for r in out],
+        "time_h": [float(r.time_h) for r in out],
+        "cycle": [int(r.cycle) for r in out],
+        "unit": [r.unit for r in out],
+        "excluded_by": [by for by, _ in who],
+        "why": [
+            why or "; ".join(r.reasons) or "not a reading of this model"
+            for r, (_, why) in zip(out, who, strict=True)
+        ],
+    }
+    names = {name: ("left_out", values) for name, values in columns.items()}
+    y = np.array([r.value if r.censoring == "none" else np.nan for r in out])
+    return xr.Dataset({VALUE: (("left_out",), y)}, coords=names)
 
 
 def constants_of(likelihood: Likelihood) -> xr.Dataset:

@@ -17,7 +17,7 @@ from chiploop.inference.prior import Prior
 from chiploop.measurement import Readout
 from chiploop.models.study_model import model_of
 from chiploop.next_exposure import likelihood_of
-from chiploop.record.arviz_groups import data_groups
+from chiploop.record.arviz_groups import data_groups, left_out_group
 from chiploop.record.posterior_file import write_posterior
 from chiploop.study import Study
 
@@ -57,6 +57,8 @@ def write_calibration(
     rng = np.random.default_rng([seed, cycle, EXPORT_STEP])
     prior = Prior.of_study(model_of(study), study)
     found = data_groups(likelihood, prior, posterior, chains, rng)
-    write_posterior(path, posterior, info, found.groups, found.constants)
+    out = left_out_group(likelihood, readouts)
+    groups = dict(found.groups) if out is None else {**found.groups, "left_out": out}
+    write_posterior(path, posterior, info, groups, found.constants)
     counts = {"draws": len(posterior.standard), "readings": len(likelihood.used)}
     return counts | {"censored": likelihood.n_censored}

@@ -1,7 +1,8 @@
 """The long table of a run: one row per raw, calibrated and derived value, linked by their ids.
 
 Belongs here: its columns, and how they follow from the record. Not here: files (long_table_files), what is
-kept (tables). Nothing is left out: rows that were superseded, failed or excluded by a person are there and say so.
+kept (tables). Nothing is missing: rows that were superseded, that failed, that a person or a fit left out are
+there and say so.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Literal
 
-from chiploop.measurement import Measurement
+from chiploop.measurement import Measurement, Readout
 from chiploop.record.chain import RecordConflict
 from chiploop.record.exclusions import Exclusion, marked
 from chiploop.record.measurement_rows import measurement_of
 from chiploop.record.record import Record
 from chiploop.record.rows import RecordedRun, readout_of
 from chiploop.record.tables import MeasurementRow, ReadoutRow
+from chiploop.record.unexplained import LEFT_OUT, as_fitted, left_out_by
 from chiploop.record.well_exclusions import WellExclusion
 
 Kind = Literal["text", "number", "whole", "flag"]
@@ -81,8 +83,11 @@ class LongRow:
     qc: str
     """``ok``, ``warn`` or ``fail``."""
     qc_reasons: tuple[str, ...]
+    excluded: bool
+    """Whether somebody left it out of what is learned from, though it did not fail by itself."""
     excluded_by: str
-    """The person who took it out of the fits; why stands among the reasons."""
+    """The person who did, or ``fit of cycle 2``; empty for nobody."""
+    excluded_why: str
     method: str
     method_version: str
     """Of chiploop; empty in records of before it was kept."""
@@ -128,7 +133,12 @@ def long_table(record: Record, run_id: str) -> tuple[LongRow, ...]:
     of_measurements = {row.natural_key: measurement_of(row) for row in measurements}
     rows = [table.of_measurement(row, of_measurements[row.natural_key]) for row in measurements]
     rows.sort(key=lambda row: row.stage != "raw")
-    rows += [table.of_readout(row, of_measurements) for row in readouts]
+    shown = marked([readout_of(row) for row in readouts], table.exclusions)
+    fitted = as_fitted(shown, record.events(run_id, LEFT_OUT))
+    rows += [
+        table.of_readout(row, one, of_measurements)
+        for row, one in zip(readouts, fitted, strict=True)
+    ]
     return tuple(rows)
 
 
@@ -147,6 +157,7 @@ class _Table:
     def of_measurement(self, row: MeasurementRow, one: Measurement) -> LongRow:
         line, donor = self.chips.get(one.chip_id, ("", ""))
         windowed = one.window_start_h is not None
+        by, why = self.well_left_out_by(one)
         return LongRow(
             experiment=self.run.run_id,
             study=self.run.study_name,
@@ -181,7 +192,9 @@ class _Table:
             upper=one.upper,
             qc=one.qc,
             qc_reasons=one.reasons,
-            excluded_by=self.well_left_out_by(one),
+            excluded=bool(by),
+            excluded_by=by,
+            excluded_why=why,
             method=one.method,
             method_version=row.method_version,
             plate=one.plate,
@@ -193,9 +206,11 @@ class _Table:
             created_utc=row.at_utc,
         )
 
-    def of_readout(self, row: ReadoutRow, measurements: dict[str, Measurement]) -> LongRow:
-        (one,) = marked([readout_of(row)], self.exclusions)
-        about = [exclusion for exclusion in self.exclusions if exclusion.covers(one)]
+    def of_readout(
+        self, row: ReadoutRow, one: Readout, measurements: dict[str, Measurement]
+    ) -> LongRow:
+        """Return a readout as its row; ``one`` says who left it out."""
+        by, why = left_out_by(one)
         parents = tuple(json.loads(row.parents or "[]"))
         of_parents = [measurements[key] for key in parents if key in measurements]
         dilutions = {parent.dilution for parent in of_parents}
@@ -235,7 +250,9 @@ class _Table:
             upper=one.upper,
             qc=one.qc,
             qc_reasons=one.reasons,
-            excluded_by=about[-1].by if about and about[-1].excluded else "",
+            excluded=bool(by),
+            excluded_by=by,
+            excluded_why=why,
             method=one.method,
             method_version=row.method_version or "",
             plate=one.plate,
@@ -247,17 +264,17 @@ class _Table:
             created_utc=row.at_utc,
         )
 
-    def well_left_out_by(self, one: Measurement) -> str:
-        """Return who left a row's well or image out of what was calculated with it; empty where nobody did."""
+    def well_left_out_by(self, one: Measurement) -> tuple[str, str]:
+        """Return who left a row's well or image out of what was calculated with it, and why; empty for nobody."""
         place = f"{one.chip_id}/{one.replicate}" if one.role == "image" else one.well
         by = [
-            said.by
+            (said.by, said.why)
             for said in self.wells
             if said.excluded
             and (said.plate, said.well) == (one.plate, place)
             and any(reason.endswith(said.reason) for reason in one.reasons)
         ]
-        return by[-1] if by else ""
+        return by[-1] if by else ("", "")
 
     def sampled_at(self, time_h: float) -> str:
         """Return a study time of a real run in UTC; its clock began seconds before it came on record."""

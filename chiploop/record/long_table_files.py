@@ -28,7 +28,7 @@ from chiploop.errors import FileNotValid, WrongUse
 from chiploop.record.long_table import COLUMNS, LISTS, OPEN_ENDS, Kind, LongRow
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "'")
-TABLE = "chiploop long table 1"
+TABLE = "chiploop long table 2"
 """Name and version of the columns, kept in a Parquet file."""
 
 

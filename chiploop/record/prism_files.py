@@ -90,6 +90,7 @@ def readme(tables: Sequence[PrismTable], run_id: str, simulated: bool) -> str:
         "         censored  the number is the bound (LLOQ or ULOQ), not a value. Leaving it out or fitting",
         "                   the bound both move the curve: chiploop's own fit uses it as a bound.",
         "         excluded  by a person, with the reason.",
+        "         left out  by a fit, for nobody knows what the chip had got until then.",
         "         failed    by quality control.",
         "         A program that does not know the asterisk takes the cell for text, not for a value.",
         "",

@@ -5,8 +5,8 @@ was read (record), what a dose was (report.dose_tables gives it).
 
 A table is of one readout and one drug. A row is one exposure of one dose, a column one chip; a chip's cell is its
 last reading of that exposure that was taken under stimulus. A value that is not to be fitted has an asterisk
-behind it, the mark by which Prism keeps a value and leaves it out: one that failed, one that a person
-excluded, and the bound of a censored one, which is no value at all.
+behind it, the mark by which Prism keeps a value and leaves it out: one that failed, one that a person excluded,
+one that a fit left out, and the bound of a censored one, which is no value at all.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from chiploop.measurement import Readout
 from chiploop.record.exclusions import is_excluded
+from chiploop.record.unexplained import left_out_by
 from chiploop.study import Study
 
 LEFT_OUT = "*"
@@ -35,7 +36,7 @@ class PrismMark:
     donor: str
     chip: str
     what: str
-    """``censored``, ``excluded`` or ``failed``."""
+    """``censored``, ``excluded``, ``left out`` or ``failed``."""
     lower: float
     upper: float
     """Bounds of a censored value; infinite where open, NaN for another."""
@@ -145,7 +146,11 @@ def one_table(
 
 def cell_of(reading: Readout) -> tuple[str, str]:
     """Return the text of a cell, and why it is marked; empty for a value that counts."""
-    failed = "excluded" if is_excluded(reading) else "failed" if reading.qc == "fail" else ""
+    failed = "failed" if reading.qc == "fail" else ""
+    if is_excluded(reading):
+        failed = "excluded"
+    elif left_out_by(reading)[0]:
+        failed = "left out"
     if reading.censoring != "none":
         ends = [end for end in (reading.lower, reading.upper) if math.isfinite(end)]
         bound = reading.upper if reading.censoring == "left" else (ends or [math.nan])[0]

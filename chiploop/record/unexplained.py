@@ -1,7 +1,7 @@
 """Readings that were taken well and that a fit left out all the same, because nobody knows what their chip got.
 
-Belongs here: their words on record, how readouts look with them, what a fit took for known when it judged them.
-Not here: which they are (refit).
+Belongs here: their words on record, how readouts look with them, who left a readout out, what a fit took for known
+when it judged them. Not here: which they are (refit).
 
 A fit that leaves readings out, or that has readings taken after its exposure, puts one event on record before it
 begins: which it leaves out, or which late ones it has taken in where it leaves out none. What it took for known of
@@ -16,6 +16,7 @@ from typing import Any
 
 from chiploop.late_readings import HoldsAsKnown
 from chiploop.measurement import Readout
+from chiploop.record.exclusions import EXCLUDED
 from chiploop.record.record import Record
 from chiploop.record.rows import RecordedContent
 
@@ -95,3 +96,18 @@ def as_fitted(readouts: Sequence[Readout], events: Iterable[RecordedContent]) ->
             r = replace(r, qc="fail", reasons=(*r.reasons, reason))
         found.append(r)
     return found
+
+
+def left_out_by(readout: Readout) -> tuple[str, str]:
+    """Return who left a readout out, a person or ``fit of cycle 2``, and why; two empty texts where nobody did.
+
+    A readout that failed by itself was left out by nobody.
+    """
+    for reason in reversed(readout.reasons):
+        if reason == UNEXPLAINED:
+            return "fit", UNEXPLAINED
+        for begin, who in ((EXCLUDED, ""), (LEFT_OUT, "fit")):
+            if reason.startswith(begin):
+                by, _, why = reason.removeprefix(begin).partition(": ")
+                return f"{who}{by}", why
+    return "", ""

@@ -29,6 +29,7 @@ from chiploop.record.prism_tables import prism_tables
 from chiploop.record.raw_files import RawFileStore
 from chiploop.record.record import Record
 from chiploop.record.rows import RawFile
+from chiploop.record.unexplained import LEFT_OUT, as_fitted
 from chiploop.record.well_exclusions import WELL_EXCLUSION
 from chiploop.record.without_secrets import lab_without_secrets
 from chiploop.report.dose_tables import fed_by, given_doses, proposal_rows
@@ -162,7 +163,7 @@ def texts_of(places: RunPlaces) -> Iterator[Part]:
     yield Part("readouts.csv", "Every raw, calibrated and derived value", csv_text(rows).encode())
     tables = prism_tables(
         one.study,
-        one.readouts,
+        as_fitted(one.readouts, places.record.events(places.run_id, LEFT_OUT)),
         given_doses(one.study, one.actions),
         fed_by(one.study, one.actions),
     )

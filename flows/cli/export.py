@@ -79,12 +79,14 @@ def _eln(wanted: Wanted, path: Path) -> dict[str, Any]:
 def _prism(wanted: Wanted, path: Path) -> dict[str, Any]:
     from chiploop.record.prism_files import write_prism
     from chiploop.record.prism_tables import prism_tables
+    from chiploop.record.unexplained import LEFT_OUT, as_fitted
     from chiploop.report.dose_tables import fed_by, given_doses
     from flows.evidence import evidence_of_run
 
     with evidence_of_run(wanted.record, wanted.run_id, wanted.runs) as (_, one):
         given = given_doses(one.study, one.actions)
-        tables = prism_tables(one.study, one.readouts, given, fed_by(one.study, one.actions))
+        readouts = as_fitted(one.readouts, wanted.record.events(wanted.run_id, LEFT_OUT))
+        tables = prism_tables(one.study, readouts, given, fed_by(one.study, one.actions))
         write_to(path, lambda file: write_prism(tables, wanted.run_id, one.run.simulated, file))
     rows = sum(len(table.rows) for table in tables)
     return {"tables": len(tables), "rows": rows, "marks": sum(len(t.marks) for t in tables)}

@@ -14,9 +14,10 @@ from chiploop.inference.prior import Prior
 from chiploop.inference.target import Target
 from chiploop.models.study_model import model_of
 from chiploop.next_exposure import likelihood_of
-from chiploop.record.arviz_groups import replicates
+from chiploop.record.arviz_groups import left_out_group, replicates
 from chiploop.record.calibration_file import write_calibration
 from chiploop.record.posterior_file import read_posterior
+from chiploop.record.unexplained import UNEXPLAINED
 from chiploop.refit import evidence_of
 from tests.chiploop.report.conftest import INFO, HandRun, hand_run
 
@@ -53,6 +54,7 @@ def test_every_group_is_there_and_draws_line_up_with_the_posterior(file: Path) -
         assert set(tree.children) == {
             "posterior", "unconstrained_posterior", "sample_stats", "constant_data", "prior",
             "posterior_predictive", "prior_predictive", "observed_data", "log_likelihood",
+            "left_out",
         }  # fmt: skip
         for group in ("posterior_predictive", "log_likelihood"):
             assert tree[group]["y"].dims == ("chain", "draw", "reading")
@@ -85,6 +87,29 @@ def test_a_reading_is_found_by_its_chip_and_readout_and_a_censored_one_is_no_val
                     250.0,
                     "left",
                 )
+
+
+def test_readings_that_were_not_learned_from_are_named_with_who_left_them_out_and_why(
+    hand_run: HandRun,  # noqa: F811
+    file: Path,
+    likelihood: Likelihood,
+) -> None:
+    (failed,) = (r for r in hand_run.record.readouts(hand_run.run_id) if r.qc == "fail")
+    with xr.open_datatree(file, engine="h5netcdf") as tree:
+        out = tree["left_out"].to_dataset()
+        assert [str(one) for one in out["chip"].values] == [failed.chip_id]
+        assert [str(one) for one in out["excluded_by"].values] == [""]
+        assert [str(one) for one in out["why"].values] == ["; ".join(failed.reasons)]
+    assert left_out_group(likelihood, likelihood.used) is None
+    one = replace(likelihood.used[0], qc="fail")
+    by_person = replace(one, reasons=("dim", "excluded by nora: air; bubble"))
+    by_fit = replace(one, reasons=(f"left out of the fit of cycle 2: {UNEXPLAINED}",))
+    unnamed = replace(one, reasons=(UNEXPLAINED,))
+    found = left_out_group(likelihood, [*likelihood.used, by_person, by_fit, unnamed])
+    assert found is not None and float(found["y"][0]) == one.value
+    assert list(zip(found["excluded_by"].values, found["why"].values, strict=True)) == [
+        ("nora", "air; bubble"), ("fit of cycle 2", UNEXPLAINED), ("fit", UNEXPLAINED),
+    ]  # fmt: skip
 
 
 def test_the_likelihood_of_one_reading_given_the_others_is_the_joint_one_less_the_others(

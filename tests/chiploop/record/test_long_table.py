@@ -24,8 +24,10 @@ from chiploop.record import long_table_files as files
 from chiploop.record.chain import RecordConflict
 from chiploop.record.exclusions import Exclusion
 from chiploop.record.long_table import COLUMNS, LongRow, long_table
+from chiploop.record.next_event import add_next_event
 from chiploop.record.record import Record
 from chiploop.record.tables import LATER
+from chiploop.record.unexplained import LEFT_OUT
 from chiploop.study import Study, load_study
 
 STUDY_FILE = Path(__file__).parents[3] / "protocols" / "studies" / "ad_jak_dose_finding.yaml"
@@ -266,8 +268,26 @@ def test_an_excluded_readout_stays_with_the_person_and_the_reason(record: Record
         ("C01", "CCL26", "fail", "nora")
     ]
     assert "excluded by nora: air; =bubble" in excluded[0].qc_reasons
+    assert (excluded[0].excluded, excluded[0].excluded_why) == (True, "air; =bubble")
+    assert [row for row in by_id(record).values() if row.excluded] == excluded
     record.add_exclusion("r1", Exclusion("C01", "CCL26", -1.0, False, "nora", "was none"), 81.0)
     assert [row for row in by_id(record).values() if row.excluded_by] == []
+
+
+def test_a_readout_that_a_fit_left_out_says_which_fit_and_why(record: Record) -> None:
+    one = next(r for r in record.readouts("r1") if r.chip_id == "C02" and r.readout == "CCL26")
+    named = {"chip": "C02", "readout": "CCL26", "time_h": one.time_h, "why": "nobody: knows"}
+    content = {"cycle": 1, "readouts": [named]}
+    assert add_next_event(record, "r1", LEFT_OUT, 80.0, content, "", lambda before: True)
+    (row,) = (row for row in by_id(record).values() if row.excluded)
+    assert (row.chip, row.readout, row.qc) == ("C02", "CCL26", "fail")
+    assert (row.excluded_by, row.excluded_why) == ("fit of cycle 1", "nobody: knows")
+    failed = [row for row in by_id(record).values() if row.qc == "fail" and not row.excluded]
+    assert failed and not any(row.excluded_by or row.excluded_why for row in failed)
+    # what a person says of it goes before
+    record.add_exclusion("r1", Exclusion("C02", "CCL26", -1.0, True, "nora", "air"), 81.0)
+    (row,) = (row for row in by_id(record).values() if row.excluded)
+    assert (row.excluded_by, row.excluded_why) == ("nora", "air")
 
 
 # --- the record under it

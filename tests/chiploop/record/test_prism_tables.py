@@ -14,6 +14,7 @@ from chiploop.measurement import Readout
 from chiploop.record.exclusions import Exclusion, marked
 from chiploop.record.prism_files import MARKS_FILE, README_FILE, prism_files, write_prism
 from chiploop.record.prism_tables import PrismTable, prism_tables
+from chiploop.record.unexplained import LEFT_OUT
 from chiploop.study import Study, load_study
 
 STUDY_FILE = Path(__file__).parents[3] / "protocols" / "studies" / "ad_jak_dose_finding.yaml"
@@ -89,7 +90,7 @@ def test_of_an_exposure_the_last_reading_counts_and_none_before_the_stimulus(stu
 
 def test_what_is_not_to_be_fitted_has_an_asterisk_and_its_reason(study: Study) -> None:
     low, high, failed = chips_of(study, "L1")
-    out = chips_of(study, "L2")[0]
+    out, unknown = chips_of(study, "L2")[:2]
     nan = float("nan")
     readouts = [
         reading(low, nan, 72.0, 1, censoring="left", upper=15.6, lower=0.0),
@@ -97,17 +98,20 @@ def test_what_is_not_to_be_fitted_has_an_asterisk_and_its_reason(study: Study) -
         reading(failed, 8.0, 72.0, 1, qc="fail", reasons=("air",)),
         reading(failed, 3.0, 48.0, 1),
         reading(out, 9.0, 72.0, 1),
+        reading(unknown, 7.0, 72.0, 1, qc="fail", reasons=(f"{LEFT_OUT} of cycle 1: so",)),
     ]
     exclusion = Exclusion(out, "CCL26", 72.0, True, "ab", "pipetted twice")
     table = table_of(study, list(marked(readouts, [exclusion])))
-    cells = [cell(table, chip, 0.0) for chip in (low, high, failed)] + [cell(table, out, 71.5)]
-    assert cells == ["15.6*", "1000.0*", "8.0*", "9.0*"]
+    cells = [cell(table, chip, 0.0) for chip in (low, high, failed)]
+    cells += [cell(table, chip, 71.5) for chip in (out, unknown)]
+    assert cells == ["15.6*", "1000.0*", "8.0*", "9.0*", "7.0*"]
     told = {mark.chip: (mark.what, mark.why) for mark in table.marks}
     assert told == {
         low: ("censored", ""),
         high: ("censored", ""),
         failed: ("failed", "air"),
         out: ("excluded", "excluded by ab: pipetted twice"),
+        unknown: ("left out", "left out of the fit of cycle 1: so"),
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import zipfile
 from pathlib import Path
@@ -10,7 +12,10 @@ import pytest
 
 from chiploop.measurement import Readout
 from chiploop.record.long_table_files import read_csv, read_parquet
+from chiploop.record.next_event import add_next_event
+from chiploop.record.prism_files import MARKS_FILE
 from chiploop.record.record import Record
+from chiploop.record.unexplained import LEFT_OUT
 from chiploop.study import load_study
 from flows.cli.main import command_line
 from tests.flows.cli.run_folder import run_by_hand
@@ -72,6 +77,15 @@ def test_what_can_not_be_written_is_told(
     assert said in capsys.readouterr().err
 
 
+def leave_out_last(runs: Path, run: str) -> None:
+    """Put on record that a fit has left a chip's last reading of the first cycle out."""
+    with Record(str(runs / "record.sqlite"), create=False) as record:
+        one = [r for r in record.readouts(run, 1) if r.readout == "TEER" and r.qc != "fail"][-1]
+        named = {"chip": one.chip_id, "readout": "TEER", "time_h": one.time_h, "why": "so"}
+        content = {"cycle": 1, "readouts": [named]}
+        assert add_next_event(record, run, LEFT_OUT, 80.0, content, "", lambda before: True)
+
+
 def test_a_whole_run_leaves_to_prism_eln_and_petab_and_says_what_netcdf_lacks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,10 +96,22 @@ def test_a_whole_run_leaves_to_prism_eln_and_petab_and_says_what_netcdf_lacks(
     told = json.loads(capsys.readouterr().out)
     assert told["file"] == f"{run}_prism.zip" and told["simulated"] is True
     assert (told["tables"], told["marks"]) == (3, 0)
+    leave_out_last(tmp_path / "runs", run)  # by a fit: no table shows it as one that was used
+    assert command_line([*command, "prism", "--force"]) == 0
+    assert json.loads(capsys.readouterr().out)["marks"] == 1
     assert command_line([*command, "eln"]) == 0
     assert json.loads(capsys.readouterr().out)["files"] > 10
     with zipfile.ZipFile(f"{run}.eln") as archive:
         assert {name.split("/")[0] for name in archive.namelist()} == {run}
+        table, marks = (
+            archive.read(one).decode()
+            for end in ("/readouts.csv", MARKS_FILE)
+            for one in archive.namelist()
+            if one.endswith(end)
+        )
+    (row,) = (row for row in csv.DictReader(io.StringIO(table)) if row["excluded"] == "true")
+    assert (row["excluded_by"], row["excluded_why"]) == ("fit of cycle 1", "so")
+    assert ",left out," in marks
     assert command_line([*command, "petab", "--cycle", "1"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["cycle"] == 1 and (tmp_path / f"{run}_petab" / "README.md").is_file()
