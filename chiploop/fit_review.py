@@ -37,7 +37,7 @@ PARTICLES = 512
 """That are simulated."""
 LEVEL = 0.9
 """Of the intervals of parameters; equal-tailed."""
-PAIRS, PAIR_PLACES = 6, 120
+PAIRS, PAIR_PLACES = 3, 96
 """Pairs of parameters that are kept, and particles of each."""
 
 

@@ -443,12 +443,12 @@ def dose_figure(run: RunEvidence, goal: Goal) -> Drawn:
     return drawn(f"dose-{goal.name}{of_drug}", label, draw, run.run.simulated, run.refused)
 
 
-def observed(run: RunEvidence) -> Drawn:
+def observed(run: RunEvidence, by_dose: bool = True) -> Drawn:
     """Return every reading that was learned from against what the fit says of it."""
     return drawn(
         "observed-predicted",
         "Every reading against the fit's prediction for its dose, and for its own chip",
-        lambda: observed_figure(run.predicted, run.model, run.study),
+        lambda: observed_figure(run.predicted, run.model, run.study, by_dose),
         run.run.simulated,
         run.refused,
     )

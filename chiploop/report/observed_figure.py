@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from chiploop.models.tissue_model import TissueModel
 from chiploop.report.figures import round_ticks
@@ -30,15 +31,21 @@ WIDE = 3.0
 """Ratio of the highest value to the lowest from which axes of values above 0 are logarithmic."""
 
 
-def observed_figure(predicted: Sequence[Predicted], model: TissueModel, study: Study) -> Figure:
-    """Return observed against predicted of every readout, by the mean for its dose and by the chip's own line."""
+def observed_figure(
+    predicted: Sequence[Predicted], model: TissueModel, study: Study, by_dose: bool = True
+) -> Figure:
+    """Return observed against predicted of every readout, by the mean for its dose and by the chip's own line.
+
+    Without ``by_dose`` by the chip's own line alone: half the dots, for a page that must stay light.
+    """
     specs = [
         spec for spec in model.readouts if any(p.reading.readout == spec.name for p in predicted)
     ]
     if not specs:
         raise ValueError("there are no readings to show against their predictions")
+    across = 2 if by_dose else 1
     figure = Figure(figsize=(WIDTH_IN, 0.75 + 2.1 * len(specs)))
-    panels = figure.subplots(len(specs), 2, squeeze=False, sharex="row", sharey="row")
+    panels = figure.subplots(len(specs), across, squeeze=False, sharex="row", sharey="row")
     set_margins(figure, 0.75, 0.1, 0.45, 0.5, hspace=0.55, wspace=0.08)
     styles = donor_style(list(study.donors))
     for spec, pair in zip(specs, panels, strict=True):
@@ -47,8 +54,8 @@ def observed_figure(predicted: Sequence[Predicted], model: TissueModel, study: S
         ends = [axis.factor * v for p in own for v in (p.median, p.own, observed(p))]
         low, high = ends_of([v for v in ends if np.isfinite(v)])
         for ax, said, place in (
-            (pair[0], "for its dose", [p.median for p in own]),
-            (pair[1], "for this chip", [p.own for p in own]),
+            *([(pair[0], "for its dose", [p.median for p in own])] if by_dose else []),
+            (pair[-1], "for this chip", [p.own for p in own]),
         ):
             ax.plot([low, high], [low, high], color=QUIET, lw=0.7)
             for donor, (colour, marker) in styles.items():
@@ -102,8 +109,12 @@ def axes_of(ax: Any, low: float, high: float) -> None:
         ax.set_xscale("log")
         ax.set_yscale("log")
         for axis in (ax.xaxis, ax.yaxis):
-            axis.set_ticks(round_ticks(low, high))
+            ticks = round_ticks(low, high)
+            axis.set_ticks(ticks[:: -(-len(ticks) // 4)])
             plain_log_axis(axis)
         ax.minorticks_off()
+    else:
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_locator(MaxNLocator(4))
     ax.set_xlim(low, high)
     ax.set_ylim(low, high)

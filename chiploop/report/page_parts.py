@@ -32,7 +32,7 @@ from chiploop.report.svg import Drawn, axis_of
 from chiploop.report.verdicts import Verdict
 
 FOLDER, PARTS_FILE = "page", "parts.json"
-FORM = 3
+FORM = 4
 """Of the file; another one is written anew."""
 FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 """The report's own; a figure in a file of its own hears nothing of the page's style."""
@@ -89,7 +89,7 @@ def without_review(run: RunEvidence) -> dict[str, Any]:
         "outlook": outlook,
         "next_doses": doses,
         "leaves": leaves,
-        "observed_figure": report.observed(run),
+        "observed_figure": report.observed(run, by_dose=False),
         "course_figures": [
             [report.course(run, s.name, own) for s in run.model.readouts if s.kind == "moment"]
             for own in leaves

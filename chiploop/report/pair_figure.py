@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from chiploop.fit_review import ParameterPair
 from chiploop.report.svg import BAND, MEAN, WIDTH_IN, set_margins
@@ -31,6 +32,8 @@ def pair_figure(pairs: Sequence[ParameterPair]) -> Figure:
         for set_limits, values in zip((ax.set_xlim, ax.set_ylim), pair.places.T, strict=True):
             room = 0.08 * float(np.ptp(values)) or 0.1
             set_limits(float(values.min()) - room, float(values.max()) + room)
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_locator(MaxNLocator(3))
         ax.set_xlabel(pair.first, labelpad=1)
         ax.set_ylabel(pair.second, labelpad=1)
         said = f"r {pair.correlation:+.2f}".replace("-", "−")

@@ -14,7 +14,7 @@ from typing import Any
 
 from chiploop.review.rack import SHAPES, outline
 
-FOLDER, PARTS_FILE, FORM = "page", "parts.json", 3
+FOLDER, PARTS_FILE, FORM = "page", "parts.json", 4
 """As ``report.page_parts`` writes them; that file draws, so it is not imported here."""
 PICTURE = re.compile(r"[A-Za-z0-9_-]{1,80}\.(svg|png)")
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 960.0, 150.0, 46.0, 12.0, 20.0, 22.0

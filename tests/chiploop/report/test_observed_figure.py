@@ -41,6 +41,9 @@ def test_readings_stand_at_their_predictions_by_dose_and_by_chip(hand_run: Any) 
     )
     assert dots(left, True) == pytest.approx(np.array([(censored.median, 250.0)]))
     assert left.get_xlim() == left.get_ylim() == right.get_xlim()
+    light = observed_figure(run.predicted, run.model, run.study, by_dose=False)
+    assert len(light.axes) == len(figure.axes) / 2
+    assert dots(light.axes[at.index("CCL26")], False) == pytest.approx(dots(right, False))
 
 
 def test_a_chips_own_prediction_is_nearer_to_what_was_read(hand_run: Any) -> None:
