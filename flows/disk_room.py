@@ -142,7 +142,7 @@ def has_room(folder: Path) -> bool:
     except OSError:
         return False
     finally:
-        probe.unlink(missing_ok=True)
+        _removed(probe)  # somebody who takes the run up may look at the same moment
     return True
 
 
