@@ -24,8 +24,8 @@ from chiploop.record.next_event import Before, add_next_event
 from chiploop.record.record import Record
 from flows.clock import RunStopped, refuse_when_stopped
 from flows.holding import held_by, held_now
-from flows.opening import locked
 from flows.prefect_server import FlowEngineTrouble
+from flows.run_owner import locked
 
 if TYPE_CHECKING:
     from flows.laboratory import Laboratory

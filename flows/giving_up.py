@@ -13,7 +13,7 @@ from pathlib import Path
 
 from chiploop.errors import WrongUse
 from chiploop.record.journal import Journal
-from flows.opening import only_owner
+from flows.run_owner import only_owner
 from flows.stop_mark import is_stopped, mark_stopped
 
 

@@ -8,7 +8,6 @@ Not here: the flow (closed_loop), the command line (cli).
 from __future__ import annotations
 
 import json
-import os
 import platform
 import secrets
 import shutil
@@ -18,13 +17,10 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from chiploop.connections import lines_that_may_feed
 from chiploop.dosing import pump_name
-from chiploop.errors import ChiploopError, FileNotValid, InstrumentTrouble, WrongUse
+from chiploop.errors import FileNotValid, InstrumentTrouble, WrongUse
 from chiploop.models.facts import ModelFacts, facts_path
-from chiploop.record.disk import full, is_full
 from chiploop.record.journal import Journal
 from chiploop.record.raw_files import RawFileStore
 from chiploop.record.record import Record
@@ -35,6 +31,7 @@ from flows.laboratory import Laboratory, Tell
 from flows.mirroring import mirrored
 from flows.record_place import place_of
 from flows.reserving import reserved
+from flows.run_owner import only_owner
 from flows.stop_mark import lift_stop
 from flows.technician import PersonAtTheBench, Technician, VirtualTechnician
 from flows.whole_files import write_whole
@@ -53,13 +50,7 @@ VIRTUAL_LOOK_H = 0.5
 """Study time between two looks at a folder of a virtual lab."""
 ARRIVING_FOLDER = "arriving"
 """Where the virtual lab puts its readers' exports, in the run's folder."""
-FACTS_FILE, LOCK_FILE, OWNER_FILE = "run.json", "run.lock", "run.owner"
-
-
-class RunInUse(InstrumentTrouble):
-    """Another process works on this run."""
-
-    code = "CL-403"
+FACTS_FILE = "run.json"
 
 
 class OtherComputer(InstrumentTrouble):
@@ -193,57 +184,6 @@ def known_run(run: str, runs: Path) -> RunFiles:
         raise FileNotValid(
             f"{folder / FACTS_FILE} is damaged ({problem}); nothing was sent to any instrument"
         ) from problem
-
-
-@contextmanager
-def only_owner(folder: Path) -> Iterator[None]:
-    """Own a run for this process alone, and say so; the system takes it back however the process ends.
-
-    Raises RunInUse, naming who works on it, and what ``locked`` raises.
-    """
-    with locked(folder):
-        try:
-            (folder / OWNER_FILE).write_text(f"process {os.getpid()}", encoding="utf-8")
-        except OSError as problem:
-            raise not_owned(folder, problem) from problem
-        yield
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Own a run without a word of it, for which a disk may have no room.
-
-    Raises RunInUse, DiskFull where the lock finds no room, WrongUse where the folder can not be written.
-    """
-    lock = FileLock(folder / LOCK_FILE)
-    try:
-        lock.acquire(timeout=0)
-    except OSError as problem:
-        if isinstance(problem, Timeout):
-            raise in_use(folder) from problem
-        raise not_owned(folder, problem) from problem
-    with lock:
-        yield
-
-
-def in_use(folder: Path) -> RunInUse:
-    """Return that another process works on a run, with its name."""
-    owner = folder / OWNER_FILE
-    who = owner.read_text(encoding="utf-8") if owner.exists() else "another process"
-    return RunInUse(
-        f"run {folder.name} is being worked on by {who}; wait for it or end it first. "
-        "Nothing was sent from here"
-    )
-
-
-def not_owned(folder: Path, problem: OSError) -> ChiploopError:
-    """Return why a run's folder does not take that this process works on it."""
-    if is_full(problem):
-        return full(folder)
-    return WrongUse(
-        f"run {folder.name} can not be taken up: {folder} can not be written ({problem.strerror}). "
-        "Nothing was sent to any instrument; see to it that whoever runs chiploop may write there"
-    )
 
 
 @contextmanager

@@ -41,10 +41,11 @@ from flows.clock import Clock, WallClock, since_boot_s
 from flows.disk_room import give_reserve
 from flows.fault_points import reached
 from flows.heartbeat import Beat, last_beat
-from flows.opening import SETTINGS_FILE, RunFiles, RunInUse, known_run, only_owner
+from flows.opening import SETTINGS_FILE, RunFiles, known_run
 from flows.plain_medium import SUPERVISED, keep_alive
 from flows.readouts_at_hand import ReadoutsAtHand
 from flows.record_place import place_of
+from flows.run_owner import RunInUse, only_owner
 from flows.service import how_it_ended
 from flows.stop_mark import given_up, is_stopped
 from instruments.bench import Bench, open_bench

@@ -175,7 +175,8 @@ def resume(
     is ended, with --json {"ok", "run", "held_by", "new"}.
     """
     from flows.cli.hold import set_hold
-    from flows.opening import SETTINGS_FILE, RunInUse, known_run
+    from flows.opening import SETTINGS_FILE, known_run
+    from flows.run_owner import RunInUse
     from flows.run_status import now_s, status_of
 
     files = known_run(run_id, runs)
@@ -381,7 +382,7 @@ def way_on(files: RunFiles) -> str:
 
 def tell_way_on(trouble: ChiploopError, files: RunFiles) -> None:
     """Add to a message how the run goes on once the trouble is mended."""
-    from flows.opening import RunInUse
+    from flows.run_owner import RunInUse
 
     if not isinstance(trouble, RunInUse):
         trouble.args = (f"{trouble}\nOnce that is mended, go on with: {way_on(files)}",)

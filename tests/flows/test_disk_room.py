@@ -34,8 +34,9 @@ from flows.disk_room import (
     room_to_begin,
 )
 from flows.heartbeat import Heart, last_beat
-from flows.opening import LOCK_FILE, OWNER_FILE, RunInUse, locked, new_run, only_owner
+from flows.opening import new_run
 from flows.prefect_server import FlowEngineTrouble
+from flows.run_owner import LOCK_FILE, OWNER_FILE, RunInUse, locked, only_owner
 from tests.flows.conftest import SMALL_STUDY
 from tests.flows.small_disk import mount_small_disk
 

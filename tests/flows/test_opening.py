@@ -12,13 +12,14 @@ import pytest
 
 from chiploop.errors import FileNotValid, WrongUse
 from chiploop.study import load_study
-from flows.opening import RunFiles, RunInUse, known_run, new_run, only_owner
+from flows.opening import RunFiles, known_run, new_run
+from flows.run_owner import RunInUse, only_owner
 from tests.flows.conftest import SMALL_STUDY
 
 OWN_AND_DIE = """
 import os, sys
 from pathlib import Path
-from flows.opening import only_owner
+from flows.run_owner import only_owner
 with only_owner(Path(sys.argv[1])):
     print(os.getpid(), flush=True)
     if sys.stdin.readline() == "die\\n":

@@ -20,8 +20,9 @@ from flows.asking import put_to_people
 from flows.awaited_files import MISSING
 from flows.cli.main import command_line
 from flows.notify import NOTIFICATION
-from flows.opening import RunFiles, RunInUse, new_run
+from flows.opening import RunFiles, new_run
 from flows.reserving import IN_VAIN
+from flows.run_owner import RunInUse
 from flows.telling import Lookout, due_messages, telling
 from instruments.notify_settings import MailSettings, NotifySettings
 from tests.flows.conftest import SMALL_STUDY, edited

@@ -14,7 +14,8 @@ from chiploop.record.turns import TurnAsked
 from chiploop.study import load_study
 from flows.cli.main import command_line
 from flows.heartbeat import Heart
-from flows.opening import RunFiles, new_run, only_owner
+from flows.opening import RunFiles, new_run
+from flows.run_owner import only_owner
 
 STUDY_FILE = Path(__file__).parents[3] / "protocols" / "studies" / "ad_jak_dose_finding.yaml"
 
