@@ -4,8 +4,9 @@ Belongs here: elements and their looks. Not here: paths (svg_paths), names of id
 
 Nothing that a reader sees moves: markers and text keep their place to a hundredth of a point, a drawn line or the
 edge of a band to ``svg_paths.LINE_PT``, which is finer than a printer's dot. What goes: points of a line between
-which it is straight, groups that say nothing, shapes kept apart though they are used once, digits, and looks said
-again at each mark, which become classes. A class carries the figure's own short name, for a report has many.
+which it is straight, groups that say nothing, grounds without colour, shapes kept apart though they are used once,
+digits, and looks said again at each mark, which become classes. A class carries the figure's own short name, for a
+report has many.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ def lean(text: str, short: str) -> str:
     _join_by(root, "clip-path", lambda one: "transform" not in one.attrib)
     for one in root.iter():
         _shorten(one)
+    _drop_unseen(root)
     _draw_in_one_go(root)
     _string_up(root, short)
     _join_by(root, "style", lambda one: not OPACITY.search(one.get("style", "")))
@@ -236,6 +238,16 @@ def _shorten(one: Element) -> None:
             one.attrib.update({"x": place[1], "y": place[2]})
         elif turned:
             one.set("transform", turned)
+
+
+def _drop_unseen(root: Element) -> None:
+    """Take out shapes with neither fill nor line: the ground of a figure or panel that has no colour."""
+    for parent in list(root.iter()):
+        parent[:] = [
+            one
+            for one in parent
+            if one.tag != "path" or "id" in one.attrib or one.get("style") != "fill:none"
+        ]
 
 
 def _classes(root: Element, short: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-LINE_PT = 0.05
+LINE_PT = 0.1
 """How far a drawn line may lie from its points."""
 LEAST_POINTS = 6
 """Shorter lines are left as they are."""

@@ -95,8 +95,19 @@ def test_what_shines_through_is_not_drawn_in_one_go_and_what_has_an_inside_stays
     for style in ("fill: none; stroke: #000; stroke-opacity: 0.5", "fill: #fff; stroke: #000"):
         paths = "".join(f'<path d="M {i} 0 L {i} 9 L 5 5" style="{style}"/>' for i in range(4))
         assert lean(f"{HEAD}{paths}</svg>", "f").count("<path") == 4
-    paths = "".join(f'<path d="M {i} 0 L {i} 9 L 5 5" style="fill: none"/>' for i in range(4))
+    seen = "fill: none; stroke: #000"
+    paths = "".join(f'<path d="M {i} 0 L {i} 9 L 5 5" style="{seen}"/>' for i in range(4))
     assert lean(f"{HEAD}{paths}</svg>", "f").count("<path") == 1
+
+
+def test_a_ground_without_colour_is_not_drawn_and_a_line_without_fill_is() -> None:
+    square = "M 0 0 L 9 0 L 9 9 z"
+    shapes = "".join(
+        f'<path d="{square}" style="{style}"/>'
+        for style in ("fill: none", "fill: #fff", "fill: none; stroke: #000")
+    )
+    looks = [one.get("style") for one in ElementTree.fromstring(lean(f"{HEAD}{shapes}</svg>", "f"))]
+    assert looks == ["fill:#fff", "fill:none;stroke:#000"]
 
 
 def test_a_clip_is_said_once_for_neighbours_and_never_for_others() -> None:
