@@ -145,7 +145,7 @@ def dot_panels(
                     x(row["time_h"]) + aside,
                     y(row["residual"]),
                     f"{row['chip']}, donor {row['donor']}, {row['time_h']:g} h: {row['residual']:+.1f} sd; "
-                    f"read {row['observed']:.3g}, model's mean {row['predicted']:.3g} {row['unit']}",
+                    f"read {row['observed']:.3g}, model {row['predicted']:.3g} {row['unit']}",
                     "".join(f" {word}" for word in words),
                 )
             )

@@ -138,7 +138,7 @@ def panel(
                     SIZE - BOTTOM - place(observed),
                     4.2,
                 ),
-                f"{row['chip']}, donor {donor}, {row['time_h']:g} h: read {digits(observed)}, model's mean "
+                f"{row['chip']}, donor {donor}, {row['time_h']:g} h: read {digits(observed)}, model "
                 f"{digits(predicted)}, {row['residual']:+.1f} sd",
                 bool(row["censored"]),
             )

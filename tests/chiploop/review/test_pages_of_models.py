@@ -60,7 +60,7 @@ def test_a_fit_stands_beside_the_one_with_another_model_with_the_verdict_on_file
     table = re.search(r"<table class=\"pair\">.*?k_new.*?</table>", text, re.S)
     assert table is not None and "IC50" in table[0] and "1310 (40 to 90), narrowed 40 %" in table[0]
     assert "10.6" in text and "-3.2 (se 0.4)" in text  # log of the mean evidence, not mean of logs
-    assert text.count('class="fit-dots"') == 2 and "read 900, predicted 1000, -1.5 sd" in text
+    assert text.count('class="fit-dots"') == 2 and "read 900, model 1000, -1.5 sd" in text
 
 
 def test_the_mean_evidence_is_that_of_evidences() -> None:

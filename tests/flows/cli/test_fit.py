@@ -225,7 +225,7 @@ def test_a_review_is_written_with_its_page_and_told_in_short(
     assert len(whole["residuals"]) == told["readouts"]["used"]
     assert {one["name"] for one in whole["profiles"]["of_parameters"]} == set(told["parameters"])
     page = (folder / "review.html").read_text()
-    assert page.count("<svg") == 5 and "SIMULATED" in page and "could not be drawn" not in page
+    assert page.count("<svg") == 6 and "SIMULATED" in page and "could not be drawn" not in page
     assert all(html.escape(said) in page for said in told["review"]["look_at"])
     first = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert command_line(["fit", run, "--runs", str(runs)]) == 0
