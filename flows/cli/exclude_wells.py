@@ -11,13 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chiploop.errors import SafetyRefusal, WrongUse
+from chiploop.errors import WrongUse
 from flows.cli.screen import print_json
 
 if TYPE_CHECKING:
     from chiploop.measurement import Readout
-    from chiploop.record.record import Record
-    from flows.opening import RunFiles
 
 WELL = re.compile(r"([A-Ha-h])0?([1-9]|1[0-2])")
 PLACE = re.compile(r"([^/:]+)/0*([1-9][0-9]{0,3})")
@@ -82,6 +80,7 @@ def exclude_wells(
     from flows.opening import known_run
     from flows.record_place import place_of
     from flows.revising import revised, revised_images
+    from flows.standing_harm import place_in, refuse_to_take_harm_away
 
     plate, wells = images_of(images) if images else wells_of(written)
     thing, whole = ("images", "set of images") if images else ("wells", "plate")
@@ -98,7 +97,7 @@ def exclude_wells(
             found = revised_images(files, record, plate, said)
         else:
             found = revised(files, record, plate, said=said)
-        refuse_to_take_harm_away(files, record, found.readouts)
+        refuse_to_take_harm_away(files, record, found.readouts, f"without these {thing}")
         told = f"{thing} {', '.join(wells)} {what}: {why}"
         try:
             number = record.revise_readouts(
@@ -126,43 +125,6 @@ def exclude_wells(
         print(f"  {one.chip_id}  {one.readout}  {says(before[place_in(one)])} -> {says(one)}")
     for one in missing:
         print(f"  {one.chip_id} has no {one.readout} now: {'; '.join(one.reasons)}")
-
-
-def refuse_to_take_harm_away(
-    files: RunFiles, record: Record, calculated: Sequence[Readout]
-) -> None:
-    """Raise SafetyRefusal where harm that closes doses would be gone without wells.
-
-    A reading that is left out whole still closes doses; wells must not be a way around that.
-    """
-    from chiploop.record.journal import Journal
-    from chiploop.record.replay import schedules_by
-    from chiploop.toxicity_closures import harm_taken_away
-    from flows.proposing import reopened_doses
-
-    if not files.journal.is_file():  # nothing was ever dosed
-        return
-    with Journal(files.journal) as journal:
-        schedules = schedules_by(journal.actions(files.run_id), files.study)
-    before = record.readouts(files.run_id)
-    own = {place_in(one): one for one in calculated}
-    after = [own.get(place_in(one), one) for one in before]
-    reopened = reopened_doses(record, files.run_id)
-    if gone := harm_taken_away(files.study, schedules, before, after, reopened):
-        told = ", ".join(
-            f"viability {one.viability:.2f} of {one.chip_id} at {one.dose_nm:.4g} nM"
-            for one in gone
-        )
-        raise SafetyRefusal(
-            f"without these wells the record would no longer show harm that closes doses: {told}. Only reopening "
-            f"lets such doses be given again: chiploop reopen {files.run_id} --up-to DOSE --why TEXT, then leave "
-            "the wells out. Nothing was changed"
-        )
-
-
-def place_in(readout: Readout) -> tuple[str, str, float]:
-    """Return what tells a readout from the others of its plate."""
-    return readout.chip_id, readout.readout, readout.time_h
 
 
 def says(readout: Readout) -> str:

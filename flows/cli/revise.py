@@ -32,12 +32,14 @@ def revise(
     Nothing on record is altered: rows are added that supersede those before, with who and why. Later fits read
     them; fits that were made stay as they were, and a run that is under way learns of them when it is resumed.
     Wells that `chiploop exclude --well` has left out stay out.
-    Exit code 2 for a plate that was not read, 3 for a file that is another plate's, 1 (CL-320) where nothing would
-    change. With --json: {"ok", "run", "plate", "revision", "readouts", "by"}.
+    Exit code 2 for a plate that was not read, 3 for a file that is another plate's, 5 where it would take away
+    harm that closes doses, 1 (CL-320) where nothing would change. With --json: {"ok", "run", "plate", "revision",
+    "readouts", "by"}.
     """
     from flows.opening import known_run
     from flows.record_place import place_of
     from flows.revising import revised
+    from flows.standing_harm import refuse_to_take_harm_away
 
     if not why.strip():
         raise WrongUse("a revision needs its reason: --why TEXT")
@@ -48,6 +50,7 @@ def revise(
     with place.open() as record:
         recorded = run_on_record(record, files.run_id, runs)
         found = revised(files, record, plate, file, layout)
+        refuse_to_take_harm_away(files, record, found.readouts, "calculated so")
         by = os_login()
         number = record.revise_readouts(
             files.run_id,

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from chiploop import toxicity_closures
 from chiploop.measurement import Readout
 from chiploop.record.journal import Journal
 from chiploop.record.long_table import LongRow, long_table
 from chiploop.record.record import Record
 from chiploop.toxicity_closures import Toxicity
+from flows import standing_harm
 from flows.cli.main import command_line
-from tests.flows.test_revising import PLATE, Case, case
+from tests.flows.test_revising import PLATE, Case, case, export_again
 
 __all__ = ["case"]
 
@@ -91,8 +91,11 @@ def test_without_its_only_replicate_a_reading_is_missing_and_that_is_said(
     assert readouts(case)["C02"].n == 1
 
 
-def test_wells_are_no_way_around_harm_that_closes_doses(
-    case: Case, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_no_plate_calculated_again_is_a_way_around_harm_that_closes_doses(
+    case: Case,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked = []
 
@@ -100,7 +103,7 @@ def test_wells_are_no_way_around_harm_that_closes_doses(
         asked.append([one.n for one in after if one.chip_id == "C02"])
         return (Toxicity("C02", 1, 36.0, 240.0, 0.5),)
 
-    monkeypatch.setattr(toxicity_closures, "harm_taken_away", all_gone)
+    monkeypatch.setattr(standing_harm, "harm_taken_away", all_gone)
     before = readouts(case)
     with Journal(case.runs / case.run_id / "journal.sqlite"):
         pass  # something was dosed
@@ -108,6 +111,10 @@ def test_wells_are_no_way_around_harm_that_closes_doses(
     assert exclude(case, "--well", well, "--why", "spilt") == 5
     assert "viability 0.50 of C02 at 240 nM" in capsys.readouterr().err
     assert readouts(case) == before and asked == [[before["C02"].n - 1]]
+    assert case.revise("--file", export_again(case, tmp_path, lift=0.3)) == 5
+    told = capsys.readouterr().err
+    assert "calculated so the record would no longer show harm" in told and "reopen" in told
+    assert readouts(case) == before
 
 
 def test_a_standard_left_out_moves_the_curve_and_with_it_every_chip(case: Case) -> None:
