@@ -290,6 +290,7 @@ def page(run: RunEvidence) -> dict[str, Any]:
         "accepted": run.accepted,
         "goals": tables.goal_rows(study, contents[-1]["goals"] if contents else [], run.truths),
         "truths": run.truths,
+        "excluded": tables.excluded_of_chips(run.readouts),
         "history": tables_of_history(run),
         "history_figure": history(run),
         "dose_figures": [dose_figure(run, goal) for goal in goals_drawn(study)],

@@ -22,6 +22,7 @@ from chiploop.inference.posterior import Posterior
 from chiploop.inference.prior import Prior
 from chiploop.measurement import Readout
 from chiploop.models.tissue_model import TissueModel
+from chiploop.record.exclusions import is_excluded
 from chiploop.record.rows import RawFile
 from chiploop.refit import LEARNED
 from chiploop.report.predictions import LEVEL
@@ -183,6 +184,11 @@ def readout_counts(readouts: Sequence[Readout]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def excluded_of_chips(readouts: Sequence[Readout]) -> dict[str, int]:
+    """Return chip -> how many of its readouts people have left out."""
+    return dict(Counter(r.chip_id for r in readouts if is_excluded(r)))
 
 
 def unusual_readouts(readouts: Sequence[Readout]) -> list[dict[str, str]]:

@@ -12,6 +12,7 @@ from typing import Any, get_args
 import html5lib
 import pytest
 
+from chiploop.record.exclusions import ANY_TIME, Exclusion
 from chiploop.record.rows import DecisionAction
 from chiploop.record.unexplained import UNEXPLAINED
 from chiploop.report import html_report
@@ -26,7 +27,7 @@ from chiploop.report.html_report import (
     write_page,
     write_report,
 )
-from chiploop.report.run_tables import readout_counts, unusual_readouts
+from chiploop.report.run_tables import excluded_of_chips, readout_counts, unusual_readouts
 from chiploop.report.verdicts import data_verdict
 from tests.chiploop.report.conftest import HandRun
 
@@ -208,6 +209,20 @@ def test_reasons_of_failed_and_censored_readouts_are_told_and_escaped(text: str)
     assert "fit &lt;of&gt; impedance failed" in text
     assert "below LLOQ" in text
     assert "below 250" in text
+
+
+def test_a_report_made_after_readings_were_left_out_says_that_its_fit_still_has_them(
+    other_run: Callable[..., Any], shown: dict[str, Any], text: str
+) -> None:
+    run = other_run()
+    leaving = Exclusion("C02", "TEER", ANY_TIME, True, "ana", "edge leak")
+    run.record.add_exclusion(run.run_id, leaving, 60.0)
+    out = excluded_of_chips(run.record.readouts(run.run_id))
+    told = re.sub(r"<[^>]+>", "", rendered({**shown, "excluded": out}))
+    assert (
+        f"People have left readings out: {out['C02']} of C02 (who and why" in told and len(out) == 1
+    )
+    assert "People have left readings out" not in text
 
 
 def test_readings_stand_beside_what_the_card_of_their_doses_foretold(
