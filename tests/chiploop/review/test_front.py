@@ -303,7 +303,7 @@ def test_no_form_of_any_address_is_taken_from_elsewhere_twice_or_without_its_num
         ):
             answer = page.client.post(path, data={**more, **form}, headers=headers)
             assert answer.status_code == status, (path, form, headers)
-    assert len(forms_of(page)) == 10 and page.hands.asked == [] and page.hands.jobs == []
+    assert len(forms_of(page)) == 11 and page.hands.asked == [] and page.hands.jobs == []
 
 
 def test_who_only_looks_can_send_no_form_but_those_of_lessons(page: Page) -> None:
