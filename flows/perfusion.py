@@ -309,6 +309,12 @@ def begun(lab: Laboratory, cycle: int, phase: str) -> bool:
     return any(lab.journal.programme(key) for key in keys)
 
 
+def is_under_way(lab: Laboratory, cycle: int, phase: str) -> bool:
+    """Return whether a phase is on record for any line, or that a line was left out of it."""
+    keys = (programme_key(lab.run_id, cycle, line, phase) for line in lab.study.line_ids)
+    return begun(lab, cycle, phase) or any(left_out_for(lab, key) for key in keys)
+
+
 def next_look_h(lab: Laboratory) -> float:
     """Return when the pumps are looked at next: at whole multiples, so that a resumed run keeps the times."""
     every_h = lab.watch_every_h
