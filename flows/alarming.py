@@ -72,7 +72,7 @@ def alarm(files: RunFiles, why: str) -> None:
     """Tell whoever is at the computer, and put on record, that nobody works on a run."""
     text = (
         f"{files.run_id}: NOBODY WORKS ON THIS RUN: {why}. Drug is stopped, plain medium flows, as lab.toml says. "
-        f"Look at the bench, then: chiploop resume {files.run_id}"
+        f"Look at the bench, then: chiploop resume {files.run_id}{runs_option(files.runs)}"
     )
     say(files, text)
     with suppress(OSError):

@@ -37,8 +37,8 @@ from flows import (
     valve_turns,
 )
 from flows.clock import refuse_when_stopped
-from flows.cycle_holds import ends_h, newest_hold, next_number
-from flows.disk_room import kept_back_by
+from flows.cycle_holds import ends_h, newest_hold, next_number, number_after
+from flows.disk_room import kept_back_by, part_kept_back_by
 from flows.fault_points import reached
 from flows.laboratory import Laboratory
 from flows.proposing import Offer
@@ -184,11 +184,10 @@ def expose(
 ) -> tuple[Campaign, list[Readout], tuple[float, float]]:
     """Give the approved doses, read TEER meanwhile, collect effluent; say from when to when."""
     study = lab.study
+    campaign, proposal = connect_and_look(lab, campaign, proposal, cycle)
     doses = (
         f"{d.line} {dose_words(d.asked_nm, d.schedule, study.schedules)}" for d in proposal.doses
     )
-    perfusion.look_again_at_left_out(lab, cycle)
-    valve_turns.connect(lab, proposal, cycle)
     lab.say(cycle, "dosing " + "; ".join(doses))
     wanted = exposure_parts.wanted_doses(lab, proposal, cycle)
     running = perfusion.start_pumps(lab, wanted, cycle, "dose")
@@ -221,6 +220,24 @@ def expose(
         readouts += read
     perfusion.finish_pumps(lab, running)
     return perfusion.delivered(lab, campaign), readouts, window_h
+
+
+def connect_and_look(
+    lab: Laboratory, campaign: Campaign, proposal: Proposal, cycle: int
+) -> tuple[Campaign, Proposal]:
+    """Turn the valves to a cycle's doses; hold once more where somebody holds the run by then: turns take time."""
+    while True:
+        perfusion.look_again_at_left_out(lab, cycle)
+        valve_turns.connect(lab, proposal, cycle)
+        if perfusion.is_under_way(lab, cycle, "dose") or not (by := part_kept_back_by(lab)):
+            return campaign, proposal
+        if cycle == 1:
+            campaign = wait_before_dosing(lab, campaign)
+            continue
+        lab.say(campaign.cycle, f"on hold by {by}: stimulus without drug on every line")
+        again = f"hold-{number_after(newest_hold(lab.journal, lab.run_id, campaign.cycle))}"
+        hold = start_hold(lab, campaign.cycle, again)
+        campaign, proposal = next_doses(lab, campaign, hold)
 
 
 def tracer_words(tracer: Tracer) -> str:

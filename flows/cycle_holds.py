@@ -30,7 +30,12 @@ def ends_h(hold: Sequence[ProgrammeProgress]) -> float:
 
 def next_number(hold: Sequence[ProgrammeProgress]) -> int:
     """Return the number of the hold after this one; of the second where none runs."""
-    found = HOLD.fullmatch(hold[0].programme_key.rsplit("/", 1)[-1]) if hold else None
+    return number_after(hold[0].programme_key.rsplit("/", 1)[-1] if hold else "")
+
+
+def number_after(phase: str) -> int:
+    """Return the number of the hold after one of that name; of the second where the name is empty."""
+    found = HOLD.fullmatch(phase)
     return 1 + int(found[2]) if found and found[2] else 2
 
 

@@ -45,6 +45,7 @@ from flows.plain_medium import (
     tell_held,
     tell_may_run,
 )
+from flows.stop_on_record import was_stopped_by_person
 from flows.wire_news import tell_wires
 from instruments.delivery import (
     SILENT,
@@ -171,7 +172,7 @@ def start_lines(
 def in_place_of_stopped(
     lab: Laboratory, progress: ProgrammeProgress, cycle: int, phase: str
 ) -> list[ProgrammeProgress]:
-    """Return what perfuses a line to the end of a phase whose programme the supervisor ended before its time.
+    """Return what perfuses a line to the end of a phase whose programme the supervisor or a person stopped.
 
     The run has been taken up again since. What the supervisor gave has an end of its own that nobody else sees to.
     """
@@ -182,7 +183,8 @@ def in_place_of_stopped(
         return []
     line = progress.programme.line
     supervised = [a for a in line_actions(lab, line) if f"/{SUPERVISED}-" in a.intent.programme_key]
-    if not supervised and not lab.journal.programme(f"{progress.programme_key}-plain"):
+    begun_before = lab.journal.programme(f"{progress.programme_key}-plain")
+    if not (supervised or begun_before or was_stopped_by_person(lab.journal, actions)):
         return []
     end_supervised(lab, line)
     return keep_alive(lab, line, left_h, cycle, phase, "its programme was ended before its time")
@@ -305,6 +307,12 @@ def begun(lab: Laboratory, cycle: int, phase: str) -> bool:
     """Return whether a phase is on record for any line: an interrupted run had come that far."""
     keys = (programme_key(lab.run_id, cycle, line, phase) for line in lab.study.line_ids)
     return any(lab.journal.programme(key) for key in keys)
+
+
+def is_under_way(lab: Laboratory, cycle: int, phase: str) -> bool:
+    """Return whether a phase is on record for any line, or that a line was left out of it."""
+    keys = (programme_key(lab.run_id, cycle, line, phase) for line in lab.study.line_ids)
+    return begun(lab, cycle, phase) or any(left_out_for(lab, key) for key in keys)
 
 
 def next_look_h(lab: Laboratory) -> float:

@@ -48,6 +48,10 @@ MAX_START_LAG_H = 0.1
 """The same in hours: the last pump of a programme flows alone for as long at its end."""
 LOOKS = 3
 """How often a pump is asked before it counts as silent: a port that comes back needs a second look."""
+STOP_RATE_SLACK = 1.05
+"""How much faster than asked a pump that was stopped may have run by the computer's clock: clocks differ."""
+STOP_TIME_SLACK_H = 0.02
+"""How long after the time on record of its stop a pump may have run: a silent port is asked more than once."""
 SILENT = "runs to its own target and does not answer"
 _SETTING_SLACK = 1e-6
 _FINE_COUNTER_STEPS = 250.0
@@ -162,6 +166,9 @@ def resume_programme(
     progress = programme_progress(journal, programme_key)
     if progress.held or not any(pump.state == "waiting" for pump in progress.pumps):
         return progress
+    if any(action.stood_h is not None for action in actions):
+        reason = "one pump was stopped before another had begun: the mix would not be the dose"
+        return hold_programme(journal, pumps, programme_key, time_h, reason)
     waiting = {pump.pump for pump in progress.pumps if pump.state == "waiting"}
     begun = [a.sent_h[-1] for a in actions if a.intent.pump not in waiting]
     lag_h = time_h - min(begun, default=time_h)
@@ -522,7 +529,12 @@ def _settle(
         if action.is_counted and action.stood_h is not None and found.verdict != "running":
             # whoever stopped it died before its outcome was on record
             given_ul = _given_until_stopped(action, pump, status)
-            if given_ul is not None:
+            if given_ul is None and _had_no_time(action, status):
+                given_ul = 0.0
+            if given_ul is not None and given_ul > _most_until_stopped_ul(action, status):
+                moved = "the counter moved further than the pump could until it was stopped"
+                found = Reconciled("unknown", moved, given_ul)
+            elif given_ul is not None:
                 found = Reconciled("delivered", "its counter since it was stopped", given_ul)
         if found.verdict != "look again":
             break
@@ -640,6 +652,30 @@ def _given_until_stopped(action: Action, pump: Pump, status: PumpStatus) -> floa
     )
     found = reconcile(replace(action.intent, volume_ul=max(given_ul, 0.0)), seen)
     return max(given_ul, 0.0) if found.verdict in ("delivered", "not started") else None
+
+
+def _most_until_stopped_ul(action: Action, status: PumpStatus) -> float:
+    """Return the most that a pump can have given until it was stopped, in uL.
+
+    What its counter shows beyond, a hand at its keys has moved since.
+    """
+    assert action.stood_h is not None, action.intent.key
+    slack_ul = match_tolerance_ul(action.intent, status.resolution_ul)
+    for_h = max(action.stood_h - min(action.sent_h, default=action.stood_h), 0.0)
+    return action.intent.flow_rate_ul_h * (STOP_RATE_SLACK * for_h + STOP_TIME_SLACK_H) + slack_ul
+
+
+def _had_no_time(action: Action, status: PumpStatus) -> bool:
+    """Return whether a pump stood so soon after its start that it can not have moved what its counter would show.
+
+    A counter that stood at zero and does so still proves nothing by itself: its power may have been cut.
+    """
+    intent = action.intent
+    if status.state == "alarm" or abs(status.infused_ul - intent.counter_ul) > intent.resolution_ul:
+        return False
+    assert action.stood_h is not None, intent.key
+    for_h = action.stood_h - min(action.sent_h, default=action.stood_h)
+    return 0.0 <= intent.flow_rate_ul_h * for_h <= intent.resolution_ul
 
 
 def _step_of(action: Action) -> PumpStep:

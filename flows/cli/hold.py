@@ -30,6 +30,7 @@ def hold(
 def set_hold(run: str, runs: Path, on: bool, why: str, as_json: bool) -> bool:
     """Put a hold or its end on record and say so; return whether that was new."""
     from flows.holding import put_hold
+    from flows.notify import runs_option
     from flows.opening import known_run
     from flows.record_place import place_of
     from flows.run_status import now_s, status_of
@@ -51,7 +52,7 @@ def set_hold(run: str, runs: Path, on: bool, why: str, as_json: bool) -> bool:
     elif on:
         print(f"{files.run_id} is on hold: no further dose begins{mark}")
         print(f"  what flows now goes on to its end. Now: {now.doing or 'nothing yet'}")
-        print(f"  chiploop resume {files.run_id} lets it go on")
+        print(f"  chiploop resume {files.run_id}{runs_option(files.runs)} lets it go on")
     else:
         print(f"{files.run_id} goes on: the hold has ended{mark}")
     return new

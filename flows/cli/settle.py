@@ -60,6 +60,7 @@ def settle(
     from flows.cli.instruments_lab import BENCH_RUN, bench_folder
     from flows.fault_points import reached
     from flows.heartbeat import last_beat
+    from flows.notify import runs_option
     from flows.opening import known_run
     from flows.run_owner import only_owner
 
@@ -74,7 +75,7 @@ def settle(
     else:
         files = known_run(run, runs)
         run_id, folder, book = files.run_id, files.folder, files.journal
-        following = f"chiploop resume {run_id}"
+        following = f"chiploop resume {run_id}{runs_option(files.runs)}"
         if (beat := last_beat(folder)) is not None and beat.is_alive:
             following = "its line may go on at the next phase of the run, which goes on"
     with ExitStack() as stack:
@@ -114,6 +115,7 @@ def settle_valve(run: str, valve: str, at: str, why: str, runs: Path, as_json: b
     from chiploop.record.journal import Journal
     from chiploop.record.turns import turn_to_settle
     from flows.cli.decide import os_login
+    from flows.notify import runs_option
     from flows.opening import known_run
     from flows.run_owner import only_owner
 
@@ -139,7 +141,8 @@ def settle_valve(run: str, valve: str, at: str, why: str, runs: Path, as_json: b
     if as_json:
         print_json({"ok": True, "settled": last.key, "stands": at, "by": by})
         return
-    print(f"settled  {last.key}  valve at {at}, by {by}. Next: chiploop resume {files.run_id}")
+    way_on = f"chiploop resume {files.run_id}{runs_option(files.runs)}"
+    print(f"settled  {last.key}  valve at {at}, by {by}. Next: {way_on}")
 
 
 def volume_of(text: str) -> float | None:

@@ -311,6 +311,7 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
     """Open the laboratory, run the flow to its end, and return the summary of the run."""
     from flows.disk_room import outlived, room_to_begin
     from flows.heartbeat import Heart
+    from flows.interrupts import remembered_interrupts
     from flows.opening import PREFECT_FOLDER
     from flows.prefect_server import start_in_background
 
@@ -329,16 +330,22 @@ def run_flow(files: RunFiles, settings: Path | None, quiet: bool, begun_s: float
         with (
             progress_display(files, quiet=quiet) as show,
             Heart(files.folder) as heart,
+            remembered_interrupts() as raise_unheard,
             run_log(files.folder, both(heart.tell, show), show_devices=not files.simulated) as tell,
         ):
             from flows.telling import telling  # imports Prefect: the log must be there before
 
             tell(0.0, 0, "starting: model, instruments, flow engine")
             model_of(files.study)
+
+            def beat() -> None:
+                heart.beat()
+                raise_unheard()
+
             ways = NotifySettings() if settings is None else load_lab_settings(settings).notify
             with (
                 telling(files, ways),
-                open_laboratory(files, settings, tell, heart.beat) as lab,
+                open_laboratory(files, settings, tell, beat) as lab,
             ):
                 server.wait_ready()
                 from flows.ending import end_run

@@ -69,7 +69,7 @@ def stop(
     for name in left:
         _mark(runs / name, why)
         reports += _stop_what_is_left(runs / name, why)
-    _tell(reports, as_json, runs, nothing=_nothing(run, runs))
+    _tell_and_keep(reports, as_json, runs, nothing=_nothing(run, runs))
 
 
 def stop_lab(
@@ -89,7 +89,8 @@ def stop_lab(
     settings = load_lab_settings(lab)
     names = shared.named_pumps(settings, pump, lab)
     reports = _stop_pumps(shared.only(settings, names), why, shared.wire_folder(runs))
-    _tell(reports, as_json, runs, nothing=f"{lab} has no pumps. Nothing was sent.", wanted=names)
+    nothing = f"{lab} has no pumps. Nothing was sent."
+    _tell_and_keep(reports, as_json, runs, nothing=nothing, wanted=names)
 
 
 def _stop_pumps(settings: LabSettings, why: str, wire: Path) -> list[StopReport]:
@@ -175,6 +176,32 @@ def _nothing(run: str | None, runs: Path) -> str:
     )
 
 
+def _tell_and_keep(
+    reports: list[StopReport], as_json: bool, runs: Path, nothing: str, wanted: Iterable[str] = ()
+) -> None:
+    """Tell people first; then put into the journal what stands, for whoever takes the run up again."""
+    try:
+        _tell(reports, as_json, runs, nothing, wanted)
+    finally:
+        for report in reports:
+            folder = Path(report.run)
+            if report.run and report.confirmed and (folder / FACTS).is_file():
+                _keep(folder, report.confirmed)
+
+
+def _keep(folder: Path, confirmed: tuple[str, ...]) -> None:
+    try:
+        from flows.stop_on_record import put_stop_of_run
+
+        put_stop_of_run(folder, _is_simulated(folder), confirmed)
+    except Exception as trouble:  # the pumps stand, whatever becomes of a row
+        print(
+            f"note: the stop is not in the journal of {folder.name} ({trouble}); what was under way is held there "
+            "until a person has looked",
+            file=sys.stderr,
+        )
+
+
 def _tell(
     reports: list[StopReport],
     as_json: bool,
@@ -223,6 +250,9 @@ def _show_way_on(reports: list[StopReport], runs: Path) -> None:
     print("Chips without perfusion starve: decide soon. To go on:")
     for name in [name for name in ids if name != shared.BENCH_RUN] or ["RUN"]:
         print(f"  chiploop resume {name}{where}")
+    print(
+        "Counters then say what was given. What was stopped is not begun again: plain medium follows."
+    )
 
 
 def _as_json(report: StopReport) -> dict[str, Any]:

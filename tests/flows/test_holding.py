@@ -136,3 +136,57 @@ def test_a_state_follows_from_the_record_and_from_who_works_on_it() -> None:
     assert state_of("running", True, "eva", True) == "on hold"
     assert state_of("waiting for a person", True, "", True) == "waiting for a person"
     assert state_of("waiting for a person", True, "", False) == "running"
+
+
+@pytest.mark.parametrize("cycle", [1, 2])
+def test_a_hold_that_comes_while_valves_turn_keeps_the_exposure_back(
+    cycle: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab: Any = SimpleNamespace(journal=None, run_id="r", said=[])
+    lab.say = lambda cycle, what: lab.said.append(what)
+    done: list[str] = []
+    held = [""]
+
+    def connect(lab: Any, proposal: str, cycle: int) -> None:
+        done.append(f"turn for {proposal}")
+        held[0] = "eva" if len(done) == 1 else ""
+
+    def start_hold(lab: Any, cycle: int, phase: str) -> str:
+        done.append(f"c{cycle} {phase}")
+        return phase
+
+    def wait_before_dosing(lab: Any, campaign: str) -> str:
+        done.append("medium")
+        return "after"
+
+    monkeypatch.setattr(closed_loop.valve_turns, "connect", connect)
+    monkeypatch.setattr(closed_loop, "part_kept_back_by", lambda lab: held[0])
+    monkeypatch.setattr(closed_loop.perfusion, "look_again_at_left_out", lambda *_: None)
+    monkeypatch.setattr(closed_loop.perfusion, "is_under_way", lambda *_: False)
+    monkeypatch.setattr(closed_loop, "wait_before_dosing", wait_before_dosing)
+    monkeypatch.setattr(closed_loop, "newest_hold", lambda *_: "hold-2")
+    monkeypatch.setattr(closed_loop, "start_hold", start_hold)
+    monkeypatch.setattr(closed_loop, "next_doses", lambda lab, campaign, hold: ("after", "newer"))
+    campaign: Any = SimpleNamespace(cycle=cycle - 1)
+    got = closed_loop.connect_and_look(lab, campaign, "doses", cycle)  # type: ignore[arg-type]
+    if cycle == 1:
+        assert done == ["turn for doses", "medium", "turn for doses"]
+        assert got == ("after", "doses")  # type: ignore[comparison-overlap]
+    else:
+        assert done == ["turn for doses", "c1 hold-3", "turn for newer"]
+        assert got == ("after", "newer")  # type: ignore[comparison-overlap]
+        assert lab.said == ["on hold by eva: stimulus without drug on every line"]
+
+
+def test_a_hold_that_comes_once_doses_have_begun_or_were_left_out_holds_no_exposure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lab: Any = SimpleNamespace()
+    monkeypatch.setattr(closed_loop.valve_turns, "connect", lambda *_: None)
+    monkeypatch.setattr(closed_loop, "part_kept_back_by", lambda lab: "eva")
+    monkeypatch.setattr(closed_loop.perfusion, "look_again_at_left_out", lambda *_: None)
+    monkeypatch.setattr(
+        closed_loop.perfusion, "is_under_way", lambda lab, c, phase: (c, phase) == (2, "dose")
+    )
+    got = closed_loop.connect_and_look(lab, "campaign", "doses", 2)  # type: ignore[arg-type]
+    assert got == ("campaign", "doses")  # type: ignore[comparison-overlap]

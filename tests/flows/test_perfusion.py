@@ -434,3 +434,14 @@ def test_a_pump_that_runs_though_nothing_was_asked_of_it_is_stopped_told_and_hol
     assert set(rig.journal.held("r")) == {"L1"}
     assert pumps["L1-medium"]["state"] == "infusing" and pumps["L1-stimulus"]["state"] == "idle"
     assert pumps["L2-stimulus"]["state"] == "infusing"
+
+
+def test_a_phase_counts_as_under_way_also_where_every_line_was_left_out_of_it(
+    rig: Callable[..., Rig],
+) -> None:
+    on = rig()
+    assert not perfusion.is_under_way(on.lab, 1, "dose")
+    perfusion.leave_out(on.lab, "r/c01/L1/dose", "a test")
+    assert perfusion.is_under_way(on.lab, 1, "dose") and not perfusion.begun(on.lab, 1, "dose")
+    on.start("L2", nm=60.0)
+    assert not perfusion.is_under_way(on.lab, 2, "dose")
