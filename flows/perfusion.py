@@ -42,6 +42,7 @@ from flows.plain_medium import (
     keep_alive,
     line_actions,
     plain_programme,
+    retry_dry,
     tell_held,
     tell_may_run,
 )
@@ -342,6 +343,7 @@ def watch_until(
         tell_clock(lab, cycle)
         retry_stops(lab)
         stop_unasked(lab, cycle)
+        watched += retry_dry(lab)
         tell_wires(lab, cycle)
         for i, progress in enumerate(watched):
             if unsettled(progress):

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from chiploop.dosing import PumpProgramme, Purpose, make_programme, pump_name, remaining_ul
-from chiploop.errors import ChiploopError
+from chiploop.errors import ChiploopError, WaitingForPerson
 from chiploop.record.actions import Action, JournalTotals, programme_key
 from chiploop.record.disk import DiskFull
 from chiploop.record.journal import Journal
@@ -34,9 +34,15 @@ from instruments.delivery import (
     start_programme,
     stop_plain,
 )
+from instruments.errors import InstrumentError
 
 SUPERVISED = "supervised"
 """How the phases begin in which the supervisor keeps a line alive."""
+DRY_UNTIL_H = "dry_until_h"
+"""Key in the body of a note that a line stands without flow: study time until which plain medium was wanted.
+
+None where it is not tried again before the next phase: a limit barred it.
+"""
 LOOK_AGAIN_H = 0.02
 """Between two looks at a pump that should have ended; a shorter rest of a phase is not filled."""
 
@@ -143,13 +149,54 @@ def keep_alive(
         if flowing:
             said = f"line {line} keeps what flows from {flowing}"
         said += f": plain medium could not be started: {trouble}"
-        lab.journal.note(lab.run_id, key, lab.clock.now_h(), said)
+        again = not flowing and isinstance(trouble, InstrumentError | WaitingForPerson)
+        dry = {DRY_UNTIL_H: lab.clock.now_h() + duration_h if again else None}
+        lab.journal.note(lab.run_id, key, lab.clock.now_h(), said, **dry)
         lab.say(cycle, said)
         return []
     reached("plain_started")
     if progress.held:
         tell_held(lab, progress)
     return [progress]
+
+
+def retry_dry(lab: Perfused) -> list[ProgrammeProgress]:
+    """Start the plain medium that a pump's trouble kept from a line, once its pump is free and answers; return it.
+
+    Under its own key, so at most once ever. Where a limit barred it, or nobody knows what its pump did, a person
+    has to look.
+    """
+    open_lines = {
+        a.intent.programme.line
+        for a in lab.journal.open_actions(lab.run_id)
+        if a.may_run or (a.held is None and a.stood_h is None)
+    }
+    dry = [line for line in lab.study.line_ids if line not in open_lines]
+    events = lab.journal.events() if dry else []
+    kept = []
+    for line in dry:
+        own = [
+            e
+            for e in events
+            if e.run_id == lab.run_id
+            and f"/{line}/" in e.key
+            and (e.kind == "intent" or DRY_UNTIL_H in e.body)
+        ]
+        until_h = own[-1].body.get(DRY_UNTIL_H) if own else None
+        if until_h is None or f"/{SUPERVISED}-" in own[-1].key:
+            continue  # it was given something since, or a person has to look
+        key, left_h = own[-1].key, until_h - lab.clock.now_h()
+        if left_h <= LOOK_AGAIN_H or lab.journal.programme(key):
+            continue
+        try:
+            programme = plain_programme(lab, key, line, "medium", left_h)
+            refuse_when_busy(lab.journal, lab.bench.pumps, programme)
+        except ChiploopError:
+            continue  # as it was told
+        phase = key.rsplit("/", 1)[-1].removesuffix("-plain")
+        why = "it stood without flow, and its pump answers"
+        kept += keep_alive(lab, line, left_h, cycle_of(key), phase, why)
+    return kept
 
 
 def line_actions(lab: Perfused, line: str) -> list[Action]:

@@ -445,3 +445,71 @@ def test_a_phase_counts_as_under_way_also_where_every_line_was_left_out_of_it(
     assert perfusion.is_under_way(on.lab, 1, "dose") and not perfusion.begun(on.lab, 1, "dose")
     on.start("L2", nm=60.0)
     assert not perfusion.is_under_way(on.lab, 2, "dose")
+
+
+def dry_line(on: Rig) -> list[Any]:
+    """Let L1's dose fail while its pump of plain medium is silent, and its stimulus be held with it."""
+    on.pumps["L1-medium"].cut = True
+    wanted = [
+        Wanted("L1", HOURS, None, "no dose was proposed for it"),
+        Wanted("L2", HOURS, on.programme("L2")),
+    ]
+    running = on.watch(perfusion.start_pumps(on.lab, wanted, 1, "dose"), 1.0)
+    assert on.times("line L1 STANDS WITHOUT FLOW: plain medium could not be started") == 1
+    assert on.flow_ul_h("L1") == 0.0
+    return running
+
+
+def test_a_line_that_stands_dry_is_perfused_at_the_next_look_once_its_pump_answers(
+    rig: Callable[..., Rig],
+) -> None:
+    on = rig()
+    running = dry_line(on)
+    on.pumps["L1-medium"].cut = False
+    running = on.watch(running, 0.2)
+    assert on.flow_ul_h("L1") == pytest.approx(60.0) and on.runs("L2-low")
+    assert on.times("line L1: it stood without flow, and its pump answers; plain medium") == 1
+    on.lab.watch_every_h = 6.0
+    on.finish(on.watch(running, HOURS))
+    assert on.world.load()["pumps"]["L1-medium"]["starts"] == 1
+    assert on.world.load()["pumps"]["L1-low"].get("starts", 0) == 0, "no drug, however late"
+    (plain,) = on.journal.programme("r/c01/L1/dose-plain")
+    assert plain.begun_h + plain.intent.volume_ul / 60.0 == pytest.approx(START_H + HOURS, abs=0.1)
+
+
+def test_a_dry_line_whose_pump_nobody_knows_is_not_started(rig: Callable[..., Rig]) -> None:
+    on = rig()
+    running = dry_line(on)
+    told = on.times("line L1")
+    on.intend(on.programme("L1", 0.0, "medium"), "other/c01/L1/medium", run_id="other")
+    on.pumps["L1-medium"].cut = False
+    on.watch(running, 1.0)
+    assert not on.runs("L1-medium") and on.times("line L1") == told
+
+
+def test_a_dry_line_waits_for_a_pump_that_may_still_run(rig: Callable[..., Rig]) -> None:
+    on = rig()
+    on.intend(on.programme("L1"), "r/c00/L1/dose")
+    for pump in ("L1-low", "L1-stimulus"):
+        key = f"r/c00/L1/dose/{pump}"
+        on.journal.note("r", key, on.now_h(), "told to stop", stands=pump != "L1-low")
+        on.journal.ambiguous(key, on.now_h(), "a test", None)
+    on.pumps["L1-low"].cut = True
+    running = dry_line(on)
+    on.pumps["L1-medium"].cut = False
+    running = on.watch(running, 0.3)
+    assert not on.runs("L1-medium")
+    on.pumps["L1-low"].cut = False
+    on.watch(running, 0.2)
+    assert on.runs("L1-medium") and list(on.journal.held("r")) == ["L1"]
+
+
+def test_plain_medium_whose_start_was_lost_is_a_persons_to_look_at(rig: Callable[..., Rig]) -> None:
+    on = rig()
+    on.pumps["L1-medium"].cut_at_start = True
+    wanted = [Wanted("L1", HOURS, None, "a test"), Wanted("L2", HOURS, on.programme("L2"))]
+    running = perfusion.start_pumps(on.lab, wanted, 1, "dose")
+    on.pumps["L1-medium"].cut = False
+    on.watch(running, 1.0)
+    assert on.world.load()["pumps"]["L1-medium"]["starts"] == 1
+    assert list(on.journal.held("r")) == ["L1"]
