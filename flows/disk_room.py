@@ -165,10 +165,7 @@ def outlived(lab: Laboratory, carry_out: Callable[[], None]) -> None:
 
     A simulated run ends by name instead: its virtual lab stands on the same disk.
     """
-    for left in (
-        DRAFT_FILE,
-        PROBE_FILE,
-    ):  # by a process that was killed: the run is this one's alone
+    for left in (DRAFT_FILE, PROBE_FILE):  # by one that was killed: the run is this process's alone
         _removed(lab.folder / left)
     try:
         keep_reserve(lab)
@@ -204,9 +201,8 @@ def wait_for_room(lab: Laboratory, trouble: Exception) -> None:
         f"{DISK_IS_FULL} ({trouble}). The run WAITS for room and begins nothing; pumps go on to their targets and "
         "stop by themselves. Make room",
     )
-    while (
-        True
-    ):  # not at once: another disk may be the full one, or a quota that the probe does not meet
+    # not at once: another disk may be the full one, or a quota that the probe does not meet
+    while True:
         refuse_when_stopped(lab.clock.stopped_by())
         time.sleep(LOOK_S)
         if has_room(lab.folder):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -41,18 +41,22 @@ from tests.flows.conftest import SMALL_STUDY
 from tests.flows.small_disk import mount_small_disk
 
 
+@contextmanager
+def on_disk(folder: Path, now: list[float]) -> Iterator[Any]:
+    """Yield a laboratory whose run ``r`` is on record in a folder, at the study time that ``now`` holds."""
+    with Record(str(folder / "record.sqlite")) as record:
+        record.add_run("r", load_study(SMALL_STUDY), 1, simulated=True)
+        clock = SimpleNamespace(now_h=lambda: now[0])
+        yield SimpleNamespace(folder=folder, record=record, run_id="r", clock=clock, simulated=True)
+
+
 def test_below_the_floor_nothing_is_dosed_and_it_is_on_record_now_and_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    free = [DOSE_FLOOR_BYTES]
+    free, now = [DOSE_FLOOR_BYTES], [36.0]
     monkeypatch.setattr(disk_room, "free_bytes", lambda folder: free[0])
-    now = [36.0]
-    with Record(str(tmp_path / "record.sqlite")) as record:
-        record.add_run("r", load_study(SMALL_STUDY), 1, simulated=False)
-        clock = SimpleNamespace(now_h=lambda: now[0])
-        lab: Any = SimpleNamespace(
-            folder=tmp_path, record=record, run_id="r", clock=clock, simulated=True
-        )
+    with on_disk(tmp_path, now) as lab:
+        record = lab.record
         assert kept_back_by(lab) == "" and no_room(tmp_path) == ""
         for free[0] in (DOSE_FLOOR_BYTES - 1, DOSE_FLOOR_BYTES - 2, 10):
             now[0] += 0.5
@@ -285,15 +289,10 @@ def test_on_a_full_disk_the_heart_is_seen_to_beat(disk: Path) -> None:
 def test_people_are_told_once_for_each_time_that_the_disk_became_low(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    free = [DOSE_FLOOR_BYTES]
+    free, now = [DOSE_FLOOR_BYTES], [36.0]
     monkeypatch.setattr(disk_room, "free_bytes", lambda folder: free[0])
-    now = [36.0]
-    with Record(str(tmp_path / "record.sqlite")) as record:
-        record.add_run("r", load_study(SMALL_STUDY), 1, simulated=True)
-        clock = SimpleNamespace(now_h=lambda: now[0])
-        lab: Any = SimpleNamespace(
-            folder=tmp_path, record=record, run_id="r", clock=clock, simulated=True
-        )
+    with on_disk(tmp_path, now) as lab:
+        record = lab.record
         assert kept_back_by(lab) == "" and low_times(record, "r") == 0
         times: list[int] = []
         # long holds: looks lie days apart; 36 h of room are no second time, nor is a look without news
