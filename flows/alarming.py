@@ -17,9 +17,10 @@ from chiploop.errors import ChiploopError
 from chiploop.messages import Message
 from flows.clock import WallClock, study_time_h
 from flows.heartbeat import Beat
-from flows.notify import Notifier, runs_option
+from flows.notify import Notifier
 from flows.opening import RunFiles
 from flows.record_place import place_of
+from flows.runs_folder import runs_option
 from instruments.notify_settings import NotifySettings
 
 ALARM_FILE = "ALARM.txt"

@@ -25,7 +25,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -146,11 +145,6 @@ def _words(problem: Exception) -> str:
         return "no answer in time"
     strerror = getattr(problem, "strerror", None)
     return f"{type(problem).__name__}" + (f": {strerror}" if strerror else "")
-
-
-def runs_option(runs: Path) -> str:
-    """Return the option that names the folder of the runs; empty where it is the usual one."""
-    return "" if runs == Path("runs").resolve() else f" --runs {runs}"
 
 
 Send = Callable[[Any, Message], str]

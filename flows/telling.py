@@ -28,11 +28,12 @@ from flows.away import AWAY, BACK
 from flows.away import MISSED as MISSED_READING
 from flows.disk_room import low_times, no_room
 from flows.hands import begun_exposures_h, states, teer_by_hand
-from flows.notify import NOTIFICATION, Notifier, runs_option
+from flows.notify import NOTIFICATION, Notifier
 from flows.opening import RunFiles
 from flows.record_place import place_of
 from flows.reserving import IN_VAIN
 from flows.run_owner import RunInUse
+from flows.runs_folder import runs_option
 
 if TYPE_CHECKING:
     from instruments.notify_settings import NotifySettings

@@ -30,10 +30,10 @@ def hold(
 def set_hold(run: str, runs: Path, on: bool, why: str, as_json: bool) -> bool:
     """Put a hold or its end on record and say so; return whether that was new."""
     from flows.holding import put_hold
-    from flows.notify import runs_option
     from flows.opening import known_run
     from flows.record_place import place_of
     from flows.run_status import now_s, status_of
+    from flows.runs_folder import runs_option
 
     files = known_run(run, runs)
     now = status_of(files, now_s())

@@ -60,9 +60,9 @@ def settle(
     from flows.cli.instruments_lab import BENCH_RUN, bench_folder
     from flows.fault_points import reached
     from flows.heartbeat import last_beat
-    from flows.notify import runs_option
     from flows.opening import known_run
     from flows.run_owner import only_owner
+    from flows.runs_folder import runs_option
 
     if not why.strip():
         raise WrongUse("a person's word needs its reason: --why TEXT")
@@ -115,9 +115,9 @@ def settle_valve(run: str, valve: str, at: str, why: str, runs: Path, as_json: b
     from chiploop.record.journal import Journal
     from chiploop.record.turns import turn_to_settle
     from flows.cli.decide import os_login
-    from flows.notify import runs_option
     from flows.opening import known_run
     from flows.run_owner import only_owner
+    from flows.runs_folder import runs_option
 
     if not why.strip():
         raise WrongUse("a person's word needs its reason: --why TEXT")

@@ -24,6 +24,7 @@ from chiploop.errors import (
 )
 from flows.cli.screen import JSON_OPTION, print_json
 from flows.patients_at_hand import refuse_unfit_patients
+from flows.runs_folder import runs_option
 
 if TYPE_CHECKING:
     from chiploop.study import Study
@@ -211,7 +212,7 @@ def begin_service(files: RunFiles, as_json: bool, is_shown: bool) -> None:
     if as_json:
         print_json({"ok": True, "run": files.run_id, "process": process})
         return
-    where = "" if files.runs == Path("runs").resolve() else f" --runs {files.runs}"
+    where = runs_option(files.runs)
     mark = "SIMULATED  " if files.simulated else ""
     print(f"{mark}{files.run_id} is under way. It goes on if you close this window.")
     print(f"  chiploop watch {files.run_id}{where}    shows it; also status, hold, propose, stop")
@@ -383,7 +384,7 @@ def both(one: Tell, other: Tell) -> Tell:
 
 def way_on(files: RunFiles) -> str:
     """Return the command with which a run goes on."""
-    where = "" if files.runs == Path("runs").resolve() else f" --runs {files.runs}"
+    where = runs_option(files.runs)
     return f"chiploop resume {files.run_id}{where}"
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from flows.cli.screen import JSON_OPTION, paint, print_json
+from flows.runs_folder import runs_option
 
 if TYPE_CHECKING:
     from flows.run_status import RunStatus
@@ -76,7 +77,7 @@ def status_lines(one: RunStatus, runs: Path) -> list[str]:
     from flows.prefect_server import pages_address
     from flows.run_status import STALE_S, since
 
-    where = "" if runs == Path("runs") else f" --runs {runs}"
+    where = runs_option(runs)
     mark = "SIMULATED  " if one.simulated else ""
     day = f"day {one.time_h / 24:.1f} of {one.end_h / 24:.1f}, cycle {one.cycle} of {one.cycles}"
     lines = [f"{mark}{one.run_id}  {day}  {paint(one.state.upper(), COLOURS[one.state])}"]

@@ -18,6 +18,7 @@ import typer
 from chiploop.errors import ChiploopError, FileNotValid, InstrumentTrouble, WrongUse
 from flows.cli import instruments_lab as shared
 from flows.cli.screen import JSON_OPTION, paint, print_json
+from flows.runs_folder import runs_option
 from flows.stop_mark import mark_stopped
 
 if TYPE_CHECKING:
@@ -242,7 +243,7 @@ def _show(reports: list[StopReport], runs: Path, wanted: frozenset[str]) -> None
 
 def _show_way_on(reports: list[StopReport], runs: Path) -> None:
     """Tell what a stop does to tissue, and how to go on."""
-    where = "" if runs == Path("runs") else f" --runs {runs}"
+    where = runs_option(runs)
     ids = sorted({_name(report.run) for report in reports if report.run})
     if ids == [shared.BENCH_RUN]:
         print("It was priming, no chips hang on it: chiploop instruments prime begins anew.")
